@@ -1,0 +1,61 @@
+"""Plain actors: the ones that talk to the outside world."""
+
+from typing import Any, ClassVar, Protocol, Self, TypeVar
+
+from actors.address import Address
+from actors.errors import RuntimeClosed
+from actors.messages import Request
+from actors.policies import RestartPolicy
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Asker(Protocol):
+    """What an actor needs of its runtime to talk to others."""
+
+    async def ask(self, address: Address[A], request: Request[A, R], /) -> R:
+        """Send a request and wait for its reply."""
+        ...
+
+
+class Actor:
+    """An async actor that may do I/O and keeps nothing across crashes.
+
+    It gets its mail when everything that caused it is durable, at least once: ``self.message_id`` is the same
+    each time one message comes, and is the idempotency key to hand to the outside world. What ``receive``
+    returns is the reply; raising :class:`Refused` is a business 'no', any other exception a failure, after which
+    the actor is started anew.
+    """
+
+    restart: ClassVar[RestartPolicy] = RestartPolicy()
+    message_id: str = ""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self._asker: Asker | None = None
+
+    @classmethod
+    def at(cls, key: str = "") -> Address[Self]:
+        """Return the address of the actor of this class with this key."""
+        return Address(cls.__name__, key)
+
+    async def receive(self, message: Any) -> Any:
+        """Handle one message; the return value is the reply."""
+        raise NotImplementedError(f"{type(self).__name__} needs an async receive(self, message)")
+
+    async def ask(self, address: Address[A], request: Request[A, R]) -> R:
+        """Ask another actor and wait for its reply.
+
+        Raises:
+            Refused: a business 'no'.
+            Failed: the other could not handle it.
+            OutcomeUnknown: it may or may not have taken effect.
+        """
+        if self._asker is None:
+            raise RuntimeClosed(f"{type(self).__name__} is not run by a runtime, so it can't ask {address}")
+        return await self._asker.ask(address, request)
+
+    def attach(self, asker: Asker) -> None:
+        """Give the actor its runtime; called once, by the runtime."""
+        self._asker = asker

@@ -1,0 +1,68 @@
+"""Every error that users of actors can meet, in one place.
+
+A *refusal* is a business 'no': nothing was written. A *failure* is a technical 'no': a bug, a crash, a timeout.
+*Unknown* means that the request may or may not have taken effect; asking again with the same id resolves it.
+"""
+
+
+class UnderstudyError(Exception):
+    """The base of all errors raised by Understudy's actors and runtime."""
+
+
+class DefinitionError(UnderstudyError, TypeError):
+    """A class can't work as it is written; the message says what to write instead."""
+
+
+class Refused(UnderstudyError):
+    """A business 'no'. Raised by ``decide`` or a saga, and by ``ask`` at the asker; nothing was written."""
+
+    def __init__(self, reason: str = "refused") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Failed(UnderstudyError):
+    """The actor could not handle the message for a technical reason; nothing was written for it.
+
+    Asking again, with the same id, is safe. ``__cause__`` is the error where it is known.
+    """
+
+
+class OutcomeUnknown(UnderstudyError):
+    """The request may or may not have taken effect; ask again with the same id to learn which."""
+
+
+class Parked(UnderstudyError):
+    """The actor was set aside because retrying did not help; the message names the error that stopped it."""
+
+
+class CommandIdReused(UnderstudyError):
+    """A command came with the id of an earlier, different command. Ids name one command for ever."""
+
+
+class UnknownActor(UnderstudyError):
+    """The runtime was not given this actor's class, or the address names a class that isn't there."""
+
+
+class NotTaken(UnderstudyError):
+    """The actor at this address doesn't take messages of this type."""
+
+
+class MailboxFull(UnderstudyError):
+    """The actor's mailbox is at its limit, and the sender would not or could not wait."""
+
+
+class RuntimeClosed(UnderstudyError):
+    """The runtime is not open: it has not been entered yet, or is shutting down."""
+
+
+class SagaMismatch(UnderstudyError):
+    """Running the saga's code against its journal gave another story; the message shows both sides."""
+
+
+class SagaMisuse(UnderstudyError):
+    """The saga's code did what a saga can't do; the message says what to write instead."""
+
+
+class JournalMismatch(UnderstudyError):
+    """The journal holds something that today's code doesn't know: an event type, or a field's form."""

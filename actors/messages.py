@@ -1,0 +1,127 @@
+"""Messages: immutable, tagged values that actors send each other and journals keep.
+
+An **event** says that something happened, a **command** asks for a change, a **query** asks to be told.
+A class becomes one by its base, and is frozen without saying so::
+
+    class SeatHeld(Event):
+        trip: str
+        seat: int
+
+    class HoldSeat(Command["Flight", Held]):  # a command to Flight, answered by Held
+        trip: str
+
+The name under which a message is stored is its class's name; ``class SeatHeld(Event, tag="seat-held")`` pins
+another one, so that the class can be renamed later.
+"""
+
+import sys
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, ForwardRef, Generic, TypeVar, dataclass_transform, get_args, get_origin
+
+import msgspec
+
+from actors.errors import DefinitionError
+
+A_contra = TypeVar("A_contra", contravariant=True)
+"""The actor that takes a request. Contravariant, so that a wrong address has no common type to hide behind."""
+R = TypeVar("R")
+"""The reply. Invariant: else ``x: int = await ask(...)`` would pass where the reply is wider."""
+
+
+@dataclass_transform(frozen_default=True)
+class MessageMeta(msgspec.StructMeta):
+    """Makes every message frozen, and tells type checkers so."""
+
+
+class Message(msgspec.Struct, metaclass=MessageMeta, frozen=True, tag=True):
+    """An immutable value with a stable name; the base of events, commands, queries and replies."""
+
+
+class Event(Message):
+    """Something that happened. Named in the past tense, never changed, never deleted."""
+
+
+class State(msgspec.Struct, metaclass=MessageMeta, frozen=True):
+    """What a service knows, folded from its events. Replaced, never changed: use ``msgspec.structs.replace``."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a service answers to a command, and the events that make it so; made by ``command.reply``."""
+
+    reply: object
+    events: tuple[Event, ...]
+
+
+class Request(Message, Generic[A_contra, R]):
+    """A message that names the actor that takes it and the reply that it gives; base of commands and queries."""
+
+
+class Command(Request[A_contra, R]):
+    """Please change: ``Command["Flight", Held]`` is taken by ``Flight`` and answered by ``Held``."""
+
+    def reply(self, reply: R, /, *events: Event) -> Decision:
+        """Decide: answer with ``reply``, and let ``events`` have happened (none: nothing changed)."""
+        return Decision(reply, events)
+
+
+class Query(Request[A_contra, R]):
+    """Please tell: changes nothing."""
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """Where an event stands and where it came from.
+
+    ``position`` counts from 1 through the whole journal without gaps, ``version`` from 1 through one stream.
+    ``causation`` is the id of the message that caused the event, ``correlation`` the id of the request or saga
+    in whose name all of it happened.
+    """
+
+    actor: str
+    key: str
+    version: int
+    position: int
+    time: datetime
+    causation: str
+    correlation: str
+
+    @property
+    def event_id(self) -> str:
+        """A unique and stable id: the stream and the event's version in it."""
+        return f"{self.actor}/{self.key}@{self.version}"
+
+
+def name_of(message: type[Message]) -> str:
+    """Return the stable name under which values of this message class are stored."""
+    return str(message.__struct_config__.tag)
+
+
+@lru_cache(maxsize=4096)
+def reply_type(request: type[Request[Any, Any]]) -> Any:
+    """Return the type of the reply that a request class declares, with names in quotes looked up.
+
+    Raises:
+        DefinitionError: the class doesn't say what answers it, or the name can't be found in its module.
+    """
+    for cls in request.__mro__:
+        for base in getattr(cls, "__orig_bases__", ()):
+            origin = get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, Request) and len(get_args(base)) == 2:
+                return _resolve(get_args(base)[1], cls)
+    raise DefinitionError(
+        f"{request.__name__} doesn't say who takes it and what answers it; "
+        f'write class {request.__name__}(Command["Actor", Reply])'
+    )
+
+
+def _resolve(declared: Any, cls: type) -> Any:
+    if not isinstance(declared, ForwardRef):
+        return declared
+    namespace = vars(sys.modules[cls.__module__])
+    try:
+        return eval(declared.__forward_code__, namespace)  # noqa: S307 (the author's own annotation)
+    except NameError as error:
+        raise DefinitionError(
+            f"the reply type {declared.__forward_arg__!r} of {cls.__name__} is not defined in {cls.__module__}; "
+            "define or import it there"
+        ) from error

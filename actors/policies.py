@@ -1,0 +1,48 @@
+"""Policies: how often, how soon and for how long something is tried again. All are bounded."""
+
+import random
+from datetime import timedelta
+
+import msgspec
+
+
+class Backoff(msgspec.Struct, frozen=True):
+    """Growing pauses between attempts: ``first``, then ``factor`` times more each, up to ``cap``.
+
+    ``jitter`` takes away up to that share of each pause at random, so that many who failed at once don't come
+    back at once ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+    """
+
+    first: timedelta = timedelta(milliseconds=100)
+    factor: float = 2.0
+    cap: timedelta = timedelta(seconds=60)
+    jitter: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.first <= timedelta(0) or self.cap < self.first or self.factor < 1 or not 0 <= self.jitter < 1:
+            raise ValueError(f"a backoff needs 0 < first <= cap, factor >= 1 and 0 <= jitter < 1, not {self!r}")
+
+    def pause(self, attempt: int, rng: random.Random) -> float:
+        """Return the seconds to wait after the ``attempt``-th failure (counted from 1)."""
+        # Beyond 64 doublings the cap has long been reached, and floats would overflow.
+        pause = min(self.first.total_seconds() * self.factor ** min(attempt - 1, 64), self.cap.total_seconds())
+        return pause * (1.0 - self.jitter * rng.random())
+
+
+class RetryPolicy(msgspec.Struct, frozen=True):
+    """How a saga repeats a step that failed; after ``budget`` since the first try the saga is parked."""
+
+    backoff: Backoff = Backoff()
+    budget: timedelta = timedelta(minutes=10)
+
+
+UNDO_RETRY = RetryPolicy(budget=timedelta(hours=24))
+"""The default for undo: money or seats hang on it, so it is tried for a day before a person is called."""
+
+
+class RestartPolicy(msgspec.Struct, frozen=True):
+    """How an actor that crashed is started again; more than ``restarts`` within ``within`` parks it."""
+
+    restarts: int = 5
+    within: timedelta = timedelta(minutes=1)
+    backoff: Backoff = Backoff(first=timedelta(milliseconds=50), cap=timedelta(seconds=5))

@@ -1,0 +1,71 @@
+"""Read models: tables made for reading, kept up to date from the journals."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, Self, get_type_hints
+
+from actors.address import Address
+from actors.definition import by_name
+from actors.errors import DefinitionError
+from actors.messages import Event, Meta
+from actors.policies import RetryPolicy
+
+SqlValue = str | int | float | bytes | None
+
+
+class Statement(NamedTuple):
+    """One SQL statement and the values bound to it. Data: nothing runs until the runtime runs it."""
+
+    text: str
+    values: tuple[SqlValue, ...]
+
+
+def sql(text: str, *values: SqlValue) -> Statement:
+    """Return a statement for ``project`` to yield; values are bound to its ``?``, never built into the text."""
+    return Statement(text, values)
+
+
+class ReadModel:
+    """A table, or several, that is always the fold of a prefix of the journal.
+
+    ``schema`` creates the tables; ``project`` turns one event into statements and is pure; ``answer`` answers
+    queries with the database driver's own read-only connection. The events that it follows are those in the
+    annotation of ``project``. Change ``version`` when ``project`` changes, and the tables are built anew.
+    """
+
+    schema: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    retry: ClassVar[RetryPolicy] = RetryPolicy()
+    follows: ClassVar[Mapping[str, type[Event]]] = {}
+    """The event classes that it follows, by stable name; read from the annotation of ``project``."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "project" in cls.__dict__:
+            cls.follows = by_name(cls, _event_annotation(cls), Event, "event")
+        if "schema" in cls.__dict__ and "create table" not in cls.schema.lower():
+            raise DefinitionError(f'{cls.__name__} needs tables: write schema = "create table ..." in the class')
+
+    @classmethod
+    def at(cls, key: str = "") -> Address[Self]:
+        """Return the address of the read model."""
+        return Address(cls.__name__, key)
+
+    def project(self, event: Any, meta: Meta) -> Iterator[Statement]:
+        """Yield the statements that bring the tables up to date with one event."""
+        raise NotImplementedError(f"{type(self).__name__} needs a project(self, event, meta)")
+
+    async def answer(self, db: Any, query: Any) -> Any:
+        """Answer a query; ``db`` is the driver's connection (SQLite: ``aiosqlite.Connection``), read-only."""
+        raise NotImplementedError(f"{type(self).__name__} needs an async answer(self, db, query)")
+
+
+def _event_annotation(cls: type[ReadModel]) -> Any:
+    project = cls.__dict__["project"]
+    parameters = list(inspect.signature(project).parameters)
+    try:
+        return get_type_hints(project)[parameters[1]]
+    except (KeyError, IndexError, NameError) as error:
+        raise DefinitionError(
+            f"{cls.__name__}.project must say which events it follows: def project(self, event: A | B, meta: Meta)"
+        ) from error

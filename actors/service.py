@@ -1,0 +1,62 @@
+"""Services: event-sourced actors. Rules in ``decide``, state in ``evolve``, both pure."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
+
+from actors.address import Address
+from actors.definition import by_name, check_state
+from actors.messages import Command, Decision, Event, State
+from actors.policies import RestartPolicy
+
+S = TypeVar("S", bound=State)
+C = TypeVar("C", bound=Command[Any, Any])
+E = TypeVar("E", bound=Event)
+
+
+class Service(Generic[S, C, E]):
+    """An actor whose state is the fold of its own stream of events.
+
+    Subclasses name their state, commands and events, give the ``initial`` state, and write two pure methods::
+
+        class Flight(Service[Seats, HoldSeat | ReleaseSeat, SeatHeld | SeatReleased]):
+            initial = Seats()
+
+            def decide(self, state, command) -> Decision: ...
+            def evolve(self, state, event) -> Seats: ...
+
+    ``decide`` returns ``command.reply(reply, *events)`` or raises :class:`Refused`. It may run more than once
+    for one command, so it must do no I/O and look at nothing but its arguments and ``self.key``.
+    Any other exception is a failure: nothing is written, and the asker may try again.
+    """
+
+    initial: S
+    restart: ClassVar[RestartPolicy] = RestartPolicy()
+    commands: ClassVar[Mapping[str, type[Command[Any, Any]]]] = {}
+    """The command classes that it takes, by stable name; read from the class's own annotations."""
+    events: ClassVar[Mapping[str, type[Event]]] = {}
+    """The event classes of its stream, by stable name; read from the class's own annotations."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for base in getattr(cls, "__orig_bases__", ()):
+            if get_origin(base) is Service:
+                state, commands, events = get_args(base)
+                cls.commands = by_name(cls, commands, Command, "command")
+                cls.events = by_name(cls, events, Event, "event")
+                check_state(cls, state)
+
+    @classmethod
+    def at(cls, key: str = "") -> Address[Self]:
+        """Return the address of the service of this class with this key."""
+        return Address(cls.__name__, key)
+
+    def decide(self, state: S, command: C) -> Decision:
+        """Apply the rules: return the reply and the events, or raise :class:`Refused`."""
+        raise NotImplementedError(f"{type(self).__name__} needs a decide(self, state, command)")
+
+    def evolve(self, state: S, event: E) -> S:
+        """Return the next state; never change the one that was given."""
+        raise NotImplementedError(f"{type(self).__name__} needs an evolve(self, state, event)")

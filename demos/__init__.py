@@ -1,0 +1,1 @@
+"""Small whole applications that show how Understudy is used."""

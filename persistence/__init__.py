@@ -1,0 +1,40 @@
+"""The journal and its engines. Knows nothing of actors: streams, events as bytes, positions and versions."""
+
+from persistence.errors import (
+    AppendFailed,
+    BadJournalUrl,
+    DuplicateCommand,
+    JournalDamaged,
+    JournalError,
+    JournalInUse,
+    JournalUnusable,
+    NotAJournal,
+    NotDecodable,
+    NotEncodable,
+    VersionConflict,
+)
+from persistence.journal import Append, Batch, Journal, NewEvent, Record, Stream
+from persistence.memory import MemoryJournal
+from persistence.sqlite import SqliteJournal
+
+__all__ = [
+    "Append",
+    "AppendFailed",
+    "BadJournalUrl",
+    "Batch",
+    "DuplicateCommand",
+    "Journal",
+    "JournalDamaged",
+    "JournalError",
+    "JournalInUse",
+    "JournalUnusable",
+    "MemoryJournal",
+    "NewEvent",
+    "NotAJournal",
+    "NotDecodable",
+    "NotEncodable",
+    "Record",
+    "SqliteJournal",
+    "Stream",
+    "VersionConflict",
+]

@@ -1,0 +1,65 @@
+"""SQLite connections: one hop to the connection's own thread for each unit of work."""
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import aiosqlite
+import anyio
+
+T = TypeVar("T")
+
+
+async def shielded(work: Awaitable[T]) -> T:
+    """Await ``work`` to its end, even if the caller is cancelled."""
+    with anyio.CancelScope(shield=True):
+        return await work
+    raise AssertionError("a scope that nobody cancels swallowed an error")
+
+
+class Connection(aiosqlite.Connection):
+    """An aiosqlite connection that can run a whole function in its thread.
+
+    A transaction as one function can't be cut in two by a cancellation, and costs one hop, not one a statement.
+    """
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in the connection's thread, to its end even if the caller is cancelled."""
+        hop: Coroutine[Any, Any, T] = self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+        return await shielded(hop)
+
+    async def shut(self) -> None:
+        """Close, even if the caller is cancelled: an open connection would keep its thread for ever."""
+        await shielded(self.close())
+
+
+async def connect(path: Path | None, *, readonly: bool = False) -> Connection:
+    """Open a database file (None: one in memory), in autocommit mode.
+
+    Only the writing connection may checkpoint: before SQLite 3.51.3 two that reset one WAL at once corrupt it.
+    """
+    # The path is quoted as a URI, so that any character in it is only a character.
+    name = ":memory:" if path is None else f"file:{quote(str(path))}?mode={'ro' if readonly else 'rw'}"
+
+    def connector() -> sqlite3.Connection:
+        return sqlite3.connect(
+            name,
+            uri=path is not None,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=5.0,
+            cached_statements=256,
+        )
+
+    connection = Connection(connector, iter_chunk_size=64)
+    await shielded(connection)  # a cancelled open would leave its thread behind (aiosqlite#259)
+    if readonly:
+        await connection.run(_never_write)
+    return connection
+
+
+def _never_write(connection: sqlite3.Connection) -> None:
+    connection.execute("pragma query_only = on")
+    connection.execute("pragma wal_autocheckpoint = 0")

@@ -1,0 +1,56 @@
+"""Every error that journals and their engines raise, in one place."""
+
+
+class JournalError(Exception):
+    """The base of all errors of the journal."""
+
+
+class BadJournalUrl(JournalError, ValueError):
+    """The journal's URL can't be understood; the message says what to write."""
+
+
+class JournalUnusable(JournalError):
+    """The journal can't be opened: it can't be written, or the place doesn't exist."""
+
+
+class JournalInUse(JournalError):
+    """Another process holds the journal; the message names it."""
+
+
+class NotAJournal(JournalError):
+    """There is a file, but Understudy did not write it, or a newer version did."""
+
+
+class JournalDamaged(JournalError):
+    """A record is not what was written, or is missing; the message names stream and position."""
+
+
+class VersionConflict(JournalError):
+    """A stream was not at the version that the writer expected: somebody else wrote. Nothing was written."""
+
+    def __init__(self, stream: tuple[str, str], expected: int, actual: int) -> None:
+        super().__init__(f"stream {stream[0]}/{stream[1]} is at version {actual}, the writer expected {expected}")
+        self.stream = stream
+        self.expected = expected
+        self.actual = actual
+
+
+class DuplicateCommand(JournalError):
+    """The stream already holds events of a command with this id. Nothing was written."""
+
+    def __init__(self, stream: tuple[str, str], command: str) -> None:
+        super().__init__(f"stream {stream[0]}/{stream[1]} already holds the events of command {command!r}")
+        self.stream = stream
+        self.command = command
+
+
+class AppendFailed(JournalError):
+    """The journal could not be written, or whether it was is unknown; ``__cause__`` says why."""
+
+
+class NotEncodable(JournalError, ValueError):
+    """A value can't be stored so that it reads back the same; the message says what is wrong with it."""
+
+
+class NotDecodable(JournalError, ValueError):
+    """Stored bytes don't fit the type that they should have."""

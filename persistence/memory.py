@@ -1,0 +1,84 @@
+"""The journal in memory: the reference for the other engines, and the double for tests. Gone with the process."""
+
+import uuid
+from collections.abc import Sequence
+
+from persistence.errors import DuplicateCommand, VersionConflict
+from persistence.journal import PAGE, Batch, Journal, Record, Stream, to_records
+
+
+class MemoryJournal(Journal):
+    """Keeps everything in lists. ``records`` may be given to start from, say a prefix of another journal's."""
+
+    def __init__(self, records: Sequence[Record] = (), unfinished: Sequence[Stream] = ()) -> None:
+        self.url = "memory:"
+        self.identity = uuid.uuid4().hex
+        self.records: list[Record] = []
+        self._streams: dict[Stream, list[Record]] = {}
+        self._commands: dict[tuple[Stream, str], int] = {}
+        self._unfinished: dict[Stream, None] = dict.fromkeys(unfinished)
+        self._keep(list(records))
+
+    async def open(self) -> None:
+        """Do nothing: memory is always open."""
+
+    async def close(self) -> None:
+        """Do nothing: what was written stays until the object goes."""
+
+    async def append(self, batches: Sequence[Batch]) -> int:
+        """Write a group; see :meth:`Journal.append`."""
+        first = self.position + 1
+        self._check(batches)
+        self._keep(to_records(batches, first))
+        for append in (append for batch in batches for append in batch):
+            if append.unfinished:
+                self._unfinished[append.stream] = None
+            elif append.unfinished is False:
+                self._unfinished.pop(append.stream, None)
+        return first
+
+    def _check(self, batches: Sequence[Batch]) -> None:
+        versions: dict[Stream, int] = {}
+        commands: set[tuple[Stream, str]] = set()
+        for append in (append for batch in batches for append in batch):
+            stream = append.stream
+            version = versions.get(stream, len(self._streams.get(stream, ())))
+            if version != append.expected:
+                raise VersionConflict(stream, append.expected, version)
+            versions[stream] = version + len(append.events)
+            if append.command is not None:
+                command = (stream, append.command)
+                if command in self._commands or command in commands:
+                    raise DuplicateCommand(stream, append.command)
+                commands.add(command)
+
+    def _keep(self, records: list[Record]) -> None:
+        for record in records:
+            self._streams.setdefault(record.stream, []).append(record)
+            if record.command is not None:
+                self._commands[record.stream, record.command] = record.version
+        self.records.extend(records)
+        self.position = len(self.records)
+
+    async def recover(self) -> None:
+        """Do nothing: an append to memory doesn't fail halfway."""
+
+    async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
+        """Return the versions; see :meth:`Journal.heads`."""
+        return {stream: len(self._streams[stream]) for stream in streams if stream in self._streams}
+
+    async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
+        """Return a page of one stream; see :meth:`Journal.read`."""
+        return self._streams.get(stream, [])[after : after + limit]
+
+    async def read_all(self, after: int = 0, limit: int = PAGE) -> list[Record]:
+        """Return a page of all streams; see :meth:`Journal.read_all`."""
+        return self.records[after : after + limit]
+
+    async def find(self, stream: Stream, command: str) -> int | None:
+        """Return the version of a command's first event; see :meth:`Journal.find`."""
+        return self._commands.get((stream, command))
+
+    async def unfinished(self) -> list[Stream]:
+        """Return the streams marked as unfinished; see :meth:`Journal.unfinished`."""
+        return list(self._unfinished)

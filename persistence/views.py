@@ -1,0 +1,144 @@
+"""The read models' own databases: rows and checkpoint change in one transaction, so they never disagree."""
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from persistence.connection import Connection, connect
+from persistence.errors import JournalUnusable
+
+SqlStatement = tuple[str, tuple[Any, ...]]
+"""SQL text and the values bound to it."""
+
+
+class SqliteView:
+    """One read model's database; ``path`` None keeps it in memory.
+
+    The tables are made anew, and the checkpoint starts at 0, where there is no database yet or where it belongs to
+    another journal. ``reader`` is the connection for queries.
+    """
+
+    def __init__(self, path: Path | None, schema: str, journal: str) -> None:
+        self._path = path
+        self._schema = schema
+        self._journal = journal
+        self._writer: Connection | None = None
+        self._reader: Connection | None = None
+        self.checkpoint = 0
+        """The position of the last event whose rows are committed."""
+
+    @property
+    def reader(self) -> Connection:
+        """The read-only connection that queries are answered with."""
+        if self._reader is None:
+            raise JournalUnusable("the read model's database is not open")
+        return self._reader
+
+    async def open(self, head: int) -> None:
+        """Open or make the database; one that is ahead of the journal's ``head`` is made anew.
+
+        Raises:
+            JournalUnusable: it can't be opened or its schema can't be run.
+        """
+        try:
+            await self._connect()
+            try:
+                found = await self._load(head)
+            except sqlite3.DatabaseError:
+                # Damaged, or no database at all. What is derived is made again; only a fault that stays is told.
+                found = False
+            if not found:
+                await self._remake()
+            if self._path is None:
+                self._reader = self._writer  # a database in memory has one connection
+            else:
+                self._reader = await connect(self._path, readonly=True)
+        except (sqlite3.Error, OSError) as error:
+            await self.close()
+            raise JournalUnusable(
+                f"the read model's database {self._path or 'in memory'} can't be used: {error}"
+            ) from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _connect(self) -> None:
+        if self._path is not None:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._writer = await connect(self._path)
+
+    async def _load(self, head: int) -> bool:
+        def work(db: sqlite3.Connection) -> tuple[str, int] | None:
+            # What can be rebuilt needs no sync for each batch; a power cut costs a replay, not the truth.
+            db.execute("pragma journal_mode = wal")
+            db.execute("pragma synchronous = normal")
+            if not db.execute("select 1 from sqlite_master where name = 'understudy_checkpoint'").fetchone():
+                return None
+            row: tuple[str, int] | None = db.execute("select journal, position from understudy_checkpoint").fetchone()
+            return row
+
+        assert self._writer is not None
+        found = await self._writer.run(work)
+        if found is None or found[0] != self._journal or found[1] > head:
+            return False
+        self.checkpoint = found[1]
+        return True
+
+    async def _remake(self) -> None:
+        assert self._writer is not None
+        if self._path is not None:
+            await self._writer.shut()
+            _remove(self._path)
+            await self._connect()
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("pragma journal_mode = wal")
+            db.execute("pragma synchronous = normal")
+            db.executescript(self._schema)
+            db.execute("create table understudy_checkpoint (journal text not null, position integer not null)")
+            db.execute("insert into understudy_checkpoint values (?, 0)", (self._journal,))
+
+        await self._writer.run(work)
+        self.checkpoint = 0
+
+    async def apply(self, statements: Sequence[SqlStatement], checkpoint: int) -> None:
+        """Run the statements and move the checkpoint, all or nothing; runs of one statement go as one.
+
+        Raises:
+            sqlite3.Error: a statement failed; nothing was changed.
+        """
+        if self._writer is None:
+            raise JournalUnusable("the read model's database is not open")
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("begin immediate")
+            try:
+                for text, run in groupby(statements, key=lambda statement: statement[0]):
+                    # executemany takes nothing but changes of rows, so a projection can't end the transaction
+                    db.executemany(text, [values for _, values in run])
+                db.execute("update understudy_checkpoint set position = ?", (checkpoint,))
+                db.execute("commit")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("rollback")
+                raise
+
+        await self._writer.run(work)
+        self.checkpoint = checkpoint
+
+    async def close(self) -> None:
+        """Close the database. Does nothing where it is not open."""
+        reader, writer = self._reader, self._writer
+        self._reader = self._writer = None
+        if reader is not None and reader is not writer:
+            await reader.shut()
+        if writer is not None:
+            await writer.shut()
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)

@@ -1,0 +1,130 @@
+"""The group-commit writer: one order in, one order out, and nothing leaves before it is durable.
+
+Turns enqueue batches and go on. What has queued up while the last group was being written becomes the next
+one. Whatever must not leave the node before all that was enqueued ahead of it is durable (a reply, a message
+to an actor that does I/O) is *held* here and released with the group.
+Prior art: Netherite (VLDB 2022) and DeWitt et al., "Implementation Techniques for Main Memory Database
+Systems" (SIGMOD 1984), where group commit comes from.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from persistence.journal import Batch, Journal, Record, to_records
+
+GROUP_LIMIT = 4_000
+"""The most events that one group holds before the next is begun, but for a batch that is larger by itself."""
+HIGH_WATER = 20_000
+"""With so many events enqueued and not yet durable the writer is :attr:`Writer.full`."""
+
+Release = Callable[[bool], None]
+"""Called once: with True when all that came before is durable, with False when that will never be known."""
+
+
+class Group:
+    """Batches that become durable together, and what is held until then."""
+
+    __slots__ = ("batches", "events", "held")
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.held: list[Release] = []
+        self.events = 0
+
+
+class Writer:
+    """Writes to one journal; made and used on one event loop, and run as one task."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        on_durable: Callable[[list[Record]], None],
+        on_failure: Callable[[BaseException], Awaitable[None]],
+    ) -> None:
+        self._journal = journal
+        self._on_durable = on_durable
+        self._on_failure = on_failure
+        self._groups: deque[Group] = deque()
+        """In order; the first one may be on its way to the disk, the last one is open."""
+        self._writing = False
+        self._wake: asyncio.Event = asyncio.Event()
+        self.pending = 0
+        """Events enqueued and not yet durable."""
+        self.groups = 0
+        """Groups written since the start."""
+
+    @property
+    def full(self) -> bool:
+        """Whether turns should wait until the disk has caught up."""
+        return self.pending >= HIGH_WATER
+
+    def enqueue(self, batch: Batch) -> None:
+        """Put a batch at the end of the order. It will be written whole, or not at all."""
+        groups = self._groups
+        if not groups or groups[-1].events >= GROUP_LIMIT or (self._writing and len(groups) == 1):
+            groups.append(Group())
+        group = groups[-1]
+        group.batches.append(batch)
+        events = sum(len(append.events) for append in batch)
+        group.events += events
+        self.pending += events
+
+    def hold(self, release: Release) -> None:
+        """Call ``release`` when all that was enqueued so far is durable; at once, if it is."""
+        if self._groups:
+            self._groups[-1].held.append(release)
+        else:
+            release(True)
+
+    def kick(self) -> None:
+        """Start a group with what is enqueued, unless one is being written."""
+        if self._groups and not self._writing:
+            self._wake.set()
+
+    async def barrier(self) -> bool:
+        """Wait until all that was enqueued so far is durable; False: it never will be known."""
+        if not self._groups:
+            return True
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def release(durable: bool) -> None:
+            if not done.done():
+                done.set_result(durable)
+
+        self.hold(release)
+        self.kick()
+        return await done
+
+    async def run(self) -> None:
+        """Write groups until cancelled; the journal writes the one on its way to its end first."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._groups:
+                self._writing = True
+                group = self._groups[0]
+                try:
+                    first = await self._journal.append(group.batches)
+                except Exception as error:  # noqa: BLE001 (whatever it was: none of the queue may follow)
+                    await self._fail(error)
+                else:
+                    self._settle(group, first)
+
+    def _settle(self, group: Group, first: int) -> None:
+        self._groups.popleft()
+        self._writing = False
+        self.pending -= group.events
+        self.groups += 1
+        for release in group.held:
+            release(True)
+        self._on_durable(to_records(group.batches, first))
+
+    async def _fail(self, error: BaseException) -> None:
+        lost = list(self._groups)
+        self._groups.clear()
+        self._writing = False
+        self.pending = 0
+        for release in (release for group in lost for release in group.held):
+            release(False)
+        await self._on_failure(error)
