@@ -17,7 +17,7 @@ another one, so that the class can be renamed later.
 import sys
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, ForwardRef, Generic, TypeVar, dataclass_transform, get_args, get_origin
+from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -29,9 +29,27 @@ R = TypeVar("R")
 """The reply. Invariant: else ``x: int = await ask(...)`` would pass where the reply is wider."""
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class MessageMeta(msgspec.StructMeta):
-    """Makes every message frozen, and tells type checkers so."""
+    """Makes every message frozen, and tells type checkers so; a class that can't be one fails where it is written."""
+
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> "MessageMeta":
+        cls = super().__new__(mcls, name, bases, namespace, **config)
+        if not cls.__struct_config__.frozen:
+            raise DefinitionError(f"{name} must stay frozen, for others hold the same value; leave out frozen=False")
+        tag = cls.__struct_config__.tag
+        for base in bases:
+            if not isinstance(base, MessageMeta) or base.__struct_config__.tag is None:
+                continue
+            if not isinstance(tag, str):
+                raise DefinitionError(f'{name} needs a text as its stable name, not {tag!r}; write tag="..." or no tag')
+            if tag == base.__struct_config__.tag:
+                # msgspec hands a tag that was written out down to subclasses: two classes would share one name.
+                raise DefinitionError(
+                    f"{name} would be stored as {tag!r}, like its base {base.__name__}; give it a tag of its own: "
+                    f'class {name}({base.__name__}, tag="{name}")'
+                )
+        return cls
 
 
 class Message(msgspec.Struct, metaclass=MessageMeta, frozen=True, tag=True):
@@ -104,24 +122,33 @@ def reply_type(request: type[Request[Any, Any]]) -> Any:
         DefinitionError: the class doesn't say what answers it, or the name can't be found in its module.
     """
     for cls in request.__mro__:
-        for base in getattr(cls, "__orig_bases__", ()):
-            origin = get_origin(base)
-            if isinstance(origin, type) and issubclass(origin, Request) and len(get_args(base)) == 2:
-                return _resolve(get_args(base)[1], cls)
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            origin, arguments = get_origin(base), get_args(base)
+            if not (isinstance(origin, type) and issubclass(origin, Request) and len(arguments) == 2):
+                continue
+            if isinstance(arguments[1], TypeVar):
+                continue  # a base for other requests; it leaves the reply open
+            try:
+                return look_up(arguments[1], cls.__module__)
+            except NameError as error:
+                raise DefinitionError(
+                    f"the reply type of {cls.__name__} names {error.name!r}, which is not defined in "
+                    f"{cls.__module__}; define or import it there"
+                ) from error
     raise DefinitionError(
         f"{request.__name__} doesn't say who takes it and what answers it; "
         f'write class {request.__name__}(Command["Actor", Reply])'
     )
 
 
-def _resolve(declared: Any, cls: type) -> Any:
-    if not isinstance(declared, ForwardRef):
-        return declared
-    namespace = vars(sys.modules[cls.__module__])
-    try:
-        return eval(declared.__forward_code__, namespace)  # noqa: S307 (the author's own annotation)
-    except NameError as error:
-        raise DefinitionError(
-            f"the reply type {declared.__forward_arg__!r} of {cls.__name__} is not defined in {cls.__module__}; "
-            "define or import it there"
-        ) from error
+def look_up(annotation: Any, module: str) -> Any:
+    """Return an annotation with the names in quotes, at any depth, replaced by what they name in their module.
+
+    Raises:
+        NameError: a name isn't there.
+    """
+
+    def bearer() -> None: ...
+
+    bearer.__annotations__ = {"it": annotation}
+    return get_type_hints(bearer, globalns=vars(sys.modules[module]))["it"]

@@ -1,6 +1,8 @@
 """Policies: how often, how soon and for how long something is tried again. All are bounded."""
 
+import math
 import random
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
@@ -19,13 +21,14 @@ class Backoff(msgspec.Struct, frozen=True):
     jitter: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.first <= timedelta(0) or self.cap < self.first or self.factor < 1 or not 0 <= self.jitter < 1:
+        if self.first <= timedelta(0) or self.cap < self.first or not self.factor >= 1 or not 0 <= self.jitter < 1:
             raise ValueError(f"a backoff needs 0 < first <= cap, factor >= 1 and 0 <= jitter < 1, not {self!r}")
 
     def pause(self, attempt: int, rng: random.Random) -> float:
         """Return the seconds to wait after the ``attempt``-th failure (counted from 1)."""
-        # Beyond 64 doublings the cap has long been reached, and floats would overflow.
-        pause = min(self.first.total_seconds() * self.factor ** min(attempt - 1, 64), self.cap.total_seconds())
+        pause = self.cap.total_seconds()
+        with suppress(OverflowError):  # so many attempts that no float holds the pause: the cap, then
+            pause = min(self.first.total_seconds() * math.pow(self.factor, attempt - 1), pause)
         return pause * (1.0 - self.jitter * rng.random())
 
 
@@ -34,6 +37,10 @@ class RetryPolicy(msgspec.Struct, frozen=True):
 
     backoff: Backoff = Backoff()
     budget: timedelta = timedelta(minutes=10)
+
+    def __post_init__(self) -> None:
+        if self.budget < timedelta(0):
+            raise ValueError(f"a retry needs a budget of 0 or more, not {self!r}")
 
 
 UNDO_RETRY = RetryPolicy(budget=timedelta(hours=24))
@@ -46,3 +53,7 @@ class RestartPolicy(msgspec.Struct, frozen=True):
     restarts: int = 5
     within: timedelta = timedelta(minutes=1)
     backoff: Backoff = Backoff(first=timedelta(milliseconds=50), cap=timedelta(seconds=5))
+
+    def __post_init__(self) -> None:
+        if self.restarts < 0 or self.within <= timedelta(0):
+            raise ValueError(f"a restart policy needs restarts >= 0 and within > 0, not {self!r}")

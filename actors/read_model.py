@@ -2,12 +2,12 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, Self, get_type_hints
+from typing import Any, ClassVar, NamedTuple, Self
 
 from actors.address import Address
 from actors.definition import by_name
 from actors.errors import DefinitionError
-from actors.messages import Event, Meta
+from actors.messages import Event, Meta, look_up
 from actors.policies import RetryPolicy
 
 SqlValue = str | int | float | bytes | None
@@ -43,7 +43,8 @@ class ReadModel:
         super().__init_subclass__()
         if "project" in cls.__dict__:
             cls.follows = by_name(cls, _event_annotation(cls), Event, "event")
-        if "schema" in cls.__dict__ and "create table" not in cls.schema.lower():
+        words = set(cls.schema.lower().split())
+        if ("project" in cls.__dict__ or "schema" in cls.__dict__) and not {"create", "table"} <= words:
             raise DefinitionError(f'{cls.__name__} needs tables: write schema = "create table ..." in the class')
 
     @classmethod
@@ -61,11 +62,14 @@ class ReadModel:
 
 
 def _event_annotation(cls: type[ReadModel]) -> Any:
-    project = cls.__dict__["project"]
-    parameters = list(inspect.signature(project).parameters)
+    parameters = list(inspect.signature(cls.project).parameters.values())
     try:
-        return get_type_hints(project)[parameters[1]]
-    except (KeyError, IndexError, NameError) as error:
+        annotation = parameters[1].annotation
+        if annotation is inspect.Parameter.empty:
+            raise NameError("event has no annotation")
+        return look_up(annotation, cls.__module__)
+    except (IndexError, NameError) as error:
         raise DefinitionError(
-            f"{cls.__name__}.project must say which events it follows: def project(self, event: A | B, meta: Meta)"
+            f"{cls.__name__}.project must say which events it follows ({error}); "
+            "write def project(self, event: A | B, meta: Meta)"
         ) from error

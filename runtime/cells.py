@@ -1,0 +1,222 @@
+"""Cells: what the runtime keeps of one actor. A cell's life reads as phases:
+
+    stopped --mail--> recovering --journal read--> running --crash--> stopped
+                          |                                              ^
+                          +--budget of restarts spent--> parked          | (mail, waiting callers and a
+                                                                           saga's duty to finish stay)
+
+Mail belongs to the address, not to the incarnation: a crash drops what the actor had in memory and nothing else.
+"""
+
+import asyncio
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from actors import Address, MailboxFull, Parked, RestartPolicy
+from persistence import Record, Stream
+from runtime.log import log
+from runtime.mailbox import MAILBOX_LIMIT, Envelope
+
+if TYPE_CHECKING:
+    from runtime.node import Node
+
+NO_MAIL: deque[Envelope] = deque()
+"""Shared by all cells without mail; an empty deque of one's own takes 760 bytes."""
+
+
+class Phase(Enum):
+    """Where a cell is in its life."""
+
+    STOPPED = "stopped"
+    RECOVERING = "recovering"
+    RUNNING = "running"
+    PARKED = "parked"
+
+
+class Cell:
+    """An actor's place in the runtime: its mailbox, its phase, and its incarnation, kept by subclasses."""
+
+    __slots__ = (
+        "address",
+        "error",
+        "incarnation",
+        "mail",
+        "node",
+        "phase",
+        "queued",
+        "restarts",
+        "runnable",
+        "senders",
+        "written",
+    )
+
+    def __init__(self, node: "Node", address: Address[Any]) -> None:
+        self.node = node
+        self.address = address
+        self.mail: deque[Envelope] = NO_MAIL
+        self.senders: deque[asyncio.Future[None]] | None = None
+        """Callers outside who wait for room in the mailbox, first come first served."""
+        self.phase = Phase.STOPPED
+        self.runnable = False
+        """Whether the dispatcher may give it turns: it is running, and not waiting in the middle of something."""
+        self.queued = False
+        self.incarnation = 0
+        self.restarts: deque[int] | None = None
+        self.error: BaseException | None = None
+        self.written = False
+        """Whether it has ever enqueued events, so that its recovery must wait until they are durable."""
+
+    @property
+    def stream(self) -> Stream:
+        """The name of the actor's stream in the journal."""
+        return (self.address.actor, self.address.key)
+
+    @property
+    def restart_policy(self) -> RestartPolicy:
+        """How the actor is started again after a crash."""
+        raise NotImplementedError
+
+    # -- mail ---------------------------------------------------------------------------------------------------
+
+    def put(self, envelope: Envelope) -> None:
+        """Put a message into the mailbox; an actor that is not there is revived by it."""
+        if self.phase is Phase.PARKED:
+            if envelope.reply is not None:
+                envelope.reply.failed(self.parked_error())
+            return
+        if self.mail is NO_MAIL:
+            self.mail = deque()
+        self.mail.append(envelope)
+        if self.runnable:
+            if not self.queued:
+                self.node.dispatcher.ready(self)
+        elif self.phase is Phase.STOPPED:
+            self.revive()
+
+    def put_from_inside(self, envelope: Envelope) -> None:
+        """Put a message from another actor's turn, which can't wait for room: beyond the limit it fails."""
+        if len(self.mail) >= MAILBOX_LIMIT and envelope.reply is not None:
+            envelope.reply.failed(self.full_error())
+        else:
+            self.put(envelope)
+
+    def full_error(self) -> MailboxFull:
+        """Return the error for senders that can't wait."""
+        return MailboxFull(f"the mailbox of {self.address} is full ({MAILBOX_LIMIT:,} messages); ask again later")
+
+    async def room(self) -> None:
+        """Wait until the mailbox has room for one who was here first."""
+        while len(self.mail) >= MAILBOX_LIMIT:
+            sender: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if self.senders is None:
+                self.senders = deque()
+            self.senders.append(sender)
+            await sender
+
+    def let_in(self) -> None:
+        """Let waiting senders go on, when the mailbox is down to half."""
+        if self.senders is not None and len(self.mail) <= MAILBOX_LIMIT // 2:
+            for _ in range(min(len(self.senders), MAILBOX_LIMIT - len(self.mail))):
+                sender = self.senders.popleft()
+                if not sender.done():
+                    sender.set_result(None)
+
+    def turn(self, envelope: Envelope) -> None:
+        """Handle one message to its end. Raises nothing: what goes wrong goes to the asker or parks the cell."""
+        raise NotImplementedError
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def revive(self) -> None:
+        """Begin a new incarnation: have the stream read from the journal."""
+        self.phase = Phase.RECOVERING
+        self.node.recovery.request(self)
+
+    def begin(self) -> None:
+        """Prepare for :meth:`replay`: a new incarnation that knows nothing yet."""
+        raise NotImplementedError
+
+    def replay(self, record: Record) -> None:
+        """Take in one event of the stream."""
+        raise NotImplementedError
+
+    def recovered(self) -> None:
+        """Go on: all that the journal holds has been replayed."""
+        self.phase = Phase.RUNNING
+        self.runnable = True
+        if self.mail and not self.queued:
+            self.node.dispatcher.ready(self)
+
+    def forget(self) -> None:
+        """Drop what the incarnation has in memory."""
+        raise NotImplementedError
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it must live on without mail."""
+        return bool(self.mail)
+
+    def kill(self) -> None:
+        """Crash: the incarnation is gone. Mail and duties stay, and bring the next one to life."""
+        if self.phase in (Phase.STOPPED, Phase.PARKED):
+            return
+        must_live = self.unfinished
+        self.stop()
+        if must_live:
+            self.revive()
+
+    def stop(self) -> None:
+        """End the incarnation, leaving the mail."""
+        self.incarnation += 1
+        self.runnable = False
+        self.phase = Phase.STOPPED
+        self.forget()
+
+    def crashed(self, error: BaseException) -> None:
+        """Stop after an error, and start again after a pause, or park when the budget of restarts is spent."""
+        self.stop()
+        pause = self._next_pause()
+        if pause is None:
+            self.park(error)
+            return
+        log.warning("actor crashed", actor=str(self.address), restart_in=round(pause, 3), error=repr(error))
+        self.phase = Phase.RECOVERING
+        incarnation = self.incarnation
+
+        def again() -> None:
+            if self.incarnation == incarnation and self.phase is Phase.RECOVERING:
+                self.revive()
+
+        self.node.timers.after(pause, again)
+
+    def _next_pause(self) -> float | None:
+        policy = self.restart_policy
+        now = self.node.clock.now()
+        if self.restarts is None:
+            self.restarts = deque(maxlen=policy.restarts + 1)
+        since = now - round(policy.within.total_seconds() * 1e6)
+        while self.restarts and self.restarts[0] < since:
+            self.restarts.popleft()
+        self.restarts.append(now)
+        if len(self.restarts) > policy.restarts:
+            return None
+        return policy.backoff.pause(len(self.restarts), self.node.random)
+
+    def park(self, error: BaseException) -> None:
+        """Set the actor aside, visibly; its mail is answered with :class:`Parked`."""
+        self.phase = Phase.PARKED
+        self.runnable = False
+        self.error = error
+        log.error("actor parked", actor=str(self.address), error=repr(error))
+        mail, self.mail = self.mail, NO_MAIL
+        for envelope in mail:
+            if envelope.reply is not None:
+                envelope.reply.failed(self.parked_error())
+        self.let_in()
+
+    def parked_error(self) -> Parked:
+        """Return the error for those who ask a parked actor."""
+        parked = Parked(f"{self.address} is parked: {self.error}")
+        parked.__cause__ = self.error
+        return parked

@@ -1,0 +1,85 @@
+"""Clocks: where the runtime gets its time from, so that tests can drive it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Handle(Protocol):
+    """A wake-up that can be taken back."""
+
+    def cancel(self) -> None:
+        """Take the wake-up back; does nothing when it has happened."""
+        ...
+
+
+class Clock(Protocol):
+    """Wall time, and wake-ups by it."""
+
+    def now(self) -> int:
+        """Return the wall time in microseconds since 1970 (UTC)."""
+        ...
+
+    def call_after(self, seconds: float, wake: Callable[[], None]) -> Handle:
+        """Call ``wake`` on the running event loop, about ``seconds`` from now."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> int:
+        """Return the wall time in microseconds since 1970 (UTC)."""
+        return time.time_ns() // 1000
+
+    def call_after(self, seconds: float, wake: Callable[[], None]) -> Handle:
+        """Call ``wake`` about ``seconds`` from now."""
+        return asyncio.get_running_loop().call_later(seconds, wake)
+
+
+class ManualClock:
+    """A clock that stands still until :meth:`advance` moves it; for tests."""
+
+    def __init__(self, now: int = 1_000_000_000_000_000) -> None:
+        self._now = now
+        self._wakes: list[_ManualHandle] = []
+
+    def now(self) -> int:
+        """Return the time that it has been moved to, in microseconds since 1970 (UTC)."""
+        return self._now
+
+    def call_after(self, seconds: float, wake: Callable[[], None]) -> Handle:
+        """Call ``wake`` when the clock has been moved that far."""
+        handle = _ManualHandle(self._now + round(seconds * 1e6), wake)
+        self._wakes.append(handle)
+        return handle
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock on, and call what has become due, earliest first."""
+        end = self._now + round(seconds * 1e6)
+        while True:
+            self._wakes = [handle for handle in self._wakes if not handle.cancelled]
+            due = min((handle for handle in self._wakes if handle.due <= end), key=lambda h: h.due, default=None)
+            if due is None:
+                break
+            self._wakes.remove(due)
+            self._now = max(self._now, due.due)
+            due.wake()
+        self._now = end
+
+    def step(self, seconds: float) -> None:
+        """Set the wall time forward or back, as an administrator might, without calling anything."""
+        self._now += round(seconds * 1e6)
+
+
+class _ManualHandle:
+    __slots__ = ("cancelled", "due", "wake")
+
+    def __init__(self, due: int, wake: Callable[[], None]) -> None:
+        self.due = due
+        self.wake = wake
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True

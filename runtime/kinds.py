@@ -1,0 +1,143 @@
+"""Kinds: what the runtime knows about a class of actors, worked out once, when the runtime is made."""
+
+from typing import Any
+
+import msgspec
+
+from actors import (
+    Actor,
+    Command,
+    DefinitionError,
+    Event,
+    JournalMismatch,
+    ReadModel,
+    Saga,
+    Service,
+)
+from actors.messages import reply_type
+from persistence import NotDecodable, Record
+from persistence.codec import Decoder
+
+FENCED = "service.fenced"
+"""In a service's stream: an undo came before its step, which is refused from here on."""
+HANDLED = "service.handled"
+"""In a service's stream: a command with an id was answered without an event; kept so that a repeat gets the reply."""
+
+
+class EventMeta(msgspec.Struct, omit_defaults=True):
+    """The metadata that is stored with an event.
+
+    ``fingerprint`` and ``reply`` stand on the first event of a command that has an id of its sender's.
+    """
+
+    causation: str = ""
+    correlation: str = ""
+    fingerprint: str | None = None
+    reply: msgspec.Raw | None = None
+
+
+_meta = Decoder(EventMeta)
+
+
+def meta_of(record: Record) -> EventMeta:
+    """Return a record's metadata."""
+    meta: EventMeta = decoded(_meta, record, record.meta)
+    return meta
+
+
+def decoded(decoder: Decoder, record: Record, data: bytes) -> Any:
+    """Decode part of a record.
+
+    Raises:
+        JournalMismatch: it doesn't fit today's type; names stream, version and position.
+    """
+    try:
+        return decoder.decode(data)
+    except NotDecodable as error:
+        category, key = record.stream
+        raise JournalMismatch(
+            f"event {record.type} at version {record.version} of stream {category}/{key} "
+            f"(position {record.position}) doesn't fit today's class: {error}"
+        ) from error
+
+
+class Kind:
+    """What the runtime knows about one class of actors."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls: Any = cls
+        self.name = cls.__name__
+        self.commands: dict[str, type[Command[Any, Any]]] = dict(getattr(cls, "commands", {}))
+        self.takes = frozenset(self.commands.values())
+        """The classes of commands that it takes."""
+        self.events: dict[str, type[Event]] = dict(getattr(cls, "events", {}))
+        self._event_decoders = {name: Decoder(event) for name, event in self.events.items()}
+        self._command_decoders = {name: Decoder(command) for name, command in self.commands.items()}
+        self._replies: dict[type, Decoder] = {}
+
+    @property
+    def evolves(self) -> bool:
+        """Whether it is a service, and so has a state that is the fold of its events."""
+        return issubclass(self.cls, Service)
+
+    def event(self, record: Record) -> Any:
+        """Return a record's event.
+
+        Raises:
+            JournalMismatch: today's class has no such event, or it doesn't fit.
+        """
+        if record.value is not None:
+            return record.value
+        decoder = self._event_decoders.get(record.type)
+        if decoder is None:
+            category, key = record.stream
+            raise JournalMismatch(
+                f"stream {category}/{key} holds an event {record.type} at version {record.version} (position "
+                f"{record.position}) that {self.name} doesn't know; add its class to {self.name}'s events"
+            )
+        return decoded(decoder, record, record.data)
+
+    def command(self, data: msgspec.Raw) -> Any:
+        """Return a command of this kind of actor from its JSON, by the name that it carries.
+
+        Raises:
+            NotDecodable: the actor takes no such command, or it doesn't fit.
+        """
+        name = _tag.decode(data).type
+        decoder = self._command_decoders.get(name)
+        if decoder is None:
+            raise NotDecodable(f"{self.name} takes no command {name}")
+        return decoder.decode(data)
+
+    def reply(self, request: type) -> Decoder:
+        """Return what reads and writes the replies to a class of requests."""
+        decoder = self._replies.get(request)
+        if decoder is None:
+            decoder = self._replies[request] = Decoder(reply_type(request))
+        return decoder
+
+
+class _Tagged(msgspec.Struct):
+    type: str = ""
+
+
+_tag = Decoder(_Tagged)
+
+
+def kind_of(cls: type) -> Kind:
+    """Return the kind of a class given to a runtime.
+
+    Raises:
+        DefinitionError: it is no class of actors.
+    """
+    if issubclass(cls, Service | Saga | ReadModel | Actor):
+        if issubclass(cls, Service | Saga) and not getattr(cls, "commands", None):
+            raise DefinitionError(
+                f"{cls.__name__} doesn't say which commands it takes; write class {cls.__name__}"
+                f"({'Service[State, Commands, Events]' if issubclass(cls, Service) else 'Saga[Command, Result]'})"
+            )
+        return Kind(cls)
+    raise DefinitionError(
+        f"{cls!r} is no actor; give actors= classes made from Service, Saga, ReadModel or Actor"
+    )
+

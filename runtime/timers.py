@@ -1,0 +1,96 @@
+"""Timers by wall time: many of them, one wake-up of the clock, never early."""
+
+import heapq
+from collections.abc import Callable
+
+from runtime.clock import Clock, Handle
+
+LONGEST_NAP = 10.0
+"""The clock is looked at again after so many seconds at the latest, so that a step of the wall time is noticed."""
+
+
+class Timer:
+    """One timer; ``cancel`` takes it back."""
+
+    __slots__ = ("_timers", "due", "fire", "order")
+
+    def __init__(self, timers: "Timers", due: int, order: int, fire: Callable[[], None]) -> None:
+        self._timers = timers
+        self.due = due
+        self.order = order
+        self.fire: Callable[[], None] | None = fire
+
+    def __lt__(self, other: "Timer") -> bool:
+        return (self.due, self.order) < (other.due, other.order)
+
+    def cancel(self) -> None:
+        """Take the timer back; does nothing when it has fired."""
+        if self.fire is not None:
+            self.fire = None
+            self._timers.forget_one()
+
+
+class Timers:
+    """The timers of one runtime, in the order in which they are due."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heap: list[Timer] = []
+        self._count = 0
+        self._cancelled = 0
+        self._handle: Handle | None = None
+        self._wakes_at = 0
+        self._closed = False
+
+    def at(self, due: int, fire: Callable[[], None]) -> Timer:
+        """Call ``fire`` when the wall time has reached ``due``, in microseconds since 1970; never before."""
+        self._count += 1
+        timer = Timer(self, due, self._count, fire)
+        heapq.heappush(self._heap, timer)
+        if self._handle is None or due < self._wakes_at:
+            self._arm()
+        return timer
+
+    def after(self, seconds: float, fire: Callable[[], None]) -> Timer:
+        """Call ``fire`` in so many seconds."""
+        # Rounded up, and one more: the clock's own reading is cut to whole microseconds.
+        return self.at(self._clock.now() + int(seconds * 1e6) + 1, fire)
+
+    def forget_one(self) -> None:
+        """Count a cancelled timer; when most are, sweep them out, so that the heap stays in proportion."""
+        self._cancelled += 1
+        if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
+            self._heap = [timer for timer in self._heap if timer.fire is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+    def close(self) -> None:
+        """Fire nothing more."""
+        self._closed = True
+        self._heap.clear()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _arm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        if self._heap and not self._closed:
+            now = self._clock.now()
+            nap = min(max(0.0, (self._heap[0].due - now) / 1e6), LONGEST_NAP)
+            self._wakes_at = now + round(nap * 1e6)
+            self._handle = self._clock.call_after(nap, self._wake)
+
+    def _wake(self) -> None:
+        self._handle = None
+        now = self._clock.now()
+        while self._heap and (self._heap[0].fire is None or self._heap[0].due <= now):
+            timer = heapq.heappop(self._heap)
+            fire, timer.fire = timer.fire, None
+            if fire is None:
+                self._cancelled -= 1
+            else:
+                fire()
+        if self._handle is None:
+            self._arm()
