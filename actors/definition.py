@@ -3,29 +3,33 @@
 import ast
 import inspect
 import textwrap
-from typing import Any, TypeVar, cast, get_args
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
 from actors.errors import DefinitionError
-from actors.messages import Message, State, name_of
+from actors.messages import Command, Event, Message, State, name_of
+
+HOW_TO_WRITE: dict[type[Message], str] = {Event: "class Name(Event)", Command: 'class Name(Command["Actor", Reply])'}
 
 
-def by_name(owner: type, annotation: Any, base: type, word: str) -> dict[str, Any]:
+def by_name(owner: type, annotation: Any, base: type[Message]) -> dict[str, Any]:
     """Return the classes of ``A | B`` by their stable names, having checked that each is a ``base``.
 
     Raises:
         DefinitionError: one is no such class, or two have the same name.
     """
+    word = base.__name__.lower()
     found: dict[str, Any] = {}
     for member in get_args(annotation) or (annotation,):
         if isinstance(member, TypeVar):
             continue
         if not (isinstance(member, type) and issubclass(member, base)):
             raise DefinitionError(
-                f"{owner.__name__} lists {member!r} as a {word}, but it is none; write class Name({base.__name__}): ..."
+                f"{owner.__name__} lists {member!r} as {word}, but it is none; write {HOW_TO_WRITE[base]}: ..."
             )
-        name = name_of(cast(type[Message], member))
+        name = name_of(member)
         if name in found:
             raise DefinitionError(
                 f"{owner.__name__} has two {word}s named {name!r}, {found[name].__module__}."
@@ -34,6 +38,12 @@ def by_name(owner: type, annotation: Any, base: type, word: str) -> dict[str, An
             )
         found[name] = member
     return found
+
+
+def check_takes_commands(owner: type, commands: Mapping[str, Any], how_to_write: str) -> None:
+    """Check that a service or saga says which commands it takes; a base that leaves them open need not."""
+    if not commands and not getattr(owner, "__parameters__", ()):
+        raise DefinitionError(f"{owner.__name__} doesn't say what it takes; write {how_to_write}: ...")
 
 
 def check_state(owner: type, state: Any) -> None:
@@ -61,19 +71,27 @@ def check_no_undo_after_pivot(owner: type) -> None:
         return  # no source at hand (a REPL, a frozen program): the runtime still checks
     pivot: str | None = None
     for statement in getattr(tree.body[0], "body", []):
-        if isinstance(statement, (ast.If, ast.For, ast.While, ast.Try, ast.With, ast.Match, ast.FunctionDef)):
-            continue
+        if not isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign, ast.Return)):
+            continue  # a branch, a loop, a definition: it may run never or later
         calls = sorted(
             (node for node in ast.walk(statement) if isinstance(node, ast.Call)),
             key=lambda call: (call.lineno, call.col_offset),
         )
         for call in calls:
-            name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-            if name == "pivot":
-                pivot = ast.unparse(call.args[0]) if call.args else "pivot"
-            elif name == "ask" and pivot is not None and any(k.arg == "undo" for k in call.keywords):
-                step = ast.unparse(call.args[0]) if call.args else "ask"
+            method = ast.unparse(call.func)
+            if method == "self.pivot":
+                pivot = _step_of(call)
+            elif method == "self.ask" and pivot is not None and _has_undo(call):
                 raise DefinitionError(
-                    f"{owner.__name__}: step {step} has an undo but comes after the pivot {pivot}, and past the "
-                    "pivot a saga only goes forward; leave out undo=, or move the step before the pivot"
+                    f"{owner.__name__}: step {_step_of(call)} has an undo but comes after the pivot {pivot}, and past "
+                    "the pivot a saga only goes forward; leave out undo=, or move the step before the pivot"
                 )
+
+
+def _step_of(call: ast.Call) -> str:
+    names = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "name")]
+    return ast.unparse(names[0]) if names else "(unnamed)"
+
+
+def _has_undo(call: ast.Call) -> bool:
+    return any(keyword.arg == "undo" and ast.unparse(keyword.value) != "None" for keyword in call.keywords)

@@ -25,33 +25,39 @@ from actors.errors import DefinitionError
 
 A_contra = TypeVar("A_contra", contravariant=True)
 """The actor that takes a request. Contravariant, so that a wrong address has no common type to hide behind."""
-R = TypeVar("R")
-"""The reply. Invariant: else ``x: int = await ask(...)`` would pass where the reply is wider."""
+R_co = TypeVar("R_co", covariant=True)
+"""The reply. Covariant, so that a reply may go where something wider is taken: mypy infers the reply from there,
+and would refuse ``print(await ask(...))``. Narrowing it, ``x: int = await ask(...)``, stays an error."""
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class MessageMeta(msgspec.StructMeta):
-    """Makes every message frozen, and tells type checkers so; a class that can't be one fails where it is written."""
+    """Sees to it that a class that can't be a message fails where it is written."""
 
-    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> "MessageMeta":
-        cls = super().__new__(mcls, name, bases, namespace, **config)
-        if not cls.__struct_config__.frozen:
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> "MessageMeta":
+        """Make the class, then check that its values can be shared and stored."""
+        cls = super().__new__(mcls, name, bases, namespace, **options)
+        config = cls.__struct_config__
+        if not config.frozen:
             raise DefinitionError(f"{name} must stay frozen, for others hold the same value; leave out frozen=False")
-        tag = cls.__struct_config__.tag
-        for base in bases:
-            if not isinstance(base, MessageMeta) or base.__struct_config__.tag is None:
-                continue
-            if not isinstance(tag, str):
-                raise DefinitionError(f'{name} needs a text as its stable name, not {tag!r}; write tag="..." or no tag')
-            if tag == base.__struct_config__.tag:
+        tagged = [base for base in bases if isinstance(base, MessageMeta) and base.__struct_config__.tag is not None]
+        if tagged and not isinstance(config.tag, str):
+            raise DefinitionError(f'{name} needs a text as its stable name, not {config.tag!r}; write tag="{name}"')
+        if tagged and (config.tag_field != "type" or config.array_like):
+            raise DefinitionError(
+                f"{name} must be stored as an object with its name in 'type'; leave out tag_field= and array_like="
+            )
+        for base in tagged:
+            if config.tag == base.__struct_config__.tag:
                 # msgspec hands a tag that was written out down to subclasses: two classes would share one name.
                 raise DefinitionError(
-                    f"{name} would be stored as {tag!r}, like its base {base.__name__}; give it a tag of its own: "
-                    f'class {name}({base.__name__}, tag="{name}")'
+                    f"{name} would be stored as {config.tag!r}, like its base {base.__name__}; give it a tag of its "
+                    f'own: class {name}({base.__name__}, tag="...")'
                 )
         return cls
 
 
+# On the base classes, for mypy asks them before the metaclass, and msgspec's own base says that nothing is frozen.
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Message(msgspec.Struct, metaclass=MessageMeta, frozen=True, tag=True):
     """An immutable value with a stable name; the base of events, commands, queries and replies."""
 
@@ -60,6 +66,7 @@ class Event(Message):
     """Something that happened. Named in the past tense, never changed, never deleted."""
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class State(msgspec.Struct, metaclass=MessageMeta, frozen=True):
     """What a service knows, folded from its events. Replaced, never changed: use ``msgspec.structs.replace``."""
 
@@ -71,19 +78,20 @@ class Decision(msgspec.Struct, frozen=True):
     events: tuple[Event, ...]
 
 
-class Request(Message, Generic[A_contra, R]):
+class Request(Message, Generic[A_contra, R_co]):
     """A message that names the actor that takes it and the reply that it gives; base of commands and queries."""
 
 
-class Command(Request[A_contra, R]):
+class Command(Request[A_contra, R_co]):
     """Please change: ``Command["Flight", Held]`` is taken by ``Flight`` and answered by ``Held``."""
 
-    def reply(self, reply: R, /, *events: Event) -> Decision:
+    # A covariant parameter is unsound only for who holds the command as one with a wider reply; its service doesn't.
+    def reply(self, reply: R_co, /, *events: Event) -> Decision:  # type: ignore[misc] # pyright: ignore[reportGeneralTypeIssues]
         """Decide: answer with ``reply``, and let ``events`` have happened (none: nothing changed)."""
         return Decision(reply, events)
 
 
-class Query(Request[A_contra, R]):
+class Query(Request[A_contra, R_co]):
     """Please tell: changes nothing."""
 
 
@@ -130,7 +138,7 @@ def reply_type(request: type[Request[Any, Any]]) -> Any:
                 continue  # a base for other requests; it leaves the reply open
             try:
                 return look_up(arguments[1], cls.__module__)
-            except NameError as error:
+            except (NameError, AttributeError) as error:
                 raise DefinitionError(
                     f"the reply type of {cls.__name__} names {error.name!r}, which is not defined in "
                     f"{cls.__module__}; define or import it there"
@@ -145,7 +153,7 @@ def look_up(annotation: Any, module: str) -> Any:
     """Return an annotation with the names in quotes, at any depth, replaced by what they name in their module.
 
     Raises:
-        NameError: a name isn't there.
+        NameError, AttributeError: a name isn't there.
     """
 
     def bearer() -> None: ...

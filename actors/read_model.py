@@ -42,7 +42,7 @@ class ReadModel:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "project" in cls.__dict__:
-            cls.follows = by_name(cls, _event_annotation(cls), Event, "event")
+            cls.follows = by_name(cls, _event_annotation(cls), Event)
         words = set(cls.schema.lower().split())
         if ("project" in cls.__dict__ or "schema" in cls.__dict__) and not {"create", "table"} <= words:
             raise DefinitionError(f'{cls.__name__} needs tables: write schema = "create table ..." in the class')
@@ -68,7 +68,7 @@ def _event_annotation(cls: type[ReadModel]) -> Any:
         if annotation is inspect.Parameter.empty:
             raise NameError("event has no annotation")
         return look_up(annotation, cls.__module__)
-    except (IndexError, NameError) as error:
+    except (IndexError, NameError, AttributeError) as error:
         raise DefinitionError(
             f"{cls.__name__}.project must say which events it follows ({error}); "
             "write def project(self, event: A | B, meta: Meta)"

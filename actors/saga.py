@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin, overload
 
 from actors.address import Address
-from actors.definition import by_name, check_no_undo_after_pivot
+from actors.definition import by_name, check_no_undo_after_pivot, check_takes_commands
 from actors.errors import SagaMisuse
 from actors.messages import Command, Event
 from actors.policies import UNDO_RETRY, RetryPolicy
@@ -69,7 +69,7 @@ class Parallel(Generic[R_co]):
         self.steps = steps
 
     def __await__(self) -> Generator[tuple[Step[Any], ...], tuple[Any, ...], R_co]:
-        replies: Any = yield self.steps
+        replies: Any = (yield self.steps) if self.steps else ()  # none to wait for: go on at once
         return replies  # type: ignore[no-any-return]
 
 
@@ -100,9 +100,10 @@ class Saga(Generic[C, R]):
         for base in getattr(cls, "__orig_bases__", ()):
             if get_origin(base) is Saga:
                 command, cls.result = get_args(base)
-                cls.commands = by_name(cls, command, Command, "command")
+                cls.commands = by_name(cls, command, Command)
                 if isinstance(cls.result, type) and issubclass(cls.result, Event):
-                    cls.events = by_name(cls, cls.result, Event, "event")
+                    cls.events = by_name(cls, cls.result, Event)
+        check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Saga[Command, Result])")
         if "run" in cls.__dict__:
             check_no_undo_after_pivot(cls)
 
@@ -129,6 +130,8 @@ class Saga(Generic[C, R]):
         """Wait; durable, so a crash doesn't shorten or restart it, and never early."""
         return Step("sleep", name, duration=duration)
 
+    @overload
+    def parallel(self, a: Step[R1], /) -> Parallel[tuple[R1]]: ...
     @overload
     def parallel(self, a: Step[R1], b: Step[R2], /) -> Parallel[tuple[R1, R2]]: ...
     @overload

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from actors.address import Address
-from actors.definition import by_name, check_state
+from actors.definition import by_name, check_state, check_takes_commands
 from actors.messages import Command, Decision, Event, State
 from actors.policies import RestartPolicy
 
@@ -44,9 +44,10 @@ class Service(Generic[S, C, E]):
         for base in getattr(cls, "__orig_bases__", ()):
             if get_origin(base) is Service:
                 state, commands, events = get_args(base)
-                cls.commands = by_name(cls, commands, Command, "command")
-                cls.events = by_name(cls, events, Event, "event")
+                cls.commands = by_name(cls, commands, Command)
+                cls.events = by_name(cls, events, Event)
                 check_state(cls, state)
+        check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Service[YourState, Commands, Events])")
 
     @classmethod
     def at(cls, key: str = "") -> Address[Self]:
