@@ -1,0 +1,225 @@
+"""The public API of ``actors`` as its users write it: both type checkers must accept every line.
+
+``assert_type`` holds the inferred replies, so that a reply that turns into ``Any`` is an error too.
+This file is only read by the checkers; ``test_typing.py`` runs them.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, assert_never, assert_type
+from uuid import UUID
+
+import msgspec
+
+from actors import (
+    UNDO_RETRY,
+    Actor,
+    Address,
+    Backoff,
+    Command,
+    Decision,
+    Event,
+    Message,
+    Meta,
+    Parallel,
+    Query,
+    ReadModel,
+    Refused,
+    RestartPolicy,
+    RetryPolicy,
+    Saga,
+    Service,
+    State,
+    Statement,
+    Step,
+    sql,
+)
+from actors.actor import Asker
+
+
+class Held(Message):
+    seat: int
+
+
+class SeatHeld(Event):
+    trip: str
+    seat: int
+
+
+class SeatReleased(Event, tag="seat-released"):
+    trip: str = msgspec.field(name="of")
+    why: str = ""
+
+
+class HoldSeat(Command["Flight", Held]):
+    trip: str
+
+
+class ReleaseSeat(Command["Flight", None]):
+    trip: str
+
+
+class Seats(State):
+    capacity: int = 2
+    held: dict[str, int] = {}
+
+
+class Flight(Service[Seats, HoldSeat | ReleaseSeat, SeatHeld | SeatReleased]):
+    initial = Seats()
+    restart = RestartPolicy(restarts=2, within=timedelta(seconds=1), backoff=Backoff(jitter=0.0))
+
+    def decide(self, state: Seats, command: HoldSeat | ReleaseSeat) -> Decision:
+        match command:
+            case HoldSeat() if len(state.held) == state.capacity:
+                raise Refused(f"flight {self.key} is full")
+            case HoldSeat(trip):
+                seat = len(state.held) + 1
+                return command.reply(Held(seat), SeatHeld(trip, seat))
+            case ReleaseSeat(trip) if trip not in state.held:
+                return command.reply(None)
+            case ReleaseSeat(trip):
+                assert_type(trip, str)
+                return command.reply(None, SeatReleased(trip), SeatReleased(trip, why="twice"))
+            case _:
+                assert_never(command)
+
+    def evolve(self, state: Seats, event: SeatHeld | SeatReleased) -> Seats:
+        match event:
+            case SeatHeld(trip, seat):
+                return msgspec.structs.replace(state, held={**state.held, trip: seat})
+            case SeatReleased(trip):
+                return Seats(state.capacity, {name: seat for name, seat in state.held.items() if name != trip})
+            case _:
+                assert_never(event)
+
+
+class Receipt(Message):
+    number: str
+    amount: int | None = None
+
+
+class Charge(Command["Payments", Receipt]):
+    trip: str
+    price: int
+
+
+class Payments(Actor):
+    restart = RestartPolicy(restarts=3)
+
+    async def receive(self, message: Charge) -> Receipt:
+        held = await self.ask(Flight.at("LH441"), HoldSeat(message.trip))
+        assert_type(held, Held)
+        return Receipt(f"{self.message_id}/{self.key}", message.price)
+
+
+class TripBooked(Event):
+    trip: str
+    seat: int
+    receipt: str
+
+
+class BookTrip(Command["TripSaga", TripBooked]):
+    flight: str
+    other: Address["Flight"]
+    price: int
+
+
+class TripSaga(Saga[BookTrip, TripBooked]):
+    deadline = timedelta(minutes=5)
+    retry = RetryPolicy(Backoff(cap=timedelta(seconds=1)), budget=timedelta(minutes=1))
+    undo_retry = UNDO_RETRY
+
+    async def run(self, command: BookTrip) -> TripBooked:
+        hold, release = HoldSeat(self.key), ReleaseSeat(self.key)
+        step = self.ask("first", Flight.at(command.flight), hold, undo=release)
+        assert_type(step, Step[Held])
+        assert_type(await step, Held)
+
+        both = self.parallel(
+            self.ask("second", command.other, hold, undo=release),
+            self.ask("third", command.other, release),
+        )
+        assert_type(both, Parallel[tuple[Held, None]])
+        held, nothing = await both
+        assert_type(held, Held)
+        assert_type(nothing, None)
+
+        three = await self.parallel(self.sleep("nap", timedelta(seconds=1)), step, step)
+        assert_type(three, tuple[None, Held, Held])
+        four = await self.parallel(step, step, step, self.pivot("pay", Payments.at(), Charge(self.key, 1)))
+        assert_type(four, tuple[Held, Held, Held, Receipt])
+        five = await self.parallel(step, self.sleep("rest", timedelta(1)), step, step, step)
+        assert_type(five, tuple[Held, None, Held, Held, Held])
+        one = await self.parallel(step)
+        assert_type(one, tuple[Held])
+        many = await self.parallel(*[self.ask(name, Flight.at(name), hold) for name in ("a", "b")])
+        assert_type(many, tuple[Held, ...])
+
+        receipt = await self.pivot("charge", Payments.at(), Charge(self.key, command.price))
+        assert_type(receipt, Receipt)
+        assert_type(self.now(), datetime)
+        assert_type(self.uuid(), UUID)
+        assert_type(self.random(), float)
+        if receipt.amount is None:
+            raise Refused("no receipt")
+        return TripBooked(self.key, held.seat, receipt.number)
+
+
+class TripRow(Message):
+    trip: str
+    seat: int
+
+
+class TripsOf(Query["Trips", list[TripRow]]):
+    customer: str
+
+
+class SeatOf(Query["Trips", int | None]):
+    trip: str
+
+
+class Trips(ReadModel):
+    schema = "create table trips (trip text primary key, seat int)"
+    version = 2
+    retry = RetryPolicy()
+
+    def project(self, event: TripBooked | SeatReleased, meta: Meta) -> Iterator[Statement]:
+        match event:
+            case TripBooked(trip, seat):
+                yield sql("insert into trips values (?, ?)", trip, seat)
+            case SeatReleased(trip):
+                yield sql("delete from trips where trip = ? and ? > 0", trip, meta.position)
+            case _:
+                assert_never(event)
+
+    async def answer(self, db: Any, query: TripsOf | SeatOf) -> list[TripRow] | int | None:
+        match query:
+            case TripsOf(customer):
+                return [TripRow(customer, 1)]
+            case SeatOf():
+                return None
+            case _:
+                assert_never(query)
+
+
+class Lookup(Query["Flight | Trips", str]):
+    """Two actors that answer the same question."""
+
+
+async def outside(runtime: Asker) -> None:
+    assert_type(Flight.at("LH441"), Address[Flight])
+    assert_type(Flight.at("LH441").key, str)
+    assert_type(await runtime.ask(Flight.at("LH441"), HoldSeat("trip-7")), Held)
+    assert_type(await runtime.ask(TripSaga.at("trip-7"), BookTrip("LH441", Flight.at("LH2"), 3)), TripBooked)
+    assert_type(await runtime.ask(Trips.at(), TripsOf("ana")), list[TripRow])
+    assert_type(await runtime.ask(Trips.at(), SeatOf("trip-7")), int | None)
+    assert_type(await runtime.ask(Flight.at(), Lookup()), str)
+    assert_type(await runtime.ask(Trips.at(), Lookup()), str)
+
+    # An annotation that says the same, or something wider, is right.
+    held: Held = await runtime.ask(Flight.at("LH441"), HoldSeat("trip-7"))
+    message: Message = await runtime.ask(Flight.at("LH441"), HoldSeat(trip="trip-7"))
+    anything: object = await runtime.ask(Flight.at("LH441"), HoldSeat(trip="trip-7"))
+    seat: int | str | None = await runtime.ask(Trips.at(), SeatOf("trip-7"))
+    await runtime.ask(Flight.at("LH441"), ReleaseSeat("trip-7"))
+    print(held, message, anything, seat, await runtime.ask(Trips.at(), TripsOf("ana")))

@@ -1,0 +1,226 @@
+"""One deliberate mistake a line: both type checkers must find each, and nothing else.
+
+``test_typing.py`` runs them, and reads the marks.
+"""
+
+from collections.abc import Iterator
+from typing import Any, assert_never
+
+import msgspec
+
+from actors import Actor, Address, Command, Decision, Event, Message, Meta, Query, ReadModel, Saga, Service, State, sql
+from actors.actor import Asker
+
+
+class Held(Message):
+    seat: int
+
+
+class Room(Message):
+    number: int
+
+
+class SeatHeld(Event):
+    trip: str
+
+
+class RoomHeld(Event):
+    trip: str
+
+
+class HoldSeat(Command["Flight", Held]):
+    trip: str
+
+
+class ReleaseSeat(Command["Flight", None]):
+    trip: str
+
+
+class HoldRoom(Command["Hotel", Room]):
+    trip: str
+
+
+class ReleaseRoom(Command["Hotel", None]):
+    trip: str
+
+
+class SeatOf(Query["Flights", int | None]):
+    trip: str
+
+
+class RowsOf(Query["Flights", list[Held]]):
+    trip: str = msgspec.field(name="of")
+
+
+class Seats(State):
+    capacity: int = 2
+
+
+class Rooms(State):
+    capacity: int = 2
+
+
+class Thawed(Message, frozen=False):  # mistake: a message that can be changed
+    seat: int
+
+
+class Flight(Service[Seats, HoldSeat | ReleaseSeat, SeatHeld]):
+    initial = Seats()
+
+    def decide(self, state: Seats, command: HoldSeat | ReleaseSeat) -> Decision:
+        command.trip = "trip-8"  # mistake: a command's field set
+        state.capacity = 3  # mistake: a state's field set
+        match command:
+            case HoldSeat("trip-7"):
+                return command.reply(None)  # mistake: no reply where one is promised
+            case HoldSeat("trip-8"):
+                return command.reply()  # mistake: no reply at all
+            case HoldSeat():
+                return command.reply(Room(1), SeatHeld("trip-7"))  # mistake: another command's reply
+            case ReleaseSeat():
+                return command.reply(Held(1))  # mistake: a reply where none is promised
+
+    def evolve(self, state: Seats, event: SeatHeld) -> Seats:
+        state.capacity += 1  # mistake: a state changed in place
+        return Rooms(state.capacity)  # mistake: another service's state returned
+
+
+class Hotel(Service[Rooms, HoldRoom | ReleaseRoom, RoomHeld]):
+    initial = Seats()  # mistake: another service's state to begin with
+
+    def decide(self, state: Rooms, command: HoldRoom) -> Decision:  # mistake: decide takes too few commands
+        if state.capacity == 0:
+            return Room(1)  # mistake: a bare reply where a decision is needed
+        return command.reply(Room(1), Room(1))  # mistake: an event that is none
+
+    def evolve(self, state: Rooms, event: RoomHeld) -> Seats:  # mistake: evolve promises another state
+        return Seats()
+
+
+def seen(message: Held | Room) -> None:
+    match message:
+        case Held(1, 2):  # mistake: more fields matched than the message has
+            pass
+        case _:
+            pass
+
+
+class Hostel(Service[Rooms, HoldRoom | ReleaseRoom, RoomHeld]):
+    initial = Rooms()
+
+    def decide(self, state: Seats, command: HoldRoom | ReleaseRoom) -> Decision:  # mistake: decide takes another state
+        match command:
+            case HoldRoom():
+                return command.reply(Room(1), RoomHeld())  # mistake: an event that lacks a field
+            case _:
+                assert_never(command)  # mistake: a command that is not handled
+
+    def evolve(self, state: Rooms, event: SeatHeld) -> Rooms:  # mistake: evolve takes another event
+        return state
+
+
+class Stateless(Service[Held, HoldRoom, RoomHeld]): ...  # mistake: a state that is no State
+
+
+class Commandless(Service[Rooms, RoomHeld, RoomHeld]): ...  # mistake: an event in place of a command
+
+
+class Eventless(Service[Rooms, HoldRoom, Room]): ...  # mistake: a reply in place of an event
+
+
+class Untyped(Command): ...  # mistake: a command without actor and reply
+
+
+class TripBooked(Event):
+    trip: str
+    seat: int
+
+
+class BookTrip(Command["TripSaga", TripBooked]):
+    flight: str
+
+
+class TripSaga(Saga[BookTrip, TripBooked]):
+    async def run(self, command: BookTrip) -> TripBooked:
+        flight, hotel = Flight.at(command.flight), Hotel.at()
+        hold, release = HoldSeat(self.key), ReleaseSeat(self.key)
+        await self.ask("a", hotel, hold)  # mistake: a step sent to the wrong actor
+        await self.ask("b", flight, hold, undo=ReleaseRoom(self.key))  # mistake: the undo of another actor
+        await self.ask("c", flight, hold, undo=SeatHeld("trip-7"))  # mistake: an event as an undo
+        await self.ask("d", Flight, hold)  # mistake: a class in place of an address
+        await self.ask("e", Flights.at(), SeatOf("trip-7"))  # mistake: a query in a saga
+        await self.pivot("f", flight, HoldRoom(self.key))  # mistake: a pivot sent to the wrong actor
+        await self.pivot("g", flight, hold, undo=release)  # mistake: a pivot with an undo
+        await self.sleep("h", 60)  # mistake: a sleep of a bare number
+        room: Room = await self.ask("i", flight, hold)  # mistake: a step's reply used as another
+        seat = (await self.ask("j", flight, hold)).room  # mistake: a field that the reply doesn't have
+        one, two = await self.parallel(self.ask("k", flight, hold))  # mistake: more replies than steps
+        first, second = self.ask("l", hotel, HoldRoom("x")), self.ask("m", flight, hold)
+        held: tuple[Held, Room] = await self.parallel(first, second)  # mistake: replies in the wrong order
+        (await self.parallel(first, second))[2]  # mistake: a reply more than steps
+        await self.parallel(flight, hold)  # mistake: no steps in parallel
+        late = self.ask("p", flight, hold).seat  # mistake: a step that is not awaited
+        del room, seat, one, two, held, late
+        return Held(1)  # mistake: run returns another result
+
+
+class Sidetrip(Saga[BookTrip, TripBooked]):
+    async def run(self, command: HoldSeat) -> TripBooked:  # mistake: run takes another command
+        return TripBooked(self.key, "1")  # mistake: a field of the wrong type
+
+
+class Daytrip(Saga[BookTrip, TripBooked]):
+    async def run(self, command: BookTrip) -> Held:  # mistake: run promises another result
+        return Held(1)
+
+
+class Flights(ReadModel):
+    schema = "create table flights (trip text)"
+    version = "2"  # mistake: a version that is no number
+
+    def project(self, event: SeatHeld, meta: Meta) -> Iterator[sql]:  # mistake: rows that are no statements
+        meta.position = 1  # mistake: an event's place set
+        yield sql("insert into flights values (?)", event)  # mistake: a value that no database holds
+
+
+class Trips(ReadModel):
+    def project(self, event: SeatHeld, meta: int) -> Iterator[Any]:  # mistake: project takes no Meta
+        yield "delete from flights"
+
+
+class Mailer(Actor):
+    async def receive(self, message: HoldSeat) -> Held:
+        await self.ask(Hotel.at(), message)  # mistake: a plain actor asks the wrong actor
+        return await self.ask(Flight.at(), ReleaseSeat("trip-7"))  # mistake: a reply passed on as another
+
+
+async def outside(runtime: Asker, anyone: Address[object]) -> None:
+    flight, hold = Flight.at("LH441"), HoldSeat("trip-7")
+    await runtime.ask(Hotel.at("Ritz"), hold)  # mistake: command sent to the wrong actor
+    await runtime.ask(anyone, hold)  # mistake: command sent to who knows whom
+    await runtime.ask(flight, SeatOf("trip-7"))  # mistake: query sent to the wrong actor
+    await runtime.ask(flight, SeatHeld("trip-7"))  # mistake: an event asked
+    await runtime.ask("Flight/LH441", hold)  # mistake: a text in place of an address
+    room: Room = await runtime.ask(flight, hold)  # mistake: reply used as another type
+    row: int = await runtime.ask(Flights.at(), SeatOf("trip-7"))  # mistake: reply narrowed
+    hex(await runtime.ask(Flights.at(), SeatOf("trip-7")))  # mistake: reply narrowed by a call
+    rows: list[Room] = await runtime.ask(Flights.at(), RowsOf("trip-7"))  # mistake: a list of other replies
+    wide: list[object] = await runtime.ask(Flights.at(), RowsOf("trip-7"))  # mistake: a list that could take others
+    held: Held = runtime.ask(flight, hold)  # mistake: an ask that is not awaited
+    (await runtime.ask(Flights.at(), SeatOf("trip-7"))).bit_length()  # mistake: a reply that may be None
+    hotel: Address[Hotel] = Flight.at("LH441")  # mistake: an address kept as another's
+    flight.key = "LH442"  # mistake: an address changed
+    Held(1).seat = 2  # mistake: a message's field set
+    SeatHeld("trip-7").trip = "trip-8"  # mistake: an event's field set
+    Seats().capacity = 3  # mistake: a state's field set from outside
+    Held()  # mistake: a field missing
+    RowsOf()  # mistake: a field with another stored name missing
+    Held("1")  # mistake: a field of another type
+    Held(1, 2)  # mistake: a field too many
+    Held(seat=1, row=2)  # mistake: an unknown field
+    Flight.at(441)  # mistake: a key that is no text
+    print(room, row, rows, wide, held, hotel)
+
+
+async def narrowed(runtime: Asker) -> int:
+    return await runtime.ask(Flights.at(), SeatOf("trip-7"))  # mistake: reply narrowed by a return
