@@ -1,8 +1,10 @@
 """Plain actors: the ones that talk to the outside world."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from actors.address import Address
+from actors.definition import annotated, by_name
 from actors.errors import RuntimeClosed
 from actors.messages import Request
 from actors.policies import RestartPolicy
@@ -29,11 +31,18 @@ class Actor:
     """
 
     restart: ClassVar[RestartPolicy] = RestartPolicy()
+    commands: ClassVar[Mapping[str, type[Request[Any, Any]]]] = {}
+    """The message classes that it takes, by stable name; read from the annotation of ``receive``."""
     message_id: str = ""
 
     def __init__(self, key: str) -> None:
         self.key = key
         self._asker: Asker | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "receive" in cls.__dict__:
+            cls.commands = by_name(cls, annotated(cls, "receive", "message: A | B"), Request)
 
     @classmethod
     def at(cls, key: str = "") -> Address[Self]:

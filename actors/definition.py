@@ -9,9 +9,13 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from actors.errors import DefinitionError
-from actors.messages import Command, Event, Message, State, name_of
+from actors.messages import Command, Event, Message, Request, State, look_up, name_of
 
-HOW_TO_WRITE: dict[type[Message], str] = {Event: "class Name(Event)", Command: 'class Name(Command["Actor", Reply])'}
+HOW_TO_WRITE: dict[type[Message], str] = {
+    Event: "class Name(Event)",
+    Command: 'class Name(Command["Actor", Reply])',
+    Request: 'class Name(Command["Actor", Reply])',
+}
 
 
 def by_name(owner: type, annotation: Any, base: type[Message]) -> dict[str, Any]:
@@ -38,6 +42,25 @@ def by_name(owner: type, annotation: Any, base: type[Message]) -> dict[str, Any]
             )
         found[name] = member
     return found
+
+
+def annotated(owner: type, method: str, how_to_write: str) -> Any:
+    """Return the annotation of the first parameter of a method, which says what messages the class is for.
+
+    Raises:
+        DefinitionError: there is none, or it names what can't be found.
+    """
+    parameters = list(inspect.signature(owner.__dict__[method]).parameters.values())
+    try:
+        annotation = parameters[1].annotation
+        if annotation is inspect.Parameter.empty:
+            raise NameError("there is no annotation")
+        return look_up(annotation, owner.__module__)
+    except (IndexError, NameError, AttributeError) as error:
+        raise DefinitionError(
+            f"{owner.__name__}.{method} must say which messages it is for ({error}); "
+            f"write def {method}(self, {how_to_write})"
+        ) from error
 
 
 def check_takes_commands(owner: type, commands: Mapping[str, Any], how_to_write: str) -> None:

@@ -56,6 +56,10 @@ class RuntimeClosed(UnderstudyError):
     """The runtime is not open: it has not been entered yet, or is shutting down."""
 
 
+class ReadModelBehind(UnderstudyError):
+    """A read model has not caught up in time; the events themselves are safe."""
+
+
 class SagaMismatch(UnderstudyError):
     """Running the saga's code against its journal gave another story; the message shows both sides."""
 

@@ -1,13 +1,12 @@
 """Read models: tables made for reading, kept up to date from the journals."""
 
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 from actors.address import Address
-from actors.definition import by_name
+from actors.definition import annotated, by_name
 from actors.errors import DefinitionError
-from actors.messages import Event, Meta, look_up
+from actors.messages import Event, Meta
 from actors.policies import RetryPolicy
 
 SqlValue = str | int | float | bytes | None
@@ -42,7 +41,7 @@ class ReadModel:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "project" in cls.__dict__:
-            cls.follows = by_name(cls, _event_annotation(cls), Event)
+            cls.follows = by_name(cls, annotated(cls, "project", "event: A | B, meta: Meta"), Event)
         words = set(cls.schema.lower().split())
         if ("project" in cls.__dict__ or "schema" in cls.__dict__) and not {"create", "table"} <= words:
             raise DefinitionError(f'{cls.__name__} needs tables: write schema = "create table ..." in the class')
@@ -59,17 +58,3 @@ class ReadModel:
     async def answer(self, db: Any, query: Any) -> Any:
         """Answer a query; ``db`` is the driver's connection (SQLite: ``aiosqlite.Connection``), read-only."""
         raise NotImplementedError(f"{type(self).__name__} needs an async answer(self, db, query)")
-
-
-def _event_annotation(cls: type[ReadModel]) -> Any:
-    parameters = list(inspect.signature(cls.project).parameters.values())
-    try:
-        annotation = parameters[1].annotation
-        if annotation is inspect.Parameter.empty:
-            raise NameError("event has no annotation")
-        return look_up(annotation, cls.__module__)
-    except (IndexError, NameError, AttributeError) as error:
-        raise DefinitionError(
-            f"{cls.__name__}.project must say which events it follows ({error}); "
-            "write def project(self, event: A | B, meta: Meta)"
-        ) from error

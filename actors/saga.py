@@ -7,7 +7,7 @@ The idea of compensating transactions: Garcia-Molina and Salem, "Sagas", SIGMOD 
 
 import uuid
 from collections.abc import Generator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin, overload
 
@@ -93,7 +93,7 @@ class Saga(Generic[C, R]):
     def __init__(self, key: str) -> None:
         self.key = key
         self._calls = 0
-        self._now: datetime | None = None
+        self._now: int | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -153,7 +153,7 @@ class Saga(Generic[C, R]):
         """Return the time (UTC) of the event that brought the saga here; the same at every replay."""
         if self._now is None:
             raise SagaMisuse(f"{type(self).__name__}.now() is only there while run() is being run")
-        return self._now
+        return datetime.fromtimestamp(self._now / 1e6, UTC)
 
     def random(self) -> float:
         """Return a number in [0, 1) that is the same at every replay; not for secrets."""
@@ -164,6 +164,6 @@ class Saga(Generic[C, R]):
         self._calls += 1
         return uuid.uuid5(uuid.NAMESPACE_URL, f"understudy:{type(self).at(self.key)}#{self._calls}")
 
-    def at_time(self, now: datetime) -> None:
+    def at_time(self, now: int) -> None:
         """Set what :meth:`now` returns; called by the runtime before each resumption."""
         self._now = now

@@ -161,7 +161,7 @@ class Cell:
         """Crash: the incarnation is gone. Mail and duties stay, and bring the next one to life."""
         if self.phase in (Phase.STOPPED, Phase.PARKED):
             return
-        must_live = self.unfinished
+        must_live = self.unfinished or self.phase is Phase.RECOVERING
         self.stop()
         if must_live:
             self.revive()

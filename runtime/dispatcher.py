@@ -7,6 +7,7 @@ gets a bounded number of turns and goes to the back; after a bounded slice the l
 import asyncio
 import contextvars
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from persistence.writer import Writer
@@ -24,8 +25,9 @@ TURNS_PER_SLICE = 256
 class Dispatcher:
     """Runs turns, one after the other, on the event loop on which it is made."""
 
-    def __init__(self, writer: Writer, chaos: "Chaos | None" = None) -> None:
+    def __init__(self, writer: Writer, settle: Callable[[], None], chaos: "Chaos | None" = None) -> None:
         self._writer = writer
+        self._settle = settle
         self._chaos = chaos
         self._queue: deque[Cell] = deque()
         self._loop = asyncio.get_running_loop()
@@ -72,7 +74,7 @@ class Dispatcher:
             if queue:
                 self.arm()
         self.turns += TURNS_PER_SLICE - budget
-        self._writer.kick()
+        self._settle()
 
     def _turns(self, cell: "Cell", most: int) -> int:
         mail = cell.mail

@@ -1,5 +1,6 @@
 """Kinds: what the runtime knows about a class of actors, worked out once, when the runtime is made."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from actors import (
     Service,
 )
 from actors.messages import reply_type
-from persistence import NotDecodable, Record
+from persistence import NewEvent, NotDecodable, Record
 from persistence.codec import Decoder
 
 FENCED = "service.fenced"
@@ -33,7 +34,7 @@ class EventMeta(msgspec.Struct, omit_defaults=True):
     causation: str = ""
     correlation: str = ""
     fingerprint: str | None = None
-    reply: msgspec.Raw | None = None
+    reply: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _meta = Decoder(EventMeta)
@@ -72,13 +73,12 @@ class Kind:
         """The classes of commands that it takes."""
         self.events: dict[str, type[Event]] = dict(getattr(cls, "events", {}))
         self._event_decoders = {name: Decoder(event) for name, event in self.events.items()}
+        self.names = {event: name for name, event in self.events.items()}
+        self._by_class = {event: self._event_decoders[name] for name, event in self.events.items()}
         self._command_decoders = {name: Decoder(command) for name, command in self.commands.items()}
+        self.result = Decoder(getattr(cls, "result", None))
+        """Reads and writes what a saga ends with."""
         self._replies: dict[type, Decoder] = {}
-
-    @property
-    def evolves(self) -> bool:
-        """Whether it is a service, and so has a state that is the fold of its events."""
-        return issubclass(self.cls, Service)
 
     def event(self, record: Record) -> Any:
         """Return a record's event.
@@ -96,6 +96,25 @@ class Kind:
                 f"{record.position}) that {self.name} doesn't know; add its class to {self.name}'s events"
             )
         return decoded(decoder, record, record.data)
+
+    def new_events(self, events: Iterable[Event], meta: bytes) -> list[NewEvent]:
+        """Return events ready to be appended, all with the same metadata.
+
+        Raises:
+            NotEncodable: one would not read back as it is.
+            DefinitionError: one is not among those that the class names.
+        """
+        new: list[NewEvent] = []
+        for event in events:
+            decoder = self._by_class.get(type(event))
+            if decoder is None:
+                raise DefinitionError(
+                    f"{self.name} doesn't name {type(event).__name__} among its events, so it could never be read "
+                    f"back; add it to the annotation: class {self.name}(Service[..., ... | {type(event).__name__}])"
+                )
+            name = self.names[type(event)]
+            new.append(NewEvent(name, decoder.encode(event, name), meta, event))
+        return new
 
     def command(self, data: msgspec.Raw) -> Any:
         """Return a command of this kind of actor from its JSON, by the name that it carries.
@@ -137,7 +156,4 @@ def kind_of(cls: type) -> Kind:
                 f"({'Service[State, Commands, Events]' if issubclass(cls, Service) else 'Saga[Command, Result]'})"
             )
         return Kind(cls)
-    raise DefinitionError(
-        f"{cls!r} is no actor; give actors= classes made from Service, Saga, ReadModel or Actor"
-    )
-
+    raise DefinitionError(f"{cls!r} is no actor; give actors= classes made from Service, Saga, ReadModel or Actor")

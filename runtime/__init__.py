@@ -1,0 +1,8 @@
+"""The engine: runs actors on a journal."""
+
+from runtime.chaos import Chaos
+from runtime.clock import Clock, ManualClock, SystemClock
+from runtime.history import HistoryEntry
+from runtime.runtime import Runtime
+
+__all__ = ["Chaos", "Clock", "HistoryEntry", "ManualClock", "Runtime", "SystemClock"]

@@ -1,0 +1,200 @@
+"""A node: the parts of one running runtime, wired together. What cells know of the world around them."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from random import Random
+from typing import Any, TypeVar, TypeVarTuple
+
+from anyio.abc import TaskGroup
+
+from actors import Actor, Address, Request, Saga, Service, UnknownActor
+from persistence import Journal, Record
+from persistence.writer import Writer
+from runtime.actor_cell import ActorCell
+from runtime.cells import Cell, Phase
+from runtime.chaos import Chaos
+from runtime.clock import Clock
+from runtime.directory import Directory
+from runtime.dispatcher import Dispatcher
+from runtime.log import log
+from runtime.mailbox import MAILBOX_LIMIT, Envelope
+from runtime.projector import Projector
+from runtime.promises import Promise
+from runtime.recovery import Recovery
+from runtime.saga_cell import SagaCell
+from runtime.service_cell import ServiceCell
+from runtime.timers import Timers
+
+A = TypeVar("A")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+ENOUGH = 256
+"""With so many events enqueued a group starts, even if an actor that is about to wake would add to it."""
+
+
+class _Done:
+    """An awaitable that is done, shared by all senders who need not wait."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+DONE = _Done()
+
+
+class Node:
+    """The parts of one runtime, made and used on one event loop."""
+
+    def __init__(
+        self, journal: Journal, actors: Sequence[type], clock: Clock, chaos: Chaos | None, tasks: TaskGroup
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.journal = journal
+        self.clock = clock
+        self.random = Random()
+        self.tasks = tasks
+        self.timers = Timers(clock)
+        self.writer = Writer(journal, self._durable, self._lost)
+        self.dispatcher = Dispatcher(self.writer, self._start_group, chaos)
+        self.recovery = Recovery(journal, self.writer, self._settle)
+        self.directory = Directory(
+            actors,
+            {
+                Service: lambda address, kind: ServiceCell(self, address, kind),
+                Saga: lambda address, kind: SagaCell(self, address, kind),
+                Actor: lambda address, kind: ActorCell(self, address, kind),
+            },
+        )
+        self.projectors: dict[str, Projector] = {}
+        self.promises: set[Promise] = set()
+        """What callers outside are waiting on."""
+        self.spawned = 0
+        """Tasks of plain actors and of repeated commands that are under way."""
+        self._none_spawned = asyncio.Event()
+        self._name = os.urandom(6).hex()
+        self._count = 0
+
+    def new_id(self) -> str:
+        """Return an id for a message that came without one."""
+        self._count += 1
+        return f"{self._name}-{self._count}"
+
+    def spawn(self, work: Callable[[*Ts], Awaitable[Any]], *args: *Ts) -> None:
+        """Run something as a task of the node."""
+        self.spawned += 1
+        self.tasks.start_soon(self._watched, work, args)
+
+    async def _watched(self, work: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+        try:
+            await work(*args)
+        finally:
+            self.spawned -= 1
+            if not self.spawned:
+                self._none_spawned.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way but timers."""
+        return self.dispatcher.idle and self.recovery.idle and not self.spawned and not self.writer.pending
+
+    async def ask(
+        self,
+        address: Address[A],
+        request: Request[A, R],
+        *,
+        request_id: str | None = None,
+        correlation: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (a timer of ours is cheaper than a scope, and says what is unknown)
+    ) -> R:
+        """Send a command and wait for the reply."""
+        self.directory.check(address, request)
+        cell = self.directory.cell(address)
+        if len(cell.mail) >= MAILBOX_LIMIT:
+            await cell.room()
+        promise = Promise(self, address, request)
+        cell.put(Envelope(request, request_id, promise, correlation))
+        reply: R = await promise.wait(timeout)
+        return reply
+
+    def tell(self, address: Address[Any], message: Any, message_id: str | None = None) -> Awaitable[None]:
+        """Send a command without waiting for a reply."""
+        directory = self.directory
+        directory.check(address, message)
+        cell = directory.cell(address)
+        envelope = Envelope(message, message_id)
+        if len(cell.mail) >= MAILBOX_LIMIT:
+            return self._tell_later(cell, envelope)
+        cell.put(envelope)
+        return DONE
+
+    async def _tell_later(self, cell: Cell, envelope: Envelope) -> None:
+        await cell.room()
+        cell.put(envelope)
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way but timers, and the read models have caught up."""
+        while not self.idle:
+            self.dispatcher.arm()
+            await self.writer.barrier()
+            if self.spawned and self.dispatcher.idle and self.recovery.idle:
+                self._none_spawned = asyncio.Event()
+                await self._none_spawned.wait()
+            else:
+                await asyncio.sleep(0)
+        for projector in self.projectors.values():
+            if projector.error is None:
+                await projector.reached(self.journal.position)
+
+    async def wake_unfinished(self) -> int:
+        """Bring back the actors whose work is unfinished; return how many."""
+        woken = 0
+        for actor, key in await self.journal.unfinished():
+            try:
+                cell = self.directory.cell(Address(actor, key))
+            except UnknownActor as error:
+                log.error("unfinished work of an unknown actor", actor=f"{actor}/{key}", error=str(error))
+                continue
+            woken += 1
+            if cell.phase is Phase.STOPPED:
+                cell.revive()
+        return woken
+
+    def dead_letter(self, address: Address[Any], message: object, error: Exception) -> None:
+        """Log a message that nobody waits for and that could not be handled."""
+        log.warning("dead letter", actor=str(address), message=type(message).__name__, error=repr(error))
+
+    def _start_group(self) -> None:
+        """Let the next group start, unless turns that would share it are only a short read away."""
+        if not self.recovery.opening or self.writer.pending >= ENOUGH:
+            self.writer.kick()
+
+    def _settle(self) -> None:
+        if self.dispatcher.idle:
+            self._start_group()
+
+    def _durable(self, records: list[Record]) -> None:
+        for projector in self.projectors.values():
+            projector.offer(records)
+
+    async def _lost(self, error: BaseException) -> None:
+        """Drop all that rests on events that may be lost, and begin again from what the journal holds."""
+        log.error("the journal could not be written", error=repr(error))
+        self.recovery.clear()
+        self.directory.clear(keep=ActorCell)
+        for promise in list(self.promises):
+            promise.lose("the journal could not be written")
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await self.journal.recover()
+                await self.wake_unfinished()
+                return
+            except Exception as again:  # noqa: BLE001 (a full or a broken disk; it is tried until it is mended)
+                log.error("the journal is not usable", error=repr(again), attempt=attempt)
+                await asyncio.sleep(min(0.1 * 2 ** min(attempt, 6), 5.0))

@@ -1,0 +1,195 @@
+"""The projector: keeps one read model's tables up to date from the journal, and answers its queries.
+
+It is pushed what has become durable while it keeps up, and reads from the journal in pages while it doesn't.
+Rows and checkpoint are committed together, so the tables are always the fold of a prefix of the journal.
+"""
+
+import asyncio
+from collections import deque
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import anyio
+
+from actors import Meta, Parked, ReadModel, ReadModelBehind, Statement
+from persistence import Journal, JournalError, Record
+from persistence.views import SqliteView
+from runtime.clock import Clock
+from runtime.kinds import Kind, meta_of
+from runtime.log import log
+
+LIVE_LIMIT = 4_000
+"""Events that wait to be projected in memory; a read model that is further behind reads them from the journal."""
+BATCH = 1_000
+"""The most events that are projected in one transaction."""
+CHECKPOINT_EVERY = 1_000
+"""Events that are passed over before a checkpoint is written for them alone."""
+
+
+class Projector:
+    """One read model at work; run as one task."""
+
+    def __init__(self, kind: Kind, producers: list[Kind], journal: Journal, view: SqliteView, clock: Clock) -> None:
+        self.kind = kind
+        self.model: ReadModel = kind.cls()
+        self.view = view
+        self.position = 0
+        """Everything up to here is in the tables."""
+        self.error: BaseException | None = None
+        """Why it is parked."""
+        self._journal = journal
+        self._clock = clock
+        self._random = Random()
+        follows = set(kind.cls.follows.values())
+        self._producers = {
+            (producer.name, name): producer
+            for producer in producers
+            for name, event in producer.events.items()
+            if event in follows
+        }
+        self._live: deque[Record] = deque()
+        self._wake = asyncio.Event()
+        self._scope: anyio.CancelScope | None = None
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    # -- what comes in ------------------------------------------------------------------------------------------
+
+    def offer(self, records: list[Record]) -> None:
+        """Take events that have just become durable; too many are left to be read from the journal."""
+        if len(self._live) + len(records) <= LIVE_LIMIT:
+            self._live.extend(records)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Project until cancelled, or until an event can't be projected: then the read model is parked."""
+        while self.error is None:
+            with anyio.CancelScope() as self._scope:
+                await self._run()
+
+    async def _run(self) -> None:
+        self.position = self.view.checkpoint
+        self._live.clear()
+        failures, since = 0, 0
+        while True:
+            try:
+                records = await self._next()
+                await self._project(records)
+                failures = 0
+            except Exception as error:  # noqa: BLE001 (the author's code, the database, a damaged journal)
+                failures += 1
+                since = since if failures > 1 else self._clock.now()
+                retry = self.model.retry
+                spent = (self._clock.now() - since) / 1e6 >= retry.budget.total_seconds()
+                if spent or isinstance(error, JournalError):
+                    self._park(error)
+                    return
+                pause = retry.backoff.pause(failures, self._random)
+                log.warning("projection failed", read_model=self.kind.name, retry_in=pause, error=repr(error))
+                self._live.clear()
+                await self._pause(pause)
+
+    async def _pause(self, seconds: float) -> None:
+        done = asyncio.Event()
+        handle = self._clock.call_after(seconds, done.set)
+        try:
+            await done.wait()
+        finally:
+            handle.cancel()
+
+    async def _next(self) -> list[Record]:
+        while True:
+            self._wake.clear()
+            live = self._live
+            while live and live[0].position <= self.position:
+                live.popleft()
+            if live and live[0].position == self.position + 1:
+                return [live.popleft() for _ in range(min(len(live), BATCH))]
+            if self.position < self._journal.position:
+                return await self._journal.read_all(self.position)
+            await self._wake.wait()
+
+    async def _project(self, records: list[Record]) -> None:
+        statements: list[Statement] = []
+        for record in records:
+            producer = self._producers.get((record.stream[0], record.type))
+            if producer is not None:
+                statements.extend(self.model.project(producer.event(record), to_meta(record)))
+        last = records[-1].position
+        if statements or last - self.view.checkpoint >= CHECKPOINT_EVERY:
+            await self.view.apply(statements, last)
+        self.position = last
+        self._let_go()
+
+    def _let_go(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for position, future in waiting:
+            if position > self.position:
+                self._waiting.append((position, future))
+            elif not future.done():
+                future.set_result(None)
+
+    def _park(self, error: BaseException) -> None:
+        self.error = error
+        log.error("read model parked", read_model=self.kind.name, position=self.position, error=repr(error))
+        waiting, self._waiting = self._waiting, []
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(self._parked_error())
+
+    def _parked_error(self) -> Parked:
+        parked = Parked(f"{self.kind.name} is parked behind position {self.position}: {self.error}")
+        parked.__cause__ = self.error
+        return parked
+
+    # -- what goes out ------------------------------------------------------------------------------------------
+
+    async def reached(self, position: int) -> None:
+        """Wait until everything up to ``position`` is in the tables.
+
+        Raises:
+            Parked: it will not get there by itself.
+        """
+        if self.position >= position:
+            return
+        if self.error is not None:
+            raise self._parked_error()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((position, future))
+        await future
+
+    async def ask(self, query: Any, position: int, timeout: float | None) -> Any:  # noqa: ASYNC109 (names what is behind)
+        """Answer a query, when the tables have reached ``position``.
+
+        Raises:
+            Parked: they will not reach it by themselves.
+            ReadModelBehind: they have not reached it within ``timeout`` seconds.
+        """
+        if self.position < position:
+            with anyio.move_on_after(timeout) as scope:
+                await self.reached(position)
+            if scope.cancelled_caught:
+                raise ReadModelBehind(
+                    f"{self.kind.name} is at position {self.position}, {position - self.position} events behind the "
+                    f"position {position} that was asked for; the events are safe, ask again later"
+                )
+        return await self.model.answer(self.view.reader, query)
+
+    def kill(self) -> None:
+        """Crash: what is in memory is gone; go on from the checkpoint."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+def to_meta(record: Record) -> Meta:
+    """Return what a record says of where its event stands and where it came from."""
+    meta = meta_of(record)
+    return Meta(
+        actor=record.stream[0],
+        key=record.stream[1],
+        version=record.version,
+        position=record.position,
+        time=datetime.fromtimestamp(record.time / 1e6, UTC),
+        causation=meta.causation,
+        correlation=meta.correlation,
+    )

@@ -1,0 +1,154 @@
+"""Recovery: reads the streams of revived cells, many at a time, a page of each in turn.
+
+One long stream doesn't hold the others back, and a thousand short ones share the way to the disk.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from persistence import Journal, Record
+from persistence.journal import PAGE
+from persistence.writer import Writer
+
+if TYPE_CHECKING:
+    from runtime.cells import Cell
+
+
+class Recovery:
+    """Brings cells from recovering to running; run as one task."""
+
+    def __init__(self, journal: Journal, writer: Writer, settle: Callable[[], None]) -> None:
+        self._journal = journal
+        self._writer = writer
+        self._settle = settle
+        self._new: list[Cell] = []
+        self._reading: deque[_Reading] = deque()
+        self._busy = 0
+        """Cells that wait for their own events, or whose read is on its way."""
+        self.opening = 0
+        """Cells of which nothing has been read yet: they will be there in a moment, but for those with a long stream."""
+        self._epoch = 0
+        self._wake = asyncio.Event()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no cell waits to be recovered."""
+        return not (self._new or self._reading or self._busy)
+
+    def request(self, cell: "Cell") -> None:
+        """Have the cell's stream replayed to it, once its own events are durable."""
+        if not cell.written:
+            self._enter(cell)
+            return
+        self._busy += 1
+
+        def release(durable: bool) -> None:
+            self._busy -= 1
+            if durable:
+                self._enter(cell)
+
+        self._writer.hold(release)
+        self._writer.kick()
+
+    def _enter(self, cell: "Cell") -> None:
+        self._new.append(cell)
+        self.opening += 1
+        self._wake.set()
+
+    def clear(self) -> None:
+        """Forget all requests: their cells are gone."""
+        self._epoch += 1
+        self.opening = 0
+        self._new.clear()
+        self._reading.clear()
+
+    async def run(self) -> None:
+        """Serve requests until cancelled."""
+        while True:
+            if self._new:
+                await self._look_up()
+            elif self._reading:
+                await self._read_page(self._reading.popleft())
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+            self._settle()
+
+    async def _look_up(self) -> None:
+        """Find out which of the new requests have a stream at all; the others are ready."""
+        epoch = self._epoch
+        readings, self._new = [_Reading(cell) for cell in self._new], []
+        self._busy += len(readings)
+        try:
+            heads = await self._journal.heads([reading.cell.stream for reading in readings])
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is the cells' to deal with)
+            if epoch == self._epoch:
+                self.opening -= len(readings)
+                for reading in readings:
+                    reading.failed(error)
+        else:
+            if epoch == self._epoch:
+                for reading in readings:
+                    if reading.cell.stream in heads:
+                        self._reading.append(reading)
+                    else:
+                        self.opening -= 1
+                        reading.take([])
+        finally:
+            self._busy -= len(readings)
+
+    async def _read_page(self, reading: "_Reading") -> None:
+        epoch = self._epoch
+        self._busy += 1
+        first = reading.version == 0
+        try:
+            page = await self._journal.read(reading.cell.stream, reading.version, PAGE)
+        except Exception as error:  # noqa: BLE001 (a damaged record, a lost disk)
+            if epoch == self._epoch:
+                reading.failed(error)
+        else:
+            if epoch == self._epoch and reading.take(page):
+                self._reading.append(reading)
+        finally:
+            self._busy -= 1
+            if first and epoch == self._epoch:
+                self.opening -= 1
+
+
+class _Reading:
+    """A cell on its way back, as of one incarnation; one that was killed meanwhile has a reading of its own."""
+
+    __slots__ = ("cell", "incarnation", "version")
+
+    def __init__(self, cell: "Cell") -> None:
+        self.cell = cell
+        self.incarnation = cell.incarnation
+        self.version = 0
+
+    @property
+    def current(self) -> bool:
+        return self.cell.incarnation == self.incarnation
+
+    def take(self, page: list[Record]) -> bool:
+        """Replay a page; the last one ends the recovery. Return whether there is more to read."""
+        if not self.current:
+            return False
+        try:
+            if self.version == 0:
+                self.cell.begin()
+            for record in page:
+                self.cell.replay(record)
+        except Exception as error:  # noqa: BLE001 (an event that can't be read or applied)
+            self.failed(error)
+            return False
+        self.version += len(page)
+        if len(page) == PAGE:
+            return True
+        self.cell.recovered()
+        return False
+
+    def failed(self, error: Exception) -> None:
+        if self.current:
+            self.cell.crashed(error)

@@ -1,0 +1,320 @@
+"""The runtime: one node, from opening its journal to closing it. What programs embed."""
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+import anyio
+from anyio.abc import TaskGroup
+
+from actors import (
+    Address,
+    Command,
+    NotTaken,
+    Query,
+    ReadModel,
+    Request,
+    RuntimeClosed,
+    Saga,
+    Service,
+)
+from persistence import Journal
+from persistence.sqlite import Durability
+from runtime import history as past
+from runtime.chaos import Chaos
+from runtime.clock import Clock, SystemClock
+from runtime.history import HistoryEntry
+from runtime.journals import journal_of, view_of
+from runtime.mailbox import Envelope
+from runtime.node import Node
+from runtime.projector import Projector
+from runtime.promises import Promise
+from runtime.saga_cell import Join, SagaCell
+from runtime.service_cell import ServiceCell
+from runtime.transaction import Transaction
+
+A = TypeVar("A")
+R = TypeVar("R")
+S = TypeVar("S")
+A1 = TypeVar("A1")
+A2 = TypeVar("A2")
+A3 = TypeVar("A3")
+R1 = TypeVar("R1")
+R2 = TypeVar("R2")
+R3 = TypeVar("R3")
+
+SHUTDOWN_TIMEOUT = 30.0
+"""Seconds that closing may take before what is still under way is cut off, visibly."""
+
+
+class Runtime:
+    """One node: runs actors on a journal.
+
+    ``journal`` is a URL (``"sqlite:trips.db"``, ``"memory:"``) or a journal; ``actors`` are the classes that live
+    here. Use it as ``async with Runtime(...) as runtime``, on asyncio. Entering opens the journal and wakes what is
+    unfinished in it; leaving lets turns finish, makes everything durable, catches the read models up, and closes.
+    ``durability="normal"`` (SQLite) gives up that a power cut loses nothing that was acknowledged; a crash of the
+    process still loses nothing.
+
+    Raises:
+        BadJournalUrl, DefinitionError: at once.
+        JournalError: on entering, where the journal can't be opened.
+    """
+
+    def __init__(
+        self,
+        journal: str | Journal,
+        actors: Sequence[type],
+        *,
+        durability: Durability = "full",
+        clock: Clock | None = None,
+        chaos: Chaos | None = None,
+        shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+    ) -> None:
+        self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
+        self._actors = actors
+        self._clock = clock or SystemClock()
+        self._chaos = chaos
+        self._shutdown_timeout = shutdown_timeout
+        self._node: Node | None = None
+        self._stack = AsyncExitStack()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._node is not None:
+            raise RuntimeClosed("a runtime is entered once; make another one")
+        async with AsyncExitStack() as stack:
+            await self._journal.open()
+            stack.push_async_callback(self._journal.close)
+            tasks = anyio.create_task_group()
+            node = Node(self._journal, self._actors, self._clock, self._chaos, tasks)
+            for kind in node.directory.kinds(ReadModel):
+                view = view_of(kind, self._journal)
+                await view.open(self._journal.position)
+                stack.push_async_callback(view.close)
+                producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
+                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, self._clock)
+            await stack.enter_async_context(tasks)
+            stack.callback(_stop, tasks)
+            stack.callback(node.timers.close)
+            tasks.start_soon(node.writer.run)
+            tasks.start_soon(node.recovery.run)
+            for projector in node.projectors.values():
+                tasks.start_soon(projector.run)
+            self._node = node
+            await node.wake_unfinished()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        node, self._node = self._open_node(), None
+        try:
+            with anyio.move_on_after(self._shutdown_timeout, shield=True):
+                await node.drain()
+        finally:
+            for promise in list(node.promises):
+                promise.lose("the runtime was closed")
+            # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
+            await self._stack.__aexit__(None, None, None)
+
+    def _open_node(self) -> Node:
+        if self._node is None:
+            raise RuntimeClosed("the runtime is not open; use it inside: async with Runtime(...) as runtime")
+        return self._node
+
+    # -- talking ------------------------------------------------------------------------------------------------
+
+    async def ask(
+        self,
+        address: Address[A],
+        request: Request[A, R],
+        /,
+        *,
+        id: str | None = None,  # noqa: A002 (the word that the design and its users have for it)
+        timeout: float | None = None,  # noqa: ASYNC109 (says what is unknown, which a cancelled scope can't)
+        consistent: bool = False,
+        after: int | None = None,
+    ) -> R:
+        """Send a request and wait for its reply; what led to the reply is durable then.
+
+        ``id`` names a command for ever: sent again, also after a crash, it takes effect once and gets its first
+        reply. ``timeout`` is in seconds. For queries, ``consistent=True`` sees all that was committed before the
+        call, and ``after`` all up to a position; else a query sees what is there now.
+
+        Raises:
+            Refused: a business 'no'; nothing was written.
+            Failed: the actor could not handle it; nothing was written.
+            OutcomeUnknown: it may or may not have taken effect; ask again with the same id.
+            Parked: the actor is set aside.
+            CommandIdReused: the id belongs to another command.
+            NotTaken, UnknownActor: nobody here takes this.
+        """
+        node = self._open_node()
+        if isinstance(request, Query):
+            projector = node.projectors.get(address.actor)
+            if projector is None:
+                raise NotTaken(f"{address} answers no queries; ask a read model")
+            position = max(node.journal.position if consistent else 0, after or 0)
+            reply: R = await projector.ask(request, position, timeout)
+            return reply
+        return await node.ask(address, request, request_id=id, timeout=timeout)
+
+    def tell(
+        self,
+        address: Address[A],
+        message: Command[A, Any],
+        /,
+        *,
+        id: str | None = None,  # noqa: A002
+    ) -> Awaitable[None]:
+        """Send a command without waiting for a reply; await the result to wait for room in the mailbox.
+
+        Raises:
+            NotTaken, UnknownActor: nobody here takes this.
+        """
+        return self._open_node().tell(address, message, id)
+
+    @overload
+    async def transact(
+        self, a: tuple[Address[A1], Command[A1, R1]], /, *, id: str | None = None, timeout: float | None = None
+    ) -> tuple[R1]: ...
+    @overload
+    async def transact(
+        self,
+        a: tuple[Address[A1], Command[A1, R1]],
+        b: tuple[Address[A2], Command[A2, R2]],
+        /,
+        *,
+        id: str | None = None,
+        timeout: float | None = None,
+    ) -> tuple[R1, R2]: ...
+    @overload
+    async def transact(
+        self,
+        a: tuple[Address[A1], Command[A1, R1]],
+        b: tuple[Address[A2], Command[A2, R2]],
+        c: tuple[Address[A3], Command[A3, R3]],
+        /,
+        *,
+        id: str | None = None,
+        timeout: float | None = None,
+    ) -> tuple[R1, R2, R3]: ...
+    @overload
+    async def transact(
+        self,
+        *requests: tuple[Address[Any], Command[Any, Any]],
+        id: str | None = None,
+        timeout: float | None = None,
+    ) -> tuple[Any, ...]: ...
+
+    async def transact(
+        self,
+        *requests: tuple[Address[Any], Command[Any, Any]],
+        id: str | None = None,  # noqa: A002
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> tuple[Any, ...]:
+        """Send commands to several services: all take effect, in one append, or none does.
+
+        Raises:
+            Refused: one said no, and is named; nothing was written.
+            Failed: one could not handle its command; nothing was written.
+            OutcomeUnknown: it may or may not have taken effect; ask again with the same id.
+        """
+        node = self._open_node()
+        cells: list[tuple[ServiceCell, Any]] = []
+        for address, command in requests:
+            node.directory.check(address, command)
+            cell = node.directory.cell(address)
+            if not isinstance(cell, ServiceCell):
+                raise NotTaken(f"{address} is no service; only services can change together")
+            cells.append((cell, command))
+        if not cells:
+            return ()
+        promise = Promise(node, requests[0][0], requests[0][1])
+        Transaction(node, cells, id, promise).start()
+        replies: tuple[Any, ...] = await promise.wait(timeout)
+        return replies
+
+    async def result(self, address: Address[Saga[Any, R]], *, timeout: float | None = None) -> R:  # noqa: ASYNC109
+        """Wait for the end of a saga that was started before, maybe by another process.
+
+        Raises:
+            Refused: it was compensated.
+            Parked: it was set aside.
+            UnknownActor: it was never started.
+        """
+        node = self._open_node()
+        cell = node.directory.cell(address)
+        if not isinstance(cell, SagaCell):
+            raise NotTaken(f"{address} is no saga, and has no result")
+        promise = Promise(node, address, Join())
+        cell.put(Envelope(Join(), None, promise))
+        reply: R = await promise.wait(timeout)
+        return reply
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> int:
+        """The position of the last durable event; a token for ``ask(..., after=position)``."""
+        return self._open_node().journal.position
+
+    @property
+    def groups(self) -> int:
+        """How many groups have been written to the journal since the runtime was entered."""
+        return self._open_node().writer.groups
+
+    async def unfinished(self) -> list[Address[Any]]:
+        """Return the sagas that have not ended, oldest first, parked ones included."""
+        return [Address(actor, key) for actor, key in await self._open_node().journal.unfinished()]
+
+    async def state_of(
+        self,
+        address: Address[Service[S, Any, Any]],
+        *,
+        version: int | None = None,
+        at: datetime | None = None,
+        position: int | None = None,
+    ) -> S:
+        """Return a service's state by replay of what is durable; by default as it is now.
+
+        ``version``, ``at`` and ``position`` stop behind that event, moment or position.
+        """
+        node = self._open_node()
+        kind = node.directory.kind(address.actor)
+        state: S = await past.state_of(node.journal, address, kind, version, at, position)
+        return state
+
+    async def history(self, address: Address[Any]) -> AsyncIterator[HistoryEntry]:
+        """Yield the events of one actor's stream, oldest first: its audit trail."""
+        node = self._open_node()
+        async for entry in past.history(node.journal, address, node.directory.kind(address.actor)):
+            yield entry
+
+    async def trail(self, address: Address[Saga[Any, Any]]) -> list[HistoryEntry]:
+        """Return every event of every actor that took part in a saga, in order."""
+        node = self._open_node()
+        return await past.trail(node.journal, address, node.directory)
+
+    # -- breaking -----------------------------------------------------------------------------------------------
+
+    async def kill(self, address: Address[Any]) -> None:
+        """Let an actor crash: it loses what it has in memory, and the next message revives it from the journal."""
+        node = self._open_node()
+        projector = node.projectors.get(address.actor)
+        if projector is not None:
+            projector.kill()
+            return
+        node.directory.kind(address.actor)
+        cell = node.directory.find(address)
+        if cell is not None:
+            cell.kill()
+
+
+def _stop(tasks: TaskGroup) -> None:
+    tasks.cancel_scope.cancel()

@@ -1,0 +1,159 @@
+"""A saga's story so far: the fold of its stream. Pure, and the same live and in recovery."""
+
+from typing import Any
+
+import msgspec
+
+from runtime.saga_events import (
+    Answered,
+    Asked,
+    Compensated,
+    Compensating,
+    Completed,
+    Failed,
+    Parked,
+    Refused,
+    SagaEvent,
+    Started,
+    Undone,
+)
+
+
+class Failures:
+    """How often something failed, and since when (microseconds since 1970)."""
+
+    __slots__ = ("count", "since")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.since = 0
+
+
+class StepStory:
+    """What is known of one step.
+
+    A step without an outcome is *unknown*: it may have taken effect. So is one that was refused after an attempt
+    whose outcome was unknown; undoing it is right, for an undo that finds nothing to undo does nothing (P9).
+    """
+
+    __slots__ = (
+        "answered",
+        "asked",
+        "ended",
+        "ended_at",
+        "failures",
+        "reason",
+        "reply",
+        "undo_failures",
+        "undone",
+        "value",
+    )
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.answered = False
+        self.reason: str | None = None
+        """Why it was refused."""
+        self.reply: msgspec.Raw | None = None
+        self.value: Any = None
+        """The reply as it came, while the saga lives in memory."""
+        self.ended = 0
+        """Its place in the order of completion, from 1; 0: not yet."""
+        self.ended_at = 0
+        self.failures = Failures()
+        self.undo_failures = Failures()
+        self.undone = False
+
+    @property
+    def needs_undo(self) -> bool:
+        """Whether going back must undo it: it has an undo, and was done or may have been."""
+        certainly_not = self.reason is not None and self.failures.count == 0
+        return bytes(self.asked.undo) != b"null" and not self.undone and not certainly_not
+
+
+class Story:
+    """The fold of a saga's stream."""
+
+    __slots__ = ("compensated", "error", "outcomes", "pivot", "reason", "result", "started", "started_at", "steps")
+
+    def __init__(self) -> None:
+        self.started: Started | None = None
+        self.started_at = 0
+        self.steps: dict[str, StepStory] = {}
+        """By name, in the order in which they were asked."""
+        self.outcomes = 0
+        """Steps that have an outcome."""
+        self.pivot: StepStory | None = None
+        self.reason: str | None = None
+        """Why the saga goes back, or went back."""
+        self.compensated = False
+        self.error: str | None = None
+        """Why it is parked."""
+        self.result: msgspec.Raw | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the saga is completed or compensated."""
+        return self.result is not None or self.compensated
+
+    @property
+    def status(self) -> str:
+        """Where the saga is: new, running, compensating, completed, compensated or parked."""
+        if self.started is None:
+            return "new"
+        if self.ended:
+            return "compensated" if self.compensated else "completed"
+        if self.error is not None:
+            return "parked"
+        return "running" if self.reason is None else "compensating"
+
+    @property
+    def past_pivot(self) -> bool:
+        """Whether the last step that may be refused is done: from there the saga only goes forward."""
+        return self.pivot is not None and self.pivot.answered
+
+    def apply(self, event: SagaEvent, at: int) -> None:
+        """Take in the next event, which happened at this time (microseconds since 1970)."""
+        match event:
+            case Started():
+                self.started, self.started_at = event, at
+            case Asked(step=name):
+                step = self.steps[name] = StepStory(event)
+                if event.kind == "pivot":
+                    self.pivot = step
+            case Answered(step=name, reply=reply):
+                step = self._end(name, at)
+                step.answered, step.reply = True, reply
+            case Refused(step=name, reason=reason):
+                self._end(name, at).reason = reason
+            case Failed(step=name, undo=undo):
+                step = self.steps[name]
+                failures = step.undo_failures if undo else step.failures
+                failures.count += 1
+                failures.since = failures.since or at
+            case Compensating(reason=reason):
+                self.reason = reason
+            case Undone(step=name):
+                self.steps[name].undone = True
+            case Completed(result=result):
+                self.result = result
+            case Parked(error=error):
+                self.error = error
+            case Compensated():
+                self.compensated = True
+            case _:
+                raise AssertionError(f"a saga has no event {event!r}")
+
+    def _end(self, name: str, at: int) -> StepStory:
+        step = self.steps[name]
+        self.outcomes += 1
+        step.ended, step.ended_at = self.outcomes, at
+        return step
+
+    def next_undo(self) -> StepStory | None:
+        """Return what to undo next: first what may still be under way, then what was done, last first."""
+        waiting = [step for step in self.steps.values() if step.needs_undo]
+        if not waiting:
+            return None
+        unknown = [step for step in waiting if not step.ended]
+        return unknown[-1] if unknown else max(waiting, key=lambda step: step.ended)

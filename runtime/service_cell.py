@@ -1,0 +1,248 @@
+"""The cell of a service: decide, evolve, enqueue, reply, all in one synchronous turn."""
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors import Address, CommandIdReused, Decision, Failed, Refused, RestartPolicy, Service
+from persistence import Append, NewEvent, NotDecodable, Record
+from persistence.codec import encode
+from runtime.cells import Cell
+from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
+from runtime.mailbox import Envelope, ReplyTo
+from runtime.transaction import Part
+
+if TYPE_CHECKING:
+    from runtime.node import Node
+
+
+class Fenced(msgspec.Struct):
+    """An undo overtook its step: the step, should it still come, is refused."""
+
+    step: str
+
+
+class Handled(msgspec.Struct):
+    """A command was answered and changed nothing."""
+
+
+class Outcome(msgspec.Struct):
+    """What a command would do: not yet applied, not yet enqueued."""
+
+    state: Any
+    reply: Any
+    append: Append | None
+
+
+class ServiceCell(Cell):
+    """A service at work.
+
+    ``seen`` maps the ids of commands that took effect to the version of their first event (P3), and the ids of
+    steps that were undone before they came to minus that of the fence (P9). It is rebuilt from the stream, so it
+    has an entry for each command with an id that the stream holds.
+    """
+
+    __slots__ = ("_kind", "_part", "seen", "service", "state", "version")
+
+    def __init__(self, node: "Node", address: Address[Any], kind: Kind) -> None:
+        super().__init__(node, address)
+        self._kind = kind
+        self.service: Service[Any, Any, Any] = kind.cls(address.key)
+        self.state: Any = self.service.initial
+        self.version = 0
+        self.seen: dict[str, int] = {}
+        self._part: Envelope | None = None
+        """The part of a transaction that it waits in."""
+
+    @property
+    def restart_policy(self) -> RestartPolicy:
+        """How the service is started again after a crash."""
+        return self.service.restart
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start from the initial state."""
+        self.forget()
+
+    def replay(self, record: Record) -> None:
+        """Take in one event of the stream."""
+        if record.type == FENCED:
+            self.seen[_step(record)] = -record.version
+        elif record.type != HANDLED:
+            self.state = self.service.evolve(self.state, self._kind.event(record))
+        if record.command is not None:
+            self.seen[record.command] = record.version
+        self.version = record.version
+
+    def forget(self) -> None:
+        """Drop state and ids. A transaction that waits here comes again, before all other mail."""
+        self.state = self.service.initial
+        self.version = 0
+        self.seen = {}
+        if self._part is not None:
+            self.mail.appendleft(self._part)
+            self._part.message.left(self)
+            self._part = None
+
+    # -- turns --------------------------------------------------------------------------------------------------
+
+    def turn(self, envelope: Envelope) -> None:
+        """Handle one command to its end."""
+        message = envelope.message
+        if type(message) is Part:
+            self._arrive(envelope, message)
+            return
+        try:
+            seen = self.seen.get(envelope.id) if envelope.id is not None else None
+            if seen is not None:
+                self._repeat(envelope, seen)
+                return
+            if envelope.undoes is not None and self.seen.get(envelope.undoes, -1) < 0:
+                outcome = self._fence(envelope, envelope.undoes)
+            else:
+                outcome = self.consider(message, envelope.id, envelope.correlation)
+        except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
+            self._refuse(envelope, error)
+            return
+        if outcome.append is not None:
+            self.node.writer.enqueue((outcome.append,))
+            self.apply(outcome)
+        if envelope.reply is not None:
+            envelope.reply.done(outcome.reply)
+
+    def consider(self, command: Any, command_id: str | None, correlation: str | None) -> Outcome:
+        """Work out what a command does to the state as it is, without doing it.
+
+        An event that can't be applied, or can't be stored, is never written: it raises here.
+        """
+        decision = self.service.decide(self.state, command)
+        if type(decision) is not Decision:
+            raise TypeError(f"{type(self.service).__name__}.decide must return command.reply(...), not {decision!r}")
+        events = decision.events
+        if not events and command_id is None:
+            return Outcome(self.state, decision.reply, None)
+        state = self.state
+        for event in events:
+            state = self.service.evolve(state, event)
+        fingerprint, raw = None, msgspec.Raw(b"null")
+        if command_id is None:
+            command_id = self.node.new_id()
+        else:
+            fingerprint = fingerprint_of(command)
+            raw = msgspec.Raw(self._kind.reply(type(command)).encode(decision.reply, "the reply"))
+        correlation = correlation or command_id
+        meta = encode(EventMeta(command_id, correlation, fingerprint, raw))
+        if events:
+            new = self._kind.new_events(events, meta)
+            if len(new) > 1:
+                rest = encode(EventMeta(command_id, correlation))
+                for event in new[1:]:
+                    event.meta = rest
+        else:
+            new = [NewEvent(HANDLED, b"{}", meta)]
+        return Outcome(state, decision.reply, self._append(new, command_id))
+
+    def _append(self, events: list[NewEvent], command_id: str) -> Append:
+        return Append(self.stream, self.version, events, self.node.clock.now(), command_id)
+
+    def apply(self, outcome: Outcome) -> None:
+        """Make the outcome's state the service's own; its events have been enqueued."""
+        append = outcome.append
+        if append is not None:
+            self.state = outcome.state
+            assert append.command is not None
+            self.seen[append.command] = self.version + 1
+            self.version += len(append.events)
+            self.written = True
+
+    def roll_back(self, state: Any, version: int) -> None:
+        """Take back what :meth:`apply` did since the service was there; none of it was enqueued."""
+        if self.version != version:
+            self.seen = {command: at for command, at in self.seen.items() if abs(at) <= version}
+        self.state = state
+        self.version = version
+
+    def _fence(self, envelope: Envelope, step: str) -> Outcome:
+        """Undo a step that has not come: nothing to undo, but it must not come later. P9."""
+        command_id = envelope.id or self.node.new_id()
+        meta = EventMeta(
+            command_id, envelope.correlation or command_id, fingerprint_of(envelope.message), msgspec.Raw(b"null")
+        )
+        append = self._append([NewEvent(FENCED, encode(Fenced(step)), encode(meta))], command_id)
+        self.seen[step] = -(self.version + 1)
+        return Outcome(self.state, None, append)
+
+    def _refuse(self, envelope: Envelope, error: Exception) -> None:
+        if not isinstance(error, Refused):
+            failed = Failed(
+                f"{self.address} failed at {type(envelope.message).__name__}: {type(error).__name__}: {error}"
+            )
+            failed.__cause__ = error
+            error = failed
+        if envelope.reply is not None:
+            envelope.reply.failed(error)
+        else:
+            self.node.dead_letter(self.address, envelope.message, error)
+
+    # -- repeats ------------------------------------------------------------------------------------------------
+
+    def _repeat(self, envelope: Envelope, version: int) -> None:
+        if envelope.reply is None:
+            return
+        if version < 0:
+            envelope.reply.failed(Refused(f"step {envelope.id} was undone before it arrived at {self.address}"))
+        else:
+            self.node.spawn(self._answer_again, envelope.message, version, envelope.reply)
+
+    async def _answer_again(self, command: Any, version: int, reply: ReplyTo) -> None:
+        """Answer a repeated command with its first reply, from the journal."""
+        try:
+            value = await self.first_reply(command, version)
+        except Exception as error:  # noqa: BLE001 (goes to the asker, who may ask again)
+            reply.failed(error)
+        else:
+            reply.done(value)
+
+    async def first_reply(self, command: Any, version: int) -> Any:
+        """Return the reply that a command got when it took effect.
+
+        Raises:
+            CommandIdReused: it was another command.
+        """
+        await self.node.writer.barrier()
+        (record,) = await self.node.journal.read(self.stream, version - 1, 1)
+        meta = meta_of(record)
+        if meta.fingerprint != fingerprint_of(command):
+            raise CommandIdReused(
+                f"{self.address} has already handled another command with the id {record.command!r}; "
+                f"give this {type(command).__name__} an id of its own"
+            )
+        try:
+            return self._kind.reply(type(command)).decode(meta.reply)
+        except NotDecodable as error:
+            raise Failed(f"the first reply to {record.command!r} can't be read: {error}") from error
+
+    # -- transactions -------------------------------------------------------------------------------------------
+
+    def _arrive(self, envelope: Envelope, part: Part) -> None:
+        self._part = envelope
+        self.runnable = False
+        part.arrived(self)
+
+    def leave(self) -> None:
+        """Go on with other mail: the transaction is over."""
+        self._part = None
+        self.runnable = True
+        if self.mail and not self.queued:
+            self.node.dispatcher.ready(self)
+
+
+def fingerprint_of(command: Any) -> str:
+    """Return a short hash of a command, by which a repeat is told from another command with the same id."""
+    return hashlib.blake2b(encode(command, "the command"), digest_size=8).hexdigest()
+
+
+def _step(record: Record) -> str:
+    return msgspec.json.decode(record.data, type=Fenced).step

@@ -1,0 +1,149 @@
+"""Atomic changes of several services: all decide, then all or none are written, in one append.
+
+A transaction puts a part into every participant's mailbox at one moment, so that any two transactions stand in
+the same order in all mailboxes they share: they can't deadlock. A participant whose part has its turn waits, with
+its other mail, until all have come; then everything happens in one synchronous turn.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from actors import CommandIdReused, Failed, Refused
+from runtime.mailbox import Envelope
+from runtime.promises import Promise
+
+if TYPE_CHECKING:
+    from runtime.node import Node
+    from runtime.service_cell import ServiceCell
+
+
+class Part:
+    """One participant's part of a transaction, as a message in its mailbox."""
+
+    __slots__ = ("_transaction",)
+
+    def __init__(self, transaction: "Transaction") -> None:
+        self._transaction = transaction
+
+    def arrived(self, cell: "ServiceCell") -> None:
+        """The participant is there, and waits."""
+        self._transaction.arrived(cell)
+
+    def left(self, cell: "ServiceCell") -> None:
+        """The participant crashed while it waited; it will come again."""
+        self._transaction.left(cell)
+
+    def done(self, value: Any) -> None:
+        """Do nothing: a part has no reply of its own."""
+
+    def failed(self, error: Exception) -> None:
+        """The participant can't come: it is parked."""
+        self._transaction.end(error)
+
+
+class Transaction:
+    """Commands to several services, all or none."""
+
+    def __init__(
+        self,
+        node: "Node",
+        requests: Sequence[tuple["ServiceCell", Any]],
+        transaction_id: str | None,
+        promise: Promise,
+    ) -> None:
+        self._node = node
+        self._requests = requests
+        self._id = transaction_id
+        self._promise = promise
+        self._cells = {id(cell): cell for cell, _ in requests}
+        self._missing = set(self._cells)
+        self._over = False
+
+    def start(self) -> None:
+        """Put the parts into all mailboxes, at one moment."""
+        for cell in self._cells.values():
+            part = Part(self)
+            cell.put(Envelope(part, reply=part))
+
+    def arrived(self, cell: "ServiceCell") -> None:
+        """Note a participant; when all are there, decide."""
+        self._missing.discard(id(cell))
+        if self._over:
+            cell.leave()
+        elif not self._missing:
+            self._decide()
+
+    def left(self, cell: "ServiceCell") -> None:
+        """Note that a participant has crashed; its part is in its mailbox again."""
+        self._missing.add(id(cell))
+
+    def end(self, error: Exception | None) -> None:
+        """Let the participants go on, and the caller know."""
+        if self._over:
+            return
+        self._over = True
+        if error is not None:
+            self._promise.failed(error)
+        for key, cell in self._cells.items():
+            if key not in self._missing:
+                cell.leave()
+
+    def _ids(self) -> list[str | None]:
+        return [None if self._id is None else f"{self._id}/{n}" for n in range(len(self._requests))]
+
+    def _decide(self) -> None:
+        ids = self._ids()
+        seen = [cell.seen.get(i) for (cell, _), i in zip(self._requests, ids, strict=True) if i is not None]
+        if any(version is not None for version in seen):
+            self._again(seen)
+            return
+        before = {key: (cell.state, cell.version) for key, cell in self._cells.items()}
+        outcomes: list[Any] = []
+        for (cell, command), command_id in zip(self._requests, ids, strict=True):
+            try:
+                outcome = cell.consider(command, command_id, self._id)
+            except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
+                for key, other in self._cells.items():
+                    other.roll_back(*before[key])
+                self.end(_told_by(cell, command, error))
+                return
+            cell.apply(outcome)
+            outcomes.append(outcome)
+        batch = tuple(outcome.append for outcome in outcomes if outcome.append is not None)
+        if batch:
+            self._node.writer.enqueue(batch)
+        self._promise.done(tuple(outcome.reply for outcome in outcomes))
+        self.end(None)
+
+    def _again(self, seen: list[int | None]) -> None:
+        """It is a repeat: answer with the first replies, unless the participants are others than then."""
+        if any(version is None or version < 0 for version in seen):
+            self.end(
+                CommandIdReused(
+                    f"another transaction with the id {self._id!r} has taken effect; give this one an id of its own"
+                )
+            )
+            return
+        versions = [version for version in seen if version is not None]
+        self._node.spawn(self._first_replies, versions)
+        self.end(None)
+
+    async def _first_replies(self, versions: list[int]) -> None:
+        try:
+            replies = [
+                await cell.first_reply(command, version)
+                for (cell, command), version in zip(self._requests, versions, strict=True)
+            ]
+        except Exception as error:  # noqa: BLE001 (goes to the asker, who may ask again)
+            self._promise.failed(error)
+        else:
+            self._promise.done(tuple(replies))
+
+
+def _told_by(cell: "ServiceCell", command: Any, error: Exception) -> Exception:
+    if isinstance(error, Refused):
+        told: Exception = Refused(f"{cell.address}: {error.reason}")
+    else:
+        told = Failed(f"{cell.address} failed at {type(command).__name__}: {type(error).__name__}: {error}")
+    told.__cause__ = error
+    return told
