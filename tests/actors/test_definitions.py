@@ -151,6 +151,20 @@ WRONG = {
         "class Trip(Saga[SeatHeld, Held]): ...",
         ["Trip", "author.SeatHeld", "as command"],
     ),
+    "actor without annotation": (
+        """
+        class Mailer(Actor):
+            async def receive(self, message): ...
+        """,
+        ["Mailer.receive", "no annotation", "def receive(self, message: A | B)"],
+    ),
+    "actor that receives an event": (
+        """
+        class Mailer(Actor):
+            async def receive(self, message: HoldSeat | SeatHeld): ...
+        """,
+        ["Mailer", "author.SeatHeld", 'class Name(Command["Actor", Reply]): ...'],
+    ),
     "read model without annotation": (
         """
         class Flights(ReadModel):
