@@ -1,17 +1,14 @@
 """The cell of a plain actor: the only kind that has a task, and only while it has mail."""
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
 from actors import Actor, Address, Failed, OutcomeUnknown, Refused, Request, RestartPolicy
 from persistence import Record
-from runtime.cells import NO_MAIL, Cell, Phase
+from runtime.cells import NO_MAIL, Cell, Phase, World
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
-
-if TYPE_CHECKING:
-    from runtime.node import Node
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -26,8 +23,8 @@ class ActorCell(Cell):
 
     __slots__ = ("_correlation", "_kind", "_scope", "_working", "actor")
 
-    def __init__(self, node: "Node", address: Address[Any], kind: Kind) -> None:
-        super().__init__(node, address)
+    def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
+        super().__init__(world, address)
         self._kind = kind
         self.actor: Actor | None = None
         self._scope: anyio.CancelScope | None = None
@@ -53,12 +50,13 @@ class ActorCell(Cell):
                 super(ActorCell, self).put(envelope)
                 self._work()
 
-        self.node.writer.hold(release)
+        self.world.writer.hold(release)
 
     def revive(self) -> None:
         """Begin a new incarnation: there is nothing to read back."""
-        self.actor = self._kind.cls(self.address.key)
-        self.actor.attach(self)
+        actor: Actor = self._kind.cls(self.address.key)
+        actor.attach(self)
+        self.actor = actor
         self.phase = Phase.RUNNING
         self._work()
 
@@ -77,7 +75,7 @@ class ActorCell(Cell):
     def _work(self) -> None:
         if self.phase is Phase.RUNNING and self.mail and not self._working:
             self._working = True
-            self.node.spawn(self._run)
+            self.world.spawn(self._run)
 
     async def _run(self) -> None:
         try:
@@ -94,7 +92,7 @@ class ActorCell(Cell):
     async def _handle(self, envelope: Envelope) -> None:
         actor = self.actor
         assert actor is not None
-        actor.message_id = envelope.id or self.node.new_id()
+        actor.message_id = envelope.id or self.world.new_id()
         self._correlation = envelope.correlation
         error: Exception | None = None
         reply: Any = None
@@ -113,7 +111,7 @@ class ActorCell(Cell):
         self._scope = None
         if envelope.reply is None:
             if error is not None:
-                self.node.dead_letter(self.address, envelope.message, error)
+                self.world.dead_letter(self.address, envelope.message, error)
         elif error is None:
             envelope.reply.done(reply)
         else:
@@ -123,4 +121,4 @@ class ActorCell(Cell):
 
     async def ask(self, address: Address[A], request: Request[A, R], /) -> R:
         """Ask another actor, in the name of the message that is being handled."""
-        return await self.node.ask(address, request, correlation=self._correlation)
+        return await self.world.ask(address, request, correlation=self._correlation)

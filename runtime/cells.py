@@ -10,19 +10,79 @@ Mail belongs to the address, not to the incarnation: a crash drops what the acto
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any, Protocol, TypeVar
 
-from actors import Address, MailboxFull, Parked, RestartPolicy
-from persistence import Record, Stream
+from actors import Address, MailboxFull, Parked, Request, RestartPolicy
+from persistence import Journal, Record, Stream
+from persistence.writer import Writer
+from runtime.clock import Clock
+from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import MAILBOX_LIMIT, Envelope
+from runtime.timers import Timers
 
-if TYPE_CHECKING:
-    from runtime.node import Node
+A = TypeVar("A")
+R = TypeVar("R")
 
 NO_MAIL: deque[Envelope] = deque()
 """Shared by all cells without mail; an empty deque of one's own takes 760 bytes."""
+
+
+class World(Protocol):
+    """What a cell knows of the node that it lives in."""
+
+    journal: Journal
+    writer: Writer
+    timers: Timers
+    clock: Clock
+    random: Random
+
+    def ready(self, cell: "Cell", /) -> None:
+        """Give a cell that has mail its turn, sometime."""
+        ...
+
+    def recover(self, cell: "Cell", /) -> None:
+        """Replay a cell's stream to it, once its own events are durable."""
+        ...
+
+    def release(self, cell: "Cell", /) -> None:
+        """Let go of a cell that nothing keeps in memory."""
+        ...
+
+    def find(self, address: Address[Any], /) -> "Cell | None":
+        """Return the cell of an address, if it is in memory."""
+        ...
+
+    def cell(self, address: Address[Any], /) -> "Cell":
+        """Return the cell of an address; it need not be awake."""
+        ...
+
+    def kind(self, name: str, /) -> Kind:
+        """Return what is known of a class of actors, by its name."""
+        ...
+
+    def check(self, address: Address[Any], message: object, /) -> None:
+        """Make sure that the actor at an address takes a message."""
+        ...
+
+    def new_id(self) -> str:
+        """Return an id for a message that came without one."""
+        ...
+
+    def spawn(self, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run something as a task of the node."""
+        ...
+
+    def dead_letter(self, address: Address[Any], message: object, error: Exception) -> None:
+        """Note a message that nobody waits for and that could not be handled."""
+        ...
+
+    async def ask(self, address: Address[A], request: Request[A, R], *, correlation: str | None = None) -> R:
+        """Send a command from outside of the turns, and wait for the reply."""
+        ...
 
 
 class Phase(Enum):
@@ -42,17 +102,17 @@ class Cell:
         "error",
         "incarnation",
         "mail",
-        "node",
         "phase",
         "queued",
         "restarts",
         "runnable",
         "senders",
+        "world",
         "written",
     )
 
-    def __init__(self, node: "Node", address: Address[Any]) -> None:
-        self.node = node
+    def __init__(self, world: World, address: Address[Any]) -> None:
+        self.world = world
         self.address = address
         self.mail: deque[Envelope] = NO_MAIL
         self.senders: deque[asyncio.Future[None]] | None = None
@@ -90,7 +150,7 @@ class Cell:
         self.mail.append(envelope)
         if self.runnable:
             if not self.queued:
-                self.node.dispatcher.ready(self)
+                self.world.ready(self)
         elif self.phase is Phase.STOPPED:
             self.revive()
 
@@ -131,7 +191,7 @@ class Cell:
     def revive(self) -> None:
         """Begin a new incarnation: have the stream read from the journal."""
         self.phase = Phase.RECOVERING
-        self.node.recovery.request(self)
+        self.world.recover(self)
 
     def begin(self) -> None:
         """Prepare for :meth:`replay`: a new incarnation that knows nothing yet."""
@@ -146,7 +206,7 @@ class Cell:
         self.phase = Phase.RUNNING
         self.runnable = True
         if self.mail and not self.queued:
-            self.node.dispatcher.ready(self)
+            self.world.ready(self)
 
     def forget(self) -> None:
         """Drop what the incarnation has in memory."""
@@ -188,11 +248,11 @@ class Cell:
             if self.incarnation == incarnation and self.phase is Phase.RECOVERING:
                 self.revive()
 
-        self.node.timers.after(pause, again)
+        self.world.timers.after(pause, again)
 
     def _next_pause(self) -> float | None:
         policy = self.restart_policy
-        now = self.node.clock.now()
+        now = self.world.clock.now()
         if self.restarts is None:
             self.restarts = deque(maxlen=policy.restarts + 1)
         since = now - round(policy.within.total_seconds() * 1e6)
@@ -201,7 +261,7 @@ class Cell:
         self.restarts.append(now)
         if len(self.restarts) > policy.restarts:
             return None
-        return policy.backoff.pause(len(self.restarts), self.node.random)
+        return policy.backoff.pause(len(self.restarts), self.world.random)
 
     def park(self, error: BaseException) -> None:
         """Set the actor aside, visibly; its mail is answered with :class:`Parked`."""

@@ -42,7 +42,7 @@ class ManualClock:
     """A clock that stands still until :meth:`advance` moves it; for tests."""
 
     def __init__(self, now: int = 1_000_000_000_000_000) -> None:
-        self._now = now
+        self._now: int = now
         self._wakes: list[_ManualHandle] = []
 
     def now(self) -> int:
@@ -60,7 +60,7 @@ class ManualClock:
         end = self._now + round(seconds * 1e6)
         while True:
             self._wakes = [handle for handle in self._wakes if not handle.cancelled]
-            due = min((handle for handle in self._wakes if handle.due <= end), key=lambda h: h.due, default=None)
+            due = min((handle for handle in self._wakes if handle.due <= end), key=_due, default=None)
             if due is None:
                 break
             self._wakes.remove(due)
@@ -71,6 +71,10 @@ class ManualClock:
     def step(self, seconds: float) -> None:
         """Set the wall time forward or back, as an administrator might, without calling anything."""
         self._now += round(seconds * 1e6)
+
+
+def _due(handle: "_ManualHandle") -> int:
+    return handle.due
 
 
 class _ManualHandle:

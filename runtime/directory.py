@@ -52,9 +52,8 @@ class Directory:
         """
         kind = self.kind(address.actor)
         if type(message) not in kind.takes:
-            raise NotTaken(
-                f"{kind.name} doesn't take {type(message).__name__}, only {', '.join(sorted(kind.commands)) or 'queries'}"
-            )
+            takes = ", ".join(sorted(kind.commands)) or "queries"
+            raise NotTaken(f"{kind.name} doesn't take {type(message).__name__}, only {takes}")
 
     def find(self, address: Address[Any]) -> Cell | None:
         """Return the cell of an address, if it is in memory."""

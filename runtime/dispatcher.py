@@ -8,13 +8,10 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from persistence.writer import Writer
-
-if TYPE_CHECKING:
-    from runtime.cells import Cell
-    from runtime.chaos import Chaos
+from runtime.cells import Cell
+from runtime.chaos import Chaos
 
 TURNS_PER_CELL = 64
 """Turns that one cell may take before it goes to the back of the queue."""
@@ -25,7 +22,7 @@ TURNS_PER_SLICE = 256
 class Dispatcher:
     """Runs turns, one after the other, on the event loop on which it is made."""
 
-    def __init__(self, writer: Writer, settle: Callable[[], None], chaos: "Chaos | None" = None) -> None:
+    def __init__(self, writer: Writer, settle: Callable[[], None], chaos: Chaos | None = None) -> None:
         self._writer = writer
         self._settle = settle
         self._chaos = chaos
@@ -42,7 +39,7 @@ class Dispatcher:
         """Whether no cell waits for its turn."""
         return not self._queue
 
-    def ready(self, cell: "Cell") -> None:
+    def ready(self, cell: Cell) -> None:
         """Put a cell that has mail into the run queue."""
         cell.queued = True
         self._queue.append(cell)
@@ -76,7 +73,7 @@ class Dispatcher:
         self.turns += TURNS_PER_SLICE - budget
         self._settle()
 
-    def _turns(self, cell: "Cell", most: int) -> int:
+    def _turns(self, cell: Cell, most: int) -> int:
         mail = cell.mail
         chaos = self._chaos
         turn = cell.turn
@@ -91,5 +88,5 @@ class Dispatcher:
             cell.let_in()
         return taken
 
-    def _resume(self, durable: bool) -> None:
+    def _resume(self, _durable: bool) -> None:
         self.arm()

@@ -1,7 +1,7 @@
 """Kinds: what the runtime knows about a class of actors, worked out once, when the runtime is made."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -53,7 +53,8 @@ def decoded(decoder: Decoder, record: Record, data: bytes) -> Any:
         JournalMismatch: it doesn't fit today's type; names stream, version and position.
     """
     try:
-        return decoder.decode(data)
+        command: Command[Any, Any] = decoder.decode(data)
+        return command
     except NotDecodable as error:
         category, key = record.stream
         raise JournalMismatch(
@@ -116,7 +117,7 @@ class Kind:
             new.append(NewEvent(name, decoder.encode(event, name), meta, event))
         return new
 
-    def command(self, data: msgspec.Raw) -> Any:
+    def command(self, data: msgspec.Raw) -> Command[Any, Any]:
         """Return a command of this kind of actor from its JSON, by the name that it carries.
 
         Raises:
@@ -126,7 +127,8 @@ class Kind:
         decoder = self._command_decoders.get(name)
         if decoder is None:
             raise NotDecodable(f"{self.name} takes no command {name}")
-        return decoder.decode(data)
+        command: Command[Any, Any] = decoder.decode(data)
+        return command
 
     def reply(self, request: type) -> Decoder:
         """Return what reads and writes the replies to a class of requests."""
@@ -149,11 +151,6 @@ def kind_of(cls: type) -> Kind:
     Raises:
         DefinitionError: it is no class of actors.
     """
-    if issubclass(cls, Service | Saga | ReadModel | Actor):
-        if issubclass(cls, Service | Saga) and not getattr(cls, "commands", None):
-            raise DefinitionError(
-                f"{cls.__name__} doesn't say which commands it takes; write class {cls.__name__}"
-                f"({'Service[State, Commands, Events]' if issubclass(cls, Service) else 'Saga[Command, Result]'})"
-            )
-        return Kind(cls)
+    if issubclass(cls, (Service, Saga, ReadModel, Actor)):
+        return Kind(cast(type, cls))
     raise DefinitionError(f"{cls!r} is no actor; give actors= classes made from Service, Saga, ReadModel or Actor")

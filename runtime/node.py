@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from random import Random
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar
 
 from anyio.abc import TaskGroup
 
@@ -20,7 +20,7 @@ from runtime.dispatcher import Dispatcher
 from runtime.log import log
 from runtime.mailbox import MAILBOX_LIMIT, Envelope
 from runtime.projector import Projector
-from runtime.promises import Promise
+from runtime.promises import Promises
 from runtime.recovery import Recovery
 from runtime.saga_cell import SagaCell
 from runtime.service_cell import ServiceCell
@@ -28,7 +28,6 @@ from runtime.timers import Timers
 
 A = TypeVar("A")
 R = TypeVar("R")
-Ts = TypeVarTuple("Ts")
 
 
 ENOUGH = 256
@@ -40,8 +39,9 @@ class _Done:
 
     __slots__ = ()
 
-    def __await__(self) -> Iterator[None]:
-        return iter(())
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
 
 
 DONE = _Done()
@@ -70,9 +70,15 @@ class Node:
                 Actor: lambda address, kind: ActorCell(self, address, kind),
             },
         )
+        self.ready = self.dispatcher.ready
+        self.recover = self.recovery.request
+        self.release = self.directory.release
+        self.find = self.directory.find
+        self.cell = self.directory.cell
+        self.kind = self.directory.kind
+        self.check = self.directory.check
         self.projectors: dict[str, Projector] = {}
-        self.promises: set[Promise] = set()
-        """What callers outside are waiting on."""
+        self.promises = Promises(self.writer, self.timers)
         self.spawned = 0
         """Tasks of plain actors and of repeated commands that are under way."""
         self._none_spawned = asyncio.Event()
@@ -84,7 +90,7 @@ class Node:
         self._count += 1
         return f"{self._name}-{self._count}"
 
-    def spawn(self, work: Callable[[*Ts], Awaitable[Any]], *args: *Ts) -> None:
+    def spawn(self, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run something as a task of the node."""
         self.spawned += 1
         self.tasks.start_soon(self._watched, work, args)
@@ -109,14 +115,14 @@ class Node:
         *,
         request_id: str | None = None,
         correlation: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 (a timer of ours is cheaper than a scope, and says what is unknown)
+        timeout: float | None = None,
     ) -> R:
         """Send a command and wait for the reply."""
         self.directory.check(address, request)
         cell = self.directory.cell(address)
         if len(cell.mail) >= MAILBOX_LIMIT:
             await cell.room()
-        promise = Promise(self, address, request)
+        promise = self.promises.make(address, request)
         cell.put(Envelope(request, request_id, promise, correlation))
         reply: R = await promise.wait(timeout)
         return reply
@@ -186,8 +192,7 @@ class Node:
         log.error("the journal could not be written", error=repr(error))
         self.recovery.clear()
         self.directory.clear(keep=ActorCell)
-        for promise in list(self.promises):
-            promise.lose("the journal could not be written")
+        self.promises.lose_all("the journal could not be written")
         attempt = 0
         while True:
             attempt += 1

@@ -158,7 +158,7 @@ class Projector:
         self._waiting.append((position, future))
         await future
 
-    async def ask(self, query: Any, position: int, timeout: float | None) -> Any:  # noqa: ASYNC109 (names what is behind)
+    async def ask(self, query: Any, position: int, timeout: float | None) -> Any:
         """Answer a query, when the tables have reached ``position``.
 
         Raises:

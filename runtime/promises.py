@@ -1,12 +1,36 @@
 """Promises: what a caller outside of the turns waits on. Kept only when all that led to the reply is durable."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from actors import Address, OutcomeUnknown
+from persistence.writer import Writer
+from runtime.timers import Timers
 
-if TYPE_CHECKING:
-    from runtime.node import Node
+
+class Promises:
+    """All promises that callers outside are waiting on."""
+
+    def __init__(self, writer: Writer, timers: Timers) -> None:
+        self.writer = writer
+        self.timers = timers
+        self._loop = asyncio.get_running_loop()
+        self._open: set[Promise] = set()
+
+    def make(self, address: Address[Any], message: object) -> "Promise":
+        """Return a new promise of the reply to this message."""
+        promise = Promise(self, self._loop.create_future(), address, type(message).__name__)
+        self._open.add(promise)
+        return promise
+
+    def forget(self, promise: "Promise") -> None:
+        """Forget a promise that nobody waits on any more."""
+        self._open.discard(promise)
+
+    def lose_all(self, why: str) -> None:
+        """Tell every caller still waiting that the outcome is unknown."""
+        for promise in list(self._open):
+            promise.lose(why)
 
 
 class Promise:
@@ -15,25 +39,25 @@ class Promise:
     Also a refusal or a failure waits for durability: it may rest on events that are not on disk yet.
     """
 
-    __slots__ = ("_error", "_future", "_node", "_value", "_what")
+    __slots__ = ("_address", "_error", "_future", "_message", "_promises", "_value")
 
-    def __init__(self, node: "Node", address: Address[Any], message: object) -> None:
-        self._node = node
-        self._what = (address, type(message).__name__)
-        self._future: asyncio.Future[Any] = node.loop.create_future()
+    def __init__(self, promises: Promises, future: asyncio.Future[Any], address: Address[Any], message: str) -> None:
+        self._promises = promises
+        self._future = future
+        self._address = address
+        self._message = message
         self._value: Any = None
         self._error: Exception | None = None
-        node.promises.add(self)
 
     def done(self, value: Any) -> None:
         """Give the reply, when it may leave."""
         self._value = value
-        self._node.writer.hold(self._release)
+        self._promises.writer.hold(self._release)
 
     def failed(self, error: Exception) -> None:
         """Give the error, when it may leave."""
         self._error = error
-        self._node.writer.hold(self._release)
+        self._promises.writer.hold(self._release)
 
     def _release(self, durable: bool) -> None:
         if self._future.done():
@@ -48,21 +72,21 @@ class Promise:
     def lose(self, why: str) -> None:
         """Tell the caller that the outcome is unknown."""
         if not self._future.done():
-            address, message = self._what
             self._future.set_exception(
                 OutcomeUnknown(
-                    f"whether {address} has handled {message} is unknown: {why}; ask again with the same id to learn it"
+                    f"whether {self._address} has handled {self._message} is unknown: {why}; ask again with the same "
+                    "id to learn it"
                 )
             )
 
-    async def wait(self, timeout: float | None) -> Any:  # noqa: ASYNC109 (a scope for each ask costs more than the ask)
+    async def wait(self, timeout: float | None) -> Any:
         """Wait for the reply, at most ``timeout`` seconds; then the outcome is unknown."""
         timer = None
         if timeout is not None:
-            timer = self._node.timers.after(timeout, lambda: self.lose(f"no reply came within {timeout:g} s"))
+            timer = self._promises.timers.after(timeout, lambda: self.lose(f"no reply came within {timeout:g} s"))
         try:
             return await self._future
         finally:
             if timer is not None:
                 timer.cancel()
-            self._node.promises.discard(self)
+            self._promises.forget(self)

@@ -6,14 +6,11 @@ One long stream doesn't hold the others back, and a thousand short ones share th
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from persistence import Journal, Record
 from persistence.journal import PAGE
 from persistence.writer import Writer
-
-if TYPE_CHECKING:
-    from runtime.cells import Cell
+from runtime.cells import Cell
 
 
 class Recovery:
@@ -28,7 +25,7 @@ class Recovery:
         self._busy = 0
         """Cells that wait for their own events, or whose read is on its way."""
         self.opening = 0
-        """Cells of which nothing has been read yet: they will be there in a moment, but for those with a long stream."""
+        """Cells of which nothing has been read yet: they will be there in a moment."""
         self._epoch = 0
         self._wake = asyncio.Event()
 
@@ -37,7 +34,7 @@ class Recovery:
         """Whether no cell waits to be recovered."""
         return not (self._new or self._reading or self._busy)
 
-    def request(self, cell: "Cell") -> None:
+    def request(self, cell: Cell) -> None:
         """Have the cell's stream replayed to it, once its own events are durable."""
         if not cell.written:
             self._enter(cell)
@@ -52,7 +49,7 @@ class Recovery:
         self._writer.hold(release)
         self._writer.kick()
 
-    def _enter(self, cell: "Cell") -> None:
+    def _enter(self, cell: Cell) -> None:
         self._new.append(cell)
         self.opening += 1
         self._wake.set()
@@ -122,7 +119,7 @@ class _Reading:
 
     __slots__ = ("cell", "incarnation", "version")
 
-    def __init__(self, cell: "Cell") -> None:
+    def __init__(self, cell: Cell) -> None:
         self.cell = cell
         self.incarnation = cell.incarnation
         self.version = 0

@@ -19,6 +19,7 @@ from actors import (
     RuntimeClosed,
     Saga,
     Service,
+    State,
 )
 from persistence import Journal
 from persistence.sqlite import Durability
@@ -30,14 +31,14 @@ from runtime.journals import journal_of, view_of
 from runtime.mailbox import Envelope
 from runtime.node import Node
 from runtime.projector import Projector
-from runtime.promises import Promise
-from runtime.saga_cell import Join, SagaCell
+from runtime.saga_cell import SagaCell
+from runtime.saga_mail import Join
 from runtime.service_cell import ServiceCell
 from runtime.transaction import Transaction
 
 A = TypeVar("A")
 R = TypeVar("R")
-S = TypeVar("S")
+S = TypeVar("S", bound=State)
 A1 = TypeVar("A1")
 A2 = TypeVar("A2")
 A3 = TypeVar("A3")
@@ -117,8 +118,7 @@ class Runtime:
             with anyio.move_on_after(self._shutdown_timeout, shield=True):
                 await node.drain()
         finally:
-            for promise in list(node.promises):
-                promise.lose("the runtime was closed")
+            node.promises.lose_all("the runtime was closed")
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
             await self._stack.__aexit__(None, None, None)
 
@@ -136,7 +136,7 @@ class Runtime:
         /,
         *,
         id: str | None = None,  # noqa: A002 (the word that the design and its users have for it)
-        timeout: float | None = None,  # noqa: ASYNC109 (says what is unknown, which a cancelled scope can't)
+        timeout: float | None = None,
         consistent: bool = False,
         after: int | None = None,
     ) -> R:
@@ -216,7 +216,7 @@ class Runtime:
         self,
         *requests: tuple[Address[Any], Command[Any, Any]],
         id: str | None = None,  # noqa: A002
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
     ) -> tuple[Any, ...]:
         """Send commands to several services: all take effect, in one append, or none does.
 
@@ -235,12 +235,12 @@ class Runtime:
             cells.append((cell, command))
         if not cells:
             return ()
-        promise = Promise(node, requests[0][0], requests[0][1])
+        promise = node.promises.make(*requests[0])
         Transaction(node, cells, id, promise).start()
         replies: tuple[Any, ...] = await promise.wait(timeout)
         return replies
 
-    async def result(self, address: Address[Saga[Any, R]], *, timeout: float | None = None) -> R:  # noqa: ASYNC109
+    async def result(self, address: Address[Saga[Any, R]], *, timeout: float | None = None) -> R:
         """Wait for the end of a saga that was started before, maybe by another process.
 
         Raises:
@@ -252,7 +252,7 @@ class Runtime:
         cell = node.directory.cell(address)
         if not isinstance(cell, SagaCell):
             raise NotTaken(f"{address} is no saga, and has no result")
-        promise = Promise(node, address, Join())
+        promise = node.promises.make(address, Join())
         cell.put(Envelope(Join(), None, promise))
         reply: R = await promise.wait(timeout)
         return reply

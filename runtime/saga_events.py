@@ -7,7 +7,6 @@ import msgspec
 from actors import Address
 from persistence.codec import Decoder
 
-
 NOTHING = msgspec.Raw(b"null")
 """JSON for what isn't there."""
 

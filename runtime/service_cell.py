@@ -1,20 +1,17 @@
 """The cell of a service: decide, evolve, enqueue, reply, all in one synchronous turn."""
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from actors import Address, CommandIdReused, Decision, Failed, Refused, RestartPolicy, Service
+from actors import Address, Command, CommandIdReused, Decision, Failed, Refused, RestartPolicy, Service
 from persistence import Append, NewEvent, NotDecodable, Record
 from persistence.codec import encode
-from runtime.cells import Cell
+from runtime.cells import Cell, World
 from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
 from runtime.mailbox import Envelope, ReplyTo
-from runtime.transaction import Part
-
-if TYPE_CHECKING:
-    from runtime.node import Node
+from runtime.transaction import Outcome, Part
 
 
 class Fenced(msgspec.Struct):
@@ -27,14 +24,6 @@ class Handled(msgspec.Struct):
     """A command was answered and changed nothing."""
 
 
-class Outcome(msgspec.Struct):
-    """What a command would do: not yet applied, not yet enqueued."""
-
-    state: Any
-    reply: Any
-    append: Append | None
-
-
 class ServiceCell(Cell):
     """A service at work.
 
@@ -45,8 +34,8 @@ class ServiceCell(Cell):
 
     __slots__ = ("_kind", "_part", "seen", "service", "state", "version")
 
-    def __init__(self, node: "Node", address: Address[Any], kind: Kind) -> None:
-        super().__init__(node, address)
+    def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
+        super().__init__(world, address)
         self._kind = kind
         self.service: Service[Any, Any, Any] = kind.cls(address.key)
         self.state: Any = self.service.initial
@@ -91,7 +80,7 @@ class ServiceCell(Cell):
     def turn(self, envelope: Envelope) -> None:
         """Handle one command to its end."""
         message = envelope.message
-        if type(message) is Part:
+        if isinstance(message, Part):
             self._arrive(envelope, message)
             return
         try:
@@ -107,12 +96,12 @@ class ServiceCell(Cell):
             self._refuse(envelope, error)
             return
         if outcome.append is not None:
-            self.node.writer.enqueue((outcome.append,))
+            self.world.writer.enqueue((outcome.append,))
             self.apply(outcome)
         if envelope.reply is not None:
             envelope.reply.done(outcome.reply)
 
-    def consider(self, command: Any, command_id: str | None, correlation: str | None) -> Outcome:
+    def consider(self, command: Command[Any, Any], command_id: str | None, correlation: str | None) -> Outcome:
         """Work out what a command does to the state as it is, without doing it.
 
         An event that can't be applied, or can't be stored, is never written: it raises here.
@@ -128,7 +117,7 @@ class ServiceCell(Cell):
             state = self.service.evolve(state, event)
         fingerprint, raw = None, msgspec.Raw(b"null")
         if command_id is None:
-            command_id = self.node.new_id()
+            command_id = self.world.new_id()
         else:
             fingerprint = fingerprint_of(command)
             raw = msgspec.Raw(self._kind.reply(type(command)).encode(decision.reply, "the reply"))
@@ -138,14 +127,14 @@ class ServiceCell(Cell):
             new = self._kind.new_events(events, meta)
             if len(new) > 1:
                 rest = encode(EventMeta(command_id, correlation))
-                for event in new[1:]:
-                    event.meta = rest
+                for other in new[1:]:
+                    other.meta = rest
         else:
             new = [NewEvent(HANDLED, b"{}", meta)]
         return Outcome(state, decision.reply, self._append(new, command_id))
 
     def _append(self, events: list[NewEvent], command_id: str) -> Append:
-        return Append(self.stream, self.version, events, self.node.clock.now(), command_id)
+        return Append(self.stream, self.version, events, self.world.clock.now(), command_id)
 
     def apply(self, outcome: Outcome) -> None:
         """Make the outcome's state the service's own; its events have been enqueued."""
@@ -166,7 +155,7 @@ class ServiceCell(Cell):
 
     def _fence(self, envelope: Envelope, step: str) -> Outcome:
         """Undo a step that has not come: nothing to undo, but it must not come later. P9."""
-        command_id = envelope.id or self.node.new_id()
+        command_id = envelope.id or self.world.new_id()
         meta = EventMeta(
             command_id, envelope.correlation or command_id, fingerprint_of(envelope.message), msgspec.Raw(b"null")
         )
@@ -184,7 +173,7 @@ class ServiceCell(Cell):
         if envelope.reply is not None:
             envelope.reply.failed(error)
         else:
-            self.node.dead_letter(self.address, envelope.message, error)
+            self.world.dead_letter(self.address, envelope.message, error)
 
     # -- repeats ------------------------------------------------------------------------------------------------
 
@@ -194,7 +183,7 @@ class ServiceCell(Cell):
         if version < 0:
             envelope.reply.failed(Refused(f"step {envelope.id} was undone before it arrived at {self.address}"))
         else:
-            self.node.spawn(self._answer_again, envelope.message, version, envelope.reply)
+            self.world.spawn(self._answer_again, envelope.message, version, envelope.reply)
 
     async def _answer_again(self, command: Any, version: int, reply: ReplyTo) -> None:
         """Answer a repeated command with its first reply, from the journal."""
@@ -205,14 +194,14 @@ class ServiceCell(Cell):
         else:
             reply.done(value)
 
-    async def first_reply(self, command: Any, version: int) -> Any:
+    async def first_reply(self, command: Command[Any, Any], version: int) -> Any:
         """Return the reply that a command got when it took effect.
 
         Raises:
             CommandIdReused: it was another command.
         """
-        await self.node.writer.barrier()
-        (record,) = await self.node.journal.read(self.stream, version - 1, 1)
+        await self.world.writer.barrier()
+        (record,) = await self.world.journal.read(self.stream, version - 1, 1)
         meta = meta_of(record)
         if meta.fingerprint != fingerprint_of(command):
             raise CommandIdReused(
@@ -236,7 +225,7 @@ class ServiceCell(Cell):
         self._part = None
         self.runnable = True
         if self.mail and not self.queued:
-            self.node.dispatcher.ready(self)
+            self.world.ready(self)
 
 
 def fingerprint_of(command: Any) -> str:

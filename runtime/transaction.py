@@ -6,15 +6,56 @@ its other mail, until all have come; then everything happens in one synchronous 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from actors import CommandIdReused, Failed, Refused
+import msgspec
+
+from actors import Address, CommandIdReused, Failed, Refused
+from persistence import Append
+from runtime.cells import World
 from runtime.mailbox import Envelope
 from runtime.promises import Promise
 
-if TYPE_CHECKING:
-    from runtime.node import Node
-    from runtime.service_cell import ServiceCell
+
+class Outcome(msgspec.Struct):
+    """What a command would do: not yet applied, not yet enqueued."""
+
+    state: Any
+    reply: Any
+    append: Append | None
+
+
+class Participant(Protocol):
+    """A service in a transaction."""
+
+    address: Address[Any]
+    state: Any
+    version: int
+    seen: dict[str, int]
+
+    def put(self, envelope: Envelope) -> None:
+        """Put a message into the mailbox."""
+        ...
+
+    def leave(self) -> None:
+        """Go on with other mail: the transaction is over."""
+        ...
+
+    def consider(self, command: Any, command_id: str | None, correlation: str | None) -> Outcome:
+        """Work out what a command does to the state as it is, without doing it."""
+        ...
+
+    def apply(self, outcome: Outcome) -> None:
+        """Make the outcome's state the service's own."""
+        ...
+
+    def roll_back(self, state: Any, version: int) -> None:
+        """Take back what was applied since the service was there."""
+        ...
+
+    async def first_reply(self, command: Any, version: int) -> Any:
+        """Return the reply that a command got when it took effect."""
+        ...
 
 
 class Part:
@@ -25,11 +66,11 @@ class Part:
     def __init__(self, transaction: "Transaction") -> None:
         self._transaction = transaction
 
-    def arrived(self, cell: "ServiceCell") -> None:
+    def arrived(self, cell: Participant) -> None:
         """The participant is there, and waits."""
         self._transaction.arrived(cell)
 
-    def left(self, cell: "ServiceCell") -> None:
+    def left(self, cell: Participant) -> None:
         """The participant crashed while it waited; it will come again."""
         self._transaction.left(cell)
 
@@ -46,12 +87,12 @@ class Transaction:
 
     def __init__(
         self,
-        node: "Node",
-        requests: Sequence[tuple["ServiceCell", Any]],
+        world: World,
+        requests: Sequence[tuple[Participant, Any]],
         transaction_id: str | None,
         promise: Promise,
     ) -> None:
-        self._node = node
+        self._world = world
         self._requests = requests
         self._id = transaction_id
         self._promise = promise
@@ -65,7 +106,7 @@ class Transaction:
             part = Part(self)
             cell.put(Envelope(part, reply=part))
 
-    def arrived(self, cell: "ServiceCell") -> None:
+    def arrived(self, cell: Participant) -> None:
         """Note a participant; when all are there, decide."""
         self._missing.discard(id(cell))
         if self._over:
@@ -73,7 +114,7 @@ class Transaction:
         elif not self._missing:
             self._decide()
 
-    def left(self, cell: "ServiceCell") -> None:
+    def left(self, cell: Participant) -> None:
         """Note that a participant has crashed; its part is in its mailbox again."""
         self._missing.add(id(cell))
 
@@ -98,7 +139,7 @@ class Transaction:
             self._again(seen)
             return
         before = {key: (cell.state, cell.version) for key, cell in self._cells.items()}
-        outcomes: list[Any] = []
+        outcomes: list[Outcome] = []
         for (cell, command), command_id in zip(self._requests, ids, strict=True):
             try:
                 outcome = cell.consider(command, command_id, self._id)
@@ -111,7 +152,7 @@ class Transaction:
             outcomes.append(outcome)
         batch = tuple(outcome.append for outcome in outcomes if outcome.append is not None)
         if batch:
-            self._node.writer.enqueue(batch)
+            self._world.writer.enqueue(batch)
         self._promise.done(tuple(outcome.reply for outcome in outcomes))
         self.end(None)
 
@@ -125,7 +166,7 @@ class Transaction:
             )
             return
         versions = [version for version in seen if version is not None]
-        self._node.spawn(self._first_replies, versions)
+        self._world.spawn(self._first_replies, versions)
         self.end(None)
 
     async def _first_replies(self, versions: list[int]) -> None:
@@ -140,7 +181,7 @@ class Transaction:
             self._promise.done(tuple(replies))
 
 
-def _told_by(cell: "ServiceCell", command: Any, error: Exception) -> Exception:
+def _told_by(cell: Participant, command: Any, error: Exception) -> Exception:
     if isinstance(error, Refused):
         told: Exception = Refused(f"{cell.address}: {error.reason}")
     else:
