@@ -102,6 +102,7 @@ class Cell:
         "error",
         "incarnation",
         "mail",
+        "name",
         "phase",
         "queued",
         "restarts",
@@ -114,6 +115,7 @@ class Cell:
     def __init__(self, world: World, address: Address[Any]) -> None:
         self.world = world
         self.address = address
+        self.name = str(address)
         self.mail: deque[Envelope] = NO_MAIL
         self.senders: deque[asyncio.Future[None]] | None = None
         """Callers outside who wait for room in the mailbox, first come first served."""

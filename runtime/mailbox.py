@@ -24,7 +24,8 @@ class Envelope(msgspec.Struct):
     """A message on its way.
 
     ``id`` names the request, so that it can be asked again; None: its sender never will. ``correlation`` is the
-    request or saga in whose name it is sent. ``undoes`` is the id of the command that this one undoes.
+    request or saga in whose name it is sent. ``undoes`` is the id of the command that this one undoes. ``data`` is
+    the message as JSON, where its sender has written it down already.
     """
 
     message: Any
@@ -32,3 +33,4 @@ class Envelope(msgspec.Struct):
     reply: ReplyTo | None = None
     correlation: str | None = None
     undoes: str | None = None
+    data: bytes | None = None

@@ -66,7 +66,7 @@ class SagaCell(Cell):
         """Who asked for the result; like mail, they outlive the incarnation."""
         self._timers: dict[str, Timer] = {}
         self._run: SagaRun | None = None
-        self.begin()
+        self.story = Story()
 
     @property
     def restart_policy(self) -> RestartPolicy:
@@ -86,7 +86,7 @@ class SagaCell(Cell):
         self.now = 0
         self._version = 0
         self._value: Any = None
-        self._correlation = str(self.address)
+        self._correlation = self.name
         self._cause = ""
         self._new: list[NewEvent] = []
         self._outbox: list[tuple[Address[Any], Envelope]] = []
@@ -105,7 +105,7 @@ class SagaCell(Cell):
         """Go on where the journal ends."""
         super().recovered()
         if self.story.status in ("running", "compensating"):
-            self._turn(str(self.address), self._go_on, None)
+            self._turn(self.name, self._go_on, None)
         elif self.story.status == "parked":
             self._answer_waiters()
         else:
@@ -124,7 +124,7 @@ class SagaCell(Cell):
     def forget(self) -> None:
         """Drop the coroutine, the timers and the story."""
         self._end_run()
-        self.begin()
+        self.story = Story()
 
     def park(self, error: BaseException) -> None:
         """Set the saga aside because its stream can't be read."""
@@ -146,13 +146,13 @@ class SagaCell(Cell):
         """Take in one thing that happened, and go as far as it leads."""
         message = envelope.message
         if isinstance(message, StepOutcome):
-            mark = "!" if message.undo else "#"
-            self._turn(
-                f"{self.address}{mark}{message.step}", self._take_undo if message.undo else self._take_outcome, message
-            )
+            if message.undo:
+                self._turn(f"{self.name}!{message.step}", self._take_undo, message)
+            else:
+                self._turn(f"{self.name}#{message.step}", self._take_outcome, message)
         elif isinstance(message, Wake):
             if message.incarnation == self.incarnation:
-                self._turn(f"{self.address}#{message.step}" if message.step else str(self.address), self._wake, message)
+                self._turn(f"{self.name}#{message.step}" if message.step else self.name, self._wake, message)
         elif isinstance(message, Join):
             self._join(envelope.reply)
         else:
@@ -169,7 +169,7 @@ class SagaCell(Cell):
 
     def emit(self, event: events.SagaEvent) -> None:
         """Add an event to the story; it is enqueued at the end of the turn."""
-        data = encode(event, f"the event {type(event).__name__} of {self.address}")
+        data = encode(event, "an event of the saga")
         self.story.apply(event, self.now)
         self._new.append(NewEvent(events.NAMES[type(event)], data, b"", event))
 
@@ -313,11 +313,11 @@ class SagaCell(Cell):
         self.emit(events.Failed(name, str(error), undo))
         failures = step.undo_failures if undo else step.failures
         policy = self._kind.cls.undo_retry if undo else self._kind.cls.retry
-        spent = (self.now - failures.since) / 1e6 >= policy.budget.total_seconds()
+        spent = (self.now - step.failing_since) / 1e6 >= policy.budget.total_seconds()
         if spent or isinstance(error, FINAL):
             what = f"the undo of step {name!r}" if undo else f"step {name!r}"
-            raise SagaMisuse(f"{what} failed {failures.count} times, last: {error}") from error
-        pause = policy.backoff.pause(failures.count, self.world.random)
+            raise SagaMisuse(f"{what} failed {failures} times, last: {error}") from error
+        pause = policy.backoff.pause(failures, self.world.random)
         self._set_timer(self.now + round(pause * 1e6), name, undo=undo)
 
     def _wake(self, wake: Wake) -> None:
@@ -380,10 +380,13 @@ class SagaCell(Cell):
 
     def send(self, step: str, to: Address[Any], command: Command[Any, Any], *, undo: bool = False) -> None:
         """Send a step's command, or its undo, at the end of the turn; its id is derived from the step's name."""
-        step_id = f"{self.address}#{step}"
+        step_id = f"{self.name}#{step}"
         envelope = Envelope(command, step_id, StepReturn(self.world.find, self.address, step, undo), self._correlation)
+        asked = self.story.steps[step].asked
         if undo:
-            envelope.id, envelope.undoes = f"{self.address}!{step}", step_id
+            envelope.id, envelope.undoes, envelope.data = f"{self.name}!{step}", step_id, bytes(asked.undo)
+        else:
+            envelope.data = bytes(asked.command)
         self._outbox.append((to, envelope))
 
     def sleep(self, step: str, due: int) -> None:

@@ -122,11 +122,13 @@ class SagaRun:
     def _pending(self) -> bool:
         """Whether an outcome is still awaited. Once a step is refused, siblings that fail are not waited for."""
         waited = self._waited()
+        if all(step.ended for step in waited):
+            return False
         refused = any(step.reason is not None for step in waited)
-        return any(not step.ended and not (refused and step.failures.count) for step in waited)
+        return any(not step.ended and not (refused and step.failures) for step in waited)
 
     def _time(self) -> int:
-        return max((step.ended_at for step in self._waited()), default=self._stage.story.started_at)
+        return max([step.ended_at for step in self._waited()], default=self._stage.story.started_at)
 
     def _first_refusal(self) -> Refused | None:
         refused = [step for step in self._waited() if step.reason is not None]

@@ -19,16 +19,6 @@ from runtime.saga_events import (
 )
 
 
-class Failures:
-    """How often something failed, and since when (microseconds since 1970)."""
-
-    __slots__ = ("count", "since")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.since = 0
-
-
 class StepStory:
     """What is known of one step.
 
@@ -41,6 +31,7 @@ class StepStory:
         "asked",
         "ended",
         "ended_at",
+        "failing_since",
         "failures",
         "reason",
         "reply",
@@ -60,14 +51,18 @@ class StepStory:
         self.ended = 0
         """Its place in the order of completion, from 1; 0: not yet."""
         self.ended_at = 0
-        self.failures = Failures()
-        self.undo_failures = Failures()
+        self.failures = 0
+        """Attempts at the step that failed."""
+        self.undo_failures = 0
+        """Attempts at its undo that failed."""
+        self.failing_since = 0
+        """When the first of them failed, of the step or, once its undo has failed, of that."""
         self.undone = False
 
     @property
     def needs_undo(self) -> bool:
         """Whether going back must undo it: it has an undo, and was done or may have been."""
-        certainly_not = self.reason is not None and self.failures.count == 0
+        certainly_not = self.reason is not None and self.failures == 0
         return bytes(self.asked.undo) != b"null" and not self.undone and not certainly_not
 
 
@@ -128,9 +123,12 @@ class Story:
                 self._end(name, at).reason = reason
             case Failed(step=name, undo=undo):
                 step = self.steps[name]
-                failures = step.undo_failures if undo else step.failures
-                failures.count += 1
-                failures.since = failures.since or at
+                if undo:
+                    step.undo_failures += 1
+                else:
+                    step.failures += 1
+                if (step.undo_failures or step.failures) == 1:
+                    step.failing_since = at
             case Compensating(reason=reason):
                 self.reason = reason
             case Undone(step=name):

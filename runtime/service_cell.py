@@ -91,7 +91,7 @@ class ServiceCell(Cell):
             if envelope.undoes is not None and self.seen.get(envelope.undoes, -1) < 0:
                 outcome = self._fence(envelope, envelope.undoes)
             else:
-                outcome = self.consider(message, envelope.id, envelope.correlation)
+                outcome = self.consider(message, envelope.id, envelope.correlation, envelope.data)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self._refuse(envelope, error)
             return
@@ -101,7 +101,9 @@ class ServiceCell(Cell):
         if envelope.reply is not None:
             envelope.reply.done(outcome.reply)
 
-    def consider(self, command: Command[Any, Any], command_id: str | None, correlation: str | None) -> Outcome:
+    def consider(
+        self, command: Command[Any, Any], command_id: str | None, correlation: str | None, data: bytes | None = None
+    ) -> Outcome:
         """Work out what a command does to the state as it is, without doing it.
 
         An event that can't be applied, or can't be stored, is never written: it raises here.
@@ -119,7 +121,7 @@ class ServiceCell(Cell):
         if command_id is None:
             command_id = self.world.new_id()
         else:
-            fingerprint = fingerprint_of(command)
+            fingerprint = fingerprint_of(command, data)
             raw = msgspec.Raw(self._kind.reply(type(command)).encode(decision.reply, "the reply"))
         correlation = correlation or command_id
         meta = encode(EventMeta(command_id, correlation, fingerprint, raw))
@@ -228,9 +230,9 @@ class ServiceCell(Cell):
             self.world.ready(self)
 
 
-def fingerprint_of(command: Any) -> str:
-    """Return a short hash of a command, by which a repeat is told from another command with the same id."""
-    return hashlib.blake2b(encode(command, "the command"), digest_size=8).hexdigest()
+def fingerprint_of(command: Any, data: bytes | None = None) -> str:
+    """Return a short hash of a command (``data``: its JSON), to tell a repeat from another one with the same id."""
+    return hashlib.blake2b(data or encode(command, "the command"), digest_size=8).hexdigest()
 
 
 def _step(record: Record) -> str:
