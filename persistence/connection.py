@@ -1,9 +1,12 @@
 """SQLite connections: one hop to the connection's own thread for each unit of work."""
 
+import asyncio
+import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -13,9 +16,16 @@ T = TypeVar("T")
 
 
 async def shielded(work: Awaitable[T]) -> T:
-    """Await ``work`` to its end, even if the caller is cancelled."""
+    """Await ``work`` to its end, even if the caller is cancelled, by a scope or by ``Task.cancel``."""
+    future = asyncio.ensure_future(work)
     with anyio.CancelScope(shield=True):
-        return await work
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:  # by Task.cancel, which no scope keeps out
+            while not future.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait((future,))
+            raise
     raise AssertionError("a scope that nobody cancels swallowed an error")
 
 
@@ -27,12 +37,21 @@ class Connection(aiosqlite.Connection):
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in the connection's thread, to its end even if the caller is cancelled."""
-        hop: Coroutine[Any, Any, T] = self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+        hop: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        connection = self._conn
+        self._tx.put_nowait((hop, lambda: work(connection)))  # pyright: ignore[reportUnknownMemberType]
         return await shielded(hop)
 
     async def shut(self) -> None:
         """Close, even if the caller is cancelled: an open connection would keep its thread for ever."""
-        await shielded(self.close())
+        await shielded(self._end())
+
+    async def _end(self) -> None:
+        try:
+            await self.close()
+        finally:
+            if self._thread.is_alive():
+                self._thread.join()  # it has nothing left to do but to end
 
 
 async def connect(path: Path | None, *, readonly: bool = False) -> Connection:
@@ -41,11 +60,11 @@ async def connect(path: Path | None, *, readonly: bool = False) -> Connection:
     Only the writing connection may checkpoint: before SQLite 3.51.3 two that reset one WAL at once corrupt it.
     """
     # The path is quoted as a URI, so that any character in it is only a character.
-    name = ":memory:" if path is None else f"file:{quote(str(path))}?mode={'ro' if readonly else 'rw'}"
+    mode = "ro" if readonly else "rw"
 
     def connector() -> sqlite3.Connection:
         return sqlite3.connect(
-            name,
+            ":memory:" if path is None else f"file://{quote(os.fsencode(path.absolute()))}?mode={mode}",
             uri=path is not None,
             isolation_level=None,
             check_same_thread=False,
@@ -54,9 +73,13 @@ async def connect(path: Path | None, *, readonly: bool = False) -> Connection:
         )
 
     connection = Connection(connector, iter_chunk_size=64)
-    await shielded(connection)  # a cancelled open would leave its thread behind (aiosqlite#259)
-    if readonly:
-        await connection.run(_never_write)
+    try:
+        await shielded(connection)  # a cancelled open would leave its thread behind (aiosqlite#259)
+        if readonly:
+            await connection.run(_never_write)
+    except BaseException:
+        await connection.shut()
+        raise
     return connection
 
 

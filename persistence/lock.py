@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from persistence.errors import JournalInUse, JournalUnusable
@@ -21,26 +22,35 @@ class LockFile:
             JournalInUse: another holder has it.
             JournalUnusable: the lock file can't be made.
         """
-        while self._descriptor is None:
-            try:
-                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                raise JournalUnusable(f"can't write {self._path}: {error.strerror}") from error
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-                os.close(descriptor)
-                raise JournalInUse(
-                    f"{self._path.with_suffix('')} is in use by process {owner}; stop that one first, "
-                    "or use another file"
-                ) from error
+        try:
+            descriptor = self._take()
+            while descriptor is None:
+                descriptor = self._take()
+            self._descriptor = descriptor
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self.release()
+            raise JournalUnusable(f"can't write {self._path}: {error.strerror}") from error
+
+    def _take(self) -> int | None:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._is_current(descriptor):
-                self._descriptor = descriptor
-            else:  # its last holder removed it between our open and our lock; lock the new one
-                os.close(descriptor)
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+                return descriptor
+            # Its last holder removed it between our open and our lock; the caller locks the new one.
+            os.close(descriptor)
+        except BlockingIOError as error:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise JournalInUse(
+                f"{self._path.with_suffix('')} is in use by process {owner}; stop that one first, or use another file"
+            ) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return None
 
     def _is_current(self, descriptor: int) -> bool:
         try:
@@ -51,6 +61,7 @@ class LockFile:
     def release(self) -> None:
         """Give the lock back and remove the file; does nothing where it is not held."""
         if self._descriptor is not None:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # a file that is left behind keeps nobody out
+                self._path.unlink()
             os.close(self._descriptor)
             self._descriptor = None
