@@ -2,52 +2,28 @@
 
 import os
 import sqlite3
-import uuid
-import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from persistence.connection import Connection, connect
+from persistence.connection import Connection, connect, shielded
 from persistence.errors import (
     AppendFailed,
     DuplicateCommand,
-    JournalDamaged,
     JournalError,
     JournalUnusable,
-    NotAJournal,
     VersionConflict,
 )
 from persistence.journal import PAGE, Append, Batch, Journal, Record, Stream
 from persistence.lock import LockFile
+from persistence.sqlite_file import crc_of, damaged, fault, make, opening_error, prepare
 
+T = TypeVar("T")
 Durability = Literal["full", "normal"]
 
-APPLICATION_ID = 0x55535459  # "USTY": tells our files from other SQLite files
-SCHEMA_VERSION = 1
 HEADS_KEPT = 65_536
 """How many streams' ids and versions the writer keeps in memory; others are looked up when they are written."""
-QUICK_CHECK_BYTES = 64 * 1024 * 1024
-"""Files up to this size are checked whole when they are opened; in larger ones damage is found when it is read."""
-
-SCHEMA = (
-    "create table journal (identity text not null)",
-    """create table streams (
-        id integer primary key, category text not null, key text not null, unfinished integer not null,
-        unique (category, key))""",
-    "create index streams_unfinished on streams (id) where unfinished",
-    "create table types (id integer primary key, name text not null unique)",
-    """create table events (
-        position integer primary key, stream integer not null, version integer not null, type integer not null,
-        time integer not null, command text, data text not null, meta text not null, crc integer not null)""",
-    "create unique index events_version on events (stream, version)",
-    "create unique index events_command on events (stream, command) where command is not null",
-    # For people with an SQL shell.
-    """create view log as select e.position, s.category || '/' || s.key as stream, e.version, t.name as type,
-        strftime('%Y-%m-%d %H:%M:%f', e.time / 1e6, 'unixepoch') as time, e.command, e.data, e.meta
-        from events e join streams s on s.id = e.stream join types t on t.id = e.type order by e.position""",
-)
 
 READ = """select e.position, s.category, s.key, e.version, t.name, e.time, e.command,
     cast(e.data as blob), cast(e.meta as blob), e.crc
@@ -70,7 +46,7 @@ class SqliteJournal(Journal):
         self.path = Path(path)
         self.url = f"sqlite:{path}"
         self._durability = durability
-        self._lock = LockFile(self.path.with_name(self.path.name + ".lock"))
+        self._lock = LockFile(Path(os.path.realpath(path) + ".lock"))  # one lock, whatever links lead here
         self._writer: Connection | None = None
         self._reader: Connection | None = None
         self._heads: OrderedDict[Stream, tuple[int, int]] = OrderedDict()
@@ -88,55 +64,28 @@ class SqliteJournal(Journal):
             )
         self._lock.acquire()
         try:
-            self._make_file()
+            make(self.path)
             self._writer = await connect(self.path)
             await self._writer.run(self._prepare)
             self._reader = await connect(self.path, readonly=True)
-        except sqlite3.Error as error:
+        except BaseException as error:
             await self.close()
-            raise _opening_error(self.path, error) from error
-        except BaseException:
-            await self.close()
+            if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
+                raise opening_error(self.path, error) from error
             raise
 
-    def _make_file(self) -> None:
-        try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise JournalUnusable(f"can't write {self.path}: {error.strerror}") from error
-
     def _prepare(self, db: sqlite3.Connection) -> None:
-        if self.path.stat().st_size == 0:
-            self._create(db)
-        (application,) = db.execute("pragma application_id").fetchone()
-        if application != APPLICATION_ID:
-            raise NotAJournal(f"{self.path} is a database, but not a journal of Understudy; use another file")
-        (schema,) = db.execute("pragma user_version").fetchone()
-        if schema != SCHEMA_VERSION:
-            raise NotAJournal(
-                f"{self.path} has journal format {schema}, this version of Understudy reads format {SCHEMA_VERSION}; "
-                "use the version that wrote it"
-            )
-        db.execute("pragma journal_mode = wal")
-        db.execute(f"pragma synchronous = {self._durability}")
-        if self.path.stat().st_size <= QUICK_CHECK_BYTES:
-            (verdict,) = db.execute("pragma quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise JournalDamaged(f"{self.path} is damaged: {verdict}; restore it from a backup")
+        prepare(db, self.path, self._durability)
         self._load(db)
 
-    def _create(self, db: sqlite3.Connection) -> None:
-        db.execute("begin immediate")
-        for statement in SCHEMA:
-            db.execute(statement)
-        db.execute("insert into journal values (?)", (uuid.uuid4().hex,))
-        db.execute(f"pragma application_id = {APPLICATION_ID}")
-        db.execute(f"pragma user_version = {SCHEMA_VERSION}")
-        db.execute("commit")
-
     def _load(self, db: sqlite3.Connection) -> None:
-        (self.identity,) = db.execute("select identity from journal").fetchone()
-        (self.position,) = db.execute("select coalesce(max(position), 0) from events").fetchone()
+        row = db.execute("select identity, position from journal").fetchone()
+        (head,) = db.execute("select coalesce(max(position), 0) from events").fetchone()
+        if row is None:
+            raise damaged(self.path, "its identity is missing")
+        self.identity, self.position = row
+        if head != self.position:
+            raise damaged(self.path, f"it ends at position {head}, but was written up to position {self.position}")
         (last,) = db.execute("select coalesce(max(id), 0) from streams").fetchone()
         self._next_stream = last + 1
         self._types = {name: number for number, name in db.execute("select id, name from types")}
@@ -144,16 +93,17 @@ class SqliteJournal(Journal):
 
     async def close(self) -> None:
         """Close the file and give the lock back; see :meth:`Journal.close`."""
-        for connection in (self._reader, self._writer):  # the writer last, so that it can clean up the WAL
-            if connection is not None:
-                await connection.shut()
-        self._reader = self._writer = None
-        self._lock.release()
+        await shielded(self._close())
 
-    def _open_reader(self) -> Connection:
-        if self._reader is None:
-            raise JournalUnusable(f"{self.path} is not open")
-        return self._reader
+    async def _close(self) -> None:
+        connections = self._reader, self._writer  # the writer last, so that it can clean up the WAL
+        self._reader = self._writer = None
+        try:
+            for connection in connections:
+                if connection is not None:
+                    await connection.shut()
+        finally:
+            self._lock.release()
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -161,11 +111,15 @@ class SqliteJournal(Journal):
         """Write a group in one transaction; see :meth:`Journal.append`."""
         if self._writer is None:
             raise JournalUnusable(f"{self.path} is not open")
-        group = _Group(self, batches)
         try:
-            await self._writer.run(group.write)
+            return await self._writer.run(lambda db: self._append(db, batches))
         except sqlite3.Error as error:
             raise AppendFailed(f"{self.path} could not be written: {error}") from error
+
+    def _append(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> int:
+        # All in the connection's thread, so that what is remembered follows the file even if the caller is cancelled.
+        group = _Group(self, batches)
+        group.write(db)
         self._next_stream = group.next_stream
         self._types.update(group.types)
         for stream, head in group.heads.items():
@@ -191,8 +145,8 @@ class SqliteJournal(Journal):
 
         try:
             await self._writer.run(work)
-        except sqlite3.Error as error:
-            raise JournalUnusable(f"{self.path} can't be written: {error}") from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise fault(self.path, "it can't be written", error) from error
 
     def head(self, db: sqlite3.Connection, stream: Stream) -> tuple[int, int] | None:
         """Return a stream's id and version, for the writer; called in the writing connection's thread."""
@@ -222,7 +176,7 @@ class SqliteJournal(Journal):
             found = ((stream, db.execute(query, stream).fetchone()) for stream in streams)
             return {stream: row[0] for stream, row in found if row is not None}
 
-        return await self._open_reader().run(work)
+        return await self._query("the streams' versions", work)
 
     async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
         """Return a page of one stream; see :meth:`Journal.read`."""
@@ -240,31 +194,40 @@ class SqliteJournal(Journal):
         )
         last = after + len(records)
         if len(records) < limit and last < durable:
-            raise JournalDamaged(f"{self.path} is damaged: the event at position {last + 1} is missing")
+            raise damaged(self.path, f"the event at position {last + 1} is missing")
         return records
 
     async def _fetch(self, where: str, values: tuple[Any, ...], what: str, column: int, after: int) -> list[Record]:
-        reader = self._open_reader()
-        try:
-            rows = await reader.run(lambda db: db.execute(READ + where, values).fetchall())
-        except sqlite3.DatabaseError as error:
-            raise JournalDamaged(f"{self.path} is damaged: {what} after {after} can't be read: {error}") from error
+        number = "version" if column else "position"
+        rows = await self._query(
+            f"{what} after {number} {after}", lambda db: db.execute(READ + where, values).fetchall()
+        )
         records: list[Record] = []
         for expected, row in enumerate(rows, after + 1):
             if row[column] != expected:
-                number = "version" if column else "position"
-                raise JournalDamaged(f"{self.path} is damaged: in {what} the event with {number} {expected} is missing")
+                raise damaged(self.path, f"in {what} the event with {number} {expected} is missing")
             records.append(self._record(row))
         return records
 
     def _record(self, row: tuple[Any, ...]) -> Record:
         position, category, key, version, name, time, command, data, meta, crc = row
-        if name is None or key is None or _crc(category, key, version, name, data, meta) != crc:
-            raise JournalDamaged(
-                f"{self.path} is damaged: the event at position {position}, version {version} of stream "
-                f"{category}/{key}, is not what was written (its checksum differs); restore it from a backup"
+        stream = category, key
+        whole = None not in (category, key, name, data, meta)
+        if not whole or crc_of(position, stream, version, name, time, command, data, meta) != crc:
+            raise damaged(
+                self.path,
+                f"the event at position {position}, version {version} of stream {category}/{key}, "
+                "is not what was written (its checksum differs)",
             )
-        return Record(position, (category, key), version, name, time, command, data, meta)
+        return Record(position, stream, version, name, time, command, data, meta)
+
+    async def _query(self, what: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._reader is None:
+            raise JournalUnusable(f"{self.path} is not open")
+        try:
+            return await self._reader.run(work)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise fault(self.path, f"{what} can't be read", error) from error
 
     async def find(self, stream: Stream, command: str) -> int | None:
         """Return the version of a command's first event; see :meth:`Journal.find`."""
@@ -272,13 +235,14 @@ class SqliteJournal(Journal):
             "select version from events where stream = (select id from streams where category = ? and key = ?) "
             "and command = ?"
         )
-        row = await self._open_reader().run(lambda db: db.execute(query, (*stream, command)).fetchone())
+        what = f"command {command!r} in stream {stream[0]}/{stream[1]}"
+        row = await self._query(what, lambda db: db.execute(query, (*stream, command)).fetchone())
         return row[0] if row else None
 
     async def unfinished(self) -> list[Stream]:
         """Return the streams marked as unfinished; see :meth:`Journal.unfinished`."""
         query = "select category, key from streams where unfinished order by id"
-        rows = await self._open_reader().run(lambda db: db.execute(query).fetchall())
+        rows = await self._query("the unfinished streams", lambda db: db.execute(query).fetchall())
         return [(category, key) for category, key in rows]
 
 
@@ -317,8 +281,12 @@ class _Group:
 
     def _add(self, db: sqlite3.Connection, append: Append) -> None:
         stream = append.stream
-        head = self.heads.get(stream) or self._journal.head(db, stream) if append.expected else self.heads.get(stream)
+        head = self.heads.get(stream)
+        if head is None and (append.expected or not append.events):
+            head = self._journal.head(db, stream)
         if head is None and append.expected == 0:
+            if not append.events:
+                return
             # Taken for new without a look: if it is not, the unique index says so.
             head = (self.next_stream, 0)
             self._new_streams[stream] = self.next_stream
@@ -328,12 +296,11 @@ class _Group:
         number, version = head
         position = self._journal.position + len(self.rows) // EVENT_COLUMNS
         command, time = append.command, append.time
-        category, key = stream
         for event in append.events:
             version += 1
             position += 1
             data, meta = event.data, event.meta
-            crc = _crc(category, key, version, event.type, data, meta)
+            crc = crc_of(position, stream, version, event.type, time, command, data, meta)
             kind = self._type(event.type)
             self.rows += (position, number, version, kind, time, command, data.decode(), meta.decode(), crc)
             command = None
@@ -357,6 +324,9 @@ class _Group:
         if self._unfinished:
             changes = ((mark, self.heads[stream][0]) for stream, mark in self._unfinished.items())
             db.executemany("update streams set unfinished = ? where id = ?", changes)
+        # So that events that are lost at the end are missed.
+        events = len(self.rows) // EVENT_COLUMNS
+        db.execute("update journal set position = ?", (self._journal.position + events,))
 
     def _conflict(self, db: sqlite3.Connection, error: sqlite3.IntegrityError) -> JournalError:
         for append in self._appends():
@@ -383,17 +353,3 @@ def _insert_rows(db: sqlite3.Connection, table: str, columns: int, values: list[
         while len(values) - start >= size:
             db.execute(statement, values[start : start + size])
             start += size
-
-
-def _crc(category: str, key: str, version: int, name: str, data: bytes, meta: bytes) -> int:
-    where = f"{category}/{key}@{version} {name}".encode()
-    return zlib.crc32(meta, zlib.crc32(data, zlib.crc32(where)))
-
-
-def _opening_error(path: Path, error: sqlite3.Error) -> JournalError:
-    text = str(error)
-    if "not a database" in text:
-        return NotAJournal(f"{path} is not a journal of Understudy; use another file")
-    if "malformed" in text:
-        return JournalDamaged(f"{path} is damaged: {text}; restore it from a backup")
-    return JournalUnusable(f"can't open {path}: {text}")

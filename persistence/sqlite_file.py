@@ -1,0 +1,117 @@
+"""The file behind an SQLite journal: its format, how one is made and checked, and what its errors mean."""
+
+import os
+import sqlite3
+import uuid
+import zlib
+from pathlib import Path
+
+from persistence.errors import JournalDamaged, JournalError, JournalUnusable, NotAJournal
+from persistence.journal import Stream
+
+APPLICATION_ID = 0x55535459  # "USTY": tells our files from other SQLite files
+SCHEMA_VERSION = 1
+CHECKED_BYTES = 32 * 1024 * 1024
+"""Files up to this size are checked whole when they are opened; in larger ones damage is found when it is read."""
+DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG}
+"""What SQLite says of a damaged file; an error in our own SQL would have shown in the tests."""
+
+SCHEMA = (
+    "create table journal (identity text not null, position integer not null)",
+    """create table streams (
+        id integer primary key, category text not null, key text not null, unfinished integer not null,
+        unique (category, key))""",
+    "create index streams_unfinished on streams (id) where unfinished",
+    "create table types (id integer primary key, name text not null unique)",
+    """create table events (
+        position integer primary key, stream integer not null references streams, version integer not null,
+        type integer not null references types, time integer not null, command text, data text not null,
+        meta text not null, crc integer not null)""",
+    "create unique index events_version on events (stream, version)",
+    "create unique index events_command on events (stream, command) where command is not null",
+    # For people with an SQL shell.
+    """create view log as select e.position, s.category || '/' || s.key as stream, e.version, t.name as type,
+        strftime('%Y-%m-%d %H:%M:%f', e.time / 1e6, 'unixepoch') as time, e.command, e.data, e.meta
+        from events e join streams s on s.id = e.stream join types t on t.id = e.type order by e.position""",
+)
+
+
+def make(path: Path) -> None:
+    """Make the file where there is none; nobody but its owner may read it."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise JournalUnusable(f"can't write {path}: {error.strerror}") from error
+
+
+def prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
+    """Make sure that the file is a whole journal in our format, or make it one if it is empty."""
+    (pages,) = db.execute("pragma page_count").fetchone()  # not the file's size: a crash may have left half a start
+    if pages == 0:
+        _create(db)
+    (application,) = db.execute("pragma application_id").fetchone()
+    if application != APPLICATION_ID:
+        raise NotAJournal(f"{path} is a database, but not a journal of Understudy; use another file")
+    (schema,) = db.execute("pragma user_version").fetchone()
+    if schema != SCHEMA_VERSION:
+        raise NotAJournal(
+            f"{path} has journal format {schema}, this version of Understudy reads format {SCHEMA_VERSION}; "
+            "use the version that wrote it"
+        )
+    (mode,) = db.execute("pragma journal_mode = wal").fetchone()
+    if mode != "wal":
+        raise JournalUnusable(f"can't open {path}: its file system can't hold a write-ahead log")
+    db.execute(f"pragma synchronous = {synchronous}")
+    if path.stat().st_size <= CHECKED_BYTES:
+        _check(db, path)
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    (verdict,) = db.execute("pragma integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise damaged(path, verdict)
+    for _, position, parent, _ in db.execute("pragma foreign_key_check"):
+        raise damaged(path, f"the event at position {position} has lost its row in {parent}")
+    for expected, (position,) in enumerate(db.execute("select position from events order by position"), 1):
+        if position != expected:
+            raise damaged(path, f"the event at position {expected} is missing")
+
+
+def damaged(path: Path, what: str) -> JournalDamaged:
+    """Return the error that stops a reader."""
+    return JournalDamaged(f"{path} is damaged: {what}; restore it from a backup")
+
+
+def _create(db: sqlite3.Connection) -> None:
+    db.execute("begin immediate")
+    for statement in SCHEMA:
+        db.execute(statement)
+    db.execute("insert into journal values (?, 0)", (uuid.uuid4().hex,))
+    db.execute(f"pragma application_id = {APPLICATION_ID}")
+    db.execute(f"pragma user_version = {SCHEMA_VERSION}")
+    db.execute("commit")
+
+
+def crc_of(
+    position: int, stream: Stream, version: int, name: str, time: int, command: str | None, data: bytes, meta: bytes
+) -> int:
+    """Return the checksum over all that a row says, so that no part of it can change unseen."""
+    category, key = stream
+    row = f"{position} {time} {command} {name} {version} {len(category)} {category}/{key}".encode()
+    return zlib.crc32(meta, zlib.crc32(data, zlib.crc32(row)))
+
+
+def opening_error(path: Path, error: Exception) -> JournalError:
+    """Return what an error of SQLite means for somebody who opens a journal."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+        return NotAJournal(f"{path} is not a journal of Understudy; use another file")
+    return fault(path, "it can't be opened", error)
+
+
+def fault(path: Path, what: str, error: Exception) -> JournalError:
+    """Return what an error of SQLite means: the file is damaged, or it can't be used just now."""
+    # An error without SQLite's code is text that is not UTF-8.
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    if code & 0xFF in DAMAGE and not isinstance(error, sqlite3.ProgrammingError):
+        return JournalDamaged(f"{path} is damaged: {what}: {error}; restore it from a backup")
+    return JournalUnusable(f"{path}: {what}: {error}")
