@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 Stream = tuple[str, str]
-"""A stream's name: its category (the actor's class) and its key. Any text is valid in both."""
+"""A stream's name: its category (the actor's class) and its key. Any text that UTF-8 can hold is valid in both."""
 
 PAGE = 500
 """How many records a read returns at the most, unless told otherwise (measured: 500 to 1,000 reads fastest)."""
@@ -35,6 +35,7 @@ class Append(msgspec.Struct):
 
     ``command`` is the id of the command that they come from, unique in its stream. ``unfinished`` marks the
     stream as one that must be woken after a restart (True), takes the mark away (False), or leaves it (None).
+    Without events the version is checked and the mark set, where there is such a stream; nothing else is written.
     """
 
     stream: Stream
@@ -153,4 +154,4 @@ class Journal(ABC):
 
     @abstractmethod
     async def unfinished(self) -> list[Stream]:
-        """Return the streams that are marked as unfinished, oldest first."""
+        """Return the streams that are marked as unfinished; the one that began first comes first."""

@@ -16,7 +16,7 @@ class MemoryJournal(Journal):
         self.records: list[Record] = []
         self._streams: dict[Stream, list[Record]] = {}
         self._commands: dict[tuple[Stream, str], int] = {}
-        self._unfinished: dict[Stream, None] = dict.fromkeys(unfinished)
+        self._unfinished = set(unfinished)
         self._keep(list(records))
 
     async def open(self) -> None:
@@ -31,10 +31,10 @@ class MemoryJournal(Journal):
         self._check(batches)
         self._keep(to_records(batches, first))
         for append in (append for batch in batches for append in batch):
-            if append.unfinished:
-                self._unfinished[append.stream] = None
+            if append.unfinished and append.stream in self._streams:
+                self._unfinished.add(append.stream)
             elif append.unfinished is False:
-                self._unfinished.pop(append.stream, None)
+                self._unfinished.discard(append.stream)
         return first
 
     def _check(self, batches: Sequence[Batch]) -> None:
@@ -46,7 +46,7 @@ class MemoryJournal(Journal):
             if version != append.expected:
                 raise VersionConflict(stream, append.expected, version)
             versions[stream] = version + len(append.events)
-            if append.command is not None:
+            if append.command is not None and append.events:
                 command = (stream, append.command)
                 if command in self._commands or command in commands:
                     raise DuplicateCommand(stream, append.command)
@@ -81,4 +81,4 @@ class MemoryJournal(Journal):
 
     async def unfinished(self) -> list[Stream]:
         """Return the streams marked as unfinished; see :meth:`Journal.unfinished`."""
-        return list(self._unfinished)
+        return [stream for stream in self._streams if stream in self._unfinished]
