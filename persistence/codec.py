@@ -1,5 +1,7 @@
 """Values to JSON and back, with limits: what is stored must read back as the same value."""
 
+import json
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -24,7 +26,33 @@ def encode(value: object, name: str = "value") -> bytes:
         raise NotEncodable(f"{name} can't be stored: {error}") from error
     if len(data) > MAX_PAYLOAD:
         raise NotEncodable(f"{name} can't be stored: it has {len(data):,} bytes, the limit is {MAX_PAYLOAD:,}")
+    if b"null" in data and _lost_a_number(value, data):
+        raise NotEncodable(f"{name} can't be stored: JSON has no NaN and no infinity")
     return data
+
+
+def _lost_a_number(value: object, data: bytes) -> bool:
+    # NaN and infinity are written as null. Most nulls are None, which a look at what reads back tells quickly.
+    cls: Any = type(value)
+    try:
+        if _decoder(cls).decode(data) == value:
+            return False
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        pass  # a type that says too little, or a value that doesn't fit it; look at every number
+    try:
+        json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=_nothing), allow_nan=False)
+    except ValueError:
+        return True
+    return False
+
+
+@lru_cache(maxsize=1_024)
+def _decoder(cls: type) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(cls)
+
+
+def _nothing(_: object) -> None:
+    """Stand for a ``msgspec.Raw``, which holds no number of ours."""
 
 
 class Decoder:
@@ -40,25 +68,24 @@ class Decoder:
         """Return the value.
 
         Raises:
-            NotDecodable: the bytes don't fit the type.
+            NotDecodable: the bytes don't fit the type, or are more than may be stored.
         """
+        if (size := memoryview(data).nbytes) > MAX_PAYLOAD:
+            raise NotDecodable(f"not a {self._name}: it has {size:,} bytes, the limit is {MAX_PAYLOAD:,}")
         try:
             return self._decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise NotDecodable(f"not a {self._name}: {error}") from error
 
     def encode(self, value: object, name: str) -> bytes:
-        """Return the value as JSON, having made sure that it reads back.
-
-        JSON has no NaN and no infinity; they would be written as null and never be read again.
+        """Return the value as JSON, having made sure that it reads back: a field may hold what its type forbids.
 
         Raises:
             NotEncodable: it can't be stored so that it reads back.
         """
         data = encode(value, name)
-        if b"null" in data:
-            try:
-                self._decode(data)
-            except (msgspec.MsgspecError, ValueError) as error:
-                raise NotEncodable(f"{name} can't be stored, as it would not read back: {error}") from error
+        try:
+            self._decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise NotEncodable(f"{name} can't be stored, as it would not read back: {error}") from error
         return data
