@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from persistence.connection import Connection, connect
+from persistence.connection import Connection, connect, shielded
 from persistence.errors import JournalUnusable
 
 SqlStatement = tuple[str, tuple[Any, ...]]
@@ -100,6 +100,7 @@ class SqliteView:
             db.executescript(self._schema)
             db.execute("create table understudy_checkpoint (journal text not null, position integer not null)")
             db.execute("insert into understudy_checkpoint values (?, 0)", (self._journal,))
+            _query_only(db, self._path is None)
 
         await self._writer.run(work)
         self.checkpoint = 0
@@ -109,34 +110,51 @@ class SqliteView:
 
         Raises:
             sqlite3.Error: a statement failed; nothing was changed.
+            JournalUnusable: the checkpoint is not where this object left it; open the view again.
         """
         if self._writer is None:
             raise JournalUnusable("the read model's database is not open")
 
         def work(db: sqlite3.Connection) -> None:
+            _query_only(db, False)
             db.execute("begin immediate")
             try:
+                # A batch whose outcome was unknown, or that somebody else has run, must not be run twice.
+                moved = db.execute(
+                    "update understudy_checkpoint set position = ? where position = ?", (checkpoint, self.checkpoint)
+                )
+                if moved.rowcount != 1:
+                    raise JournalUnusable(f"the read model's database {self._path} was changed by somebody else")
                 for text, run in groupby(statements, key=lambda statement: statement[0]):
                     # executemany takes nothing but changes of rows, so a projection can't end the transaction
                     db.executemany(text, [values for _, values in run])
-                db.execute("update understudy_checkpoint set position = ?", (checkpoint,))
                 db.execute("commit")
+                self.checkpoint = checkpoint  # here, so that it follows the rows even if the caller is cancelled
             except BaseException:
                 if db.in_transaction:
                     db.execute("rollback")
                 raise
+            finally:
+                _query_only(db, self._path is None)
 
         await self._writer.run(work)
-        self.checkpoint = checkpoint
 
     async def close(self) -> None:
         """Close the database. Does nothing where it is not open."""
+        await shielded(self._close())
+
+    async def _close(self) -> None:
         reader, writer = self._reader, self._writer
         self._reader = self._writer = None
         if reader is not None and reader is not writer:
             await reader.shut()
         if writer is not None:
             await writer.shut()
+
+
+def _query_only(db: sqlite3.Connection, on: bool) -> None:
+    """Keep queries from writing, where they share the writing connection: to a database in memory there is one."""
+    db.execute(f"pragma query_only = {on:d}")
 
 
 def _remove(path: Path) -> None:
