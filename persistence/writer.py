@@ -42,6 +42,11 @@ class Writer:
         on_durable: Callable[[list[Record]], None],
         on_failure: Callable[[BaseException], Awaitable[None]],
     ) -> None:
+        """Write to ``journal`` and hand what is durable to ``on_durable``.
+
+        ``on_failure`` must drop all that builds on what was lost before it first awaits anything: what is enqueued
+        after that is written when it has returned.
+        """
         self._journal = journal
         self._on_durable = on_durable
         self._on_failure = on_failure
@@ -97,19 +102,29 @@ class Writer:
         return await done
 
     async def run(self) -> None:
-        """Write groups until cancelled; the journal writes the one on its way to its end first."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._groups:
-                self._writing = True
-                group = self._groups[0]
-                try:
-                    first = await self._journal.append(group.batches)
-                except Exception as error:  # noqa: BLE001 (whatever it was: none of the queue may follow)
-                    await self._fail(error)
-                else:
-                    self._settle(group, first)
+        """Write groups until cancelled; the journal writes the one on its way to its end first.
+
+        Whatever ends it, nobody is left waiting: what is still held is told that the outcome is unknown.
+        """
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._groups:
+                    await self._write()
+        finally:
+            self._drop()
+
+    async def _write(self) -> None:
+        self._writing = True
+        group = self._groups[0]
+        try:
+            first = await self._journal.append(group.batches)
+        except Exception as error:  # noqa: BLE001 (whatever it was: none of the queue may follow)
+            self._drop()
+            await self._on_failure(error)
+        else:
+            self._settle(group, first)
 
     def _settle(self, group: Group, first: int) -> None:
         self._groups.popleft()
@@ -120,11 +135,10 @@ class Writer:
             release(True)
         self._on_durable(to_records(group.batches, first))
 
-    async def _fail(self, error: BaseException) -> None:
+    def _drop(self) -> None:
         lost = list(self._groups)
         self._groups.clear()
         self._writing = False
         self.pending = 0
         for release in (release for group in lost for release in group.held):
             release(False)
-        await self._on_failure(error)
