@@ -1,0 +1,49 @@
+"""What every test must keep: it leaves no thread, no task and no open file behind."""
+
+import asyncio
+import inspect
+import os
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DESCRIPTORS = Path("/proc/self/fd")  # where there is none, open files go unchecked
+PATIENCE = 10.0
+"""Seconds that a thread gets to end by itself: one that has just been told to may still be on its last lines."""
+
+
+def open_files() -> Counter[str]:
+    """Count the process's open files by name; pipes, sockets and devices aside."""
+    names: list[str] = []
+    for descriptor in os.listdir(DESCRIPTORS) if DESCRIPTORS.is_dir() else ():
+        with suppress(FileNotFoundError):  # the listing's own descriptor
+            names.append(os.readlink(DESCRIPTORS / descriptor))
+    return Counter(name for name in names if name.startswith("/") and not name.startswith(("/dev/", "/proc/")))
+
+
+@pytest.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left, f"the test left tasks behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    threads, files = set(threading.enumerate()), open_files()
+    test: Any = request.function
+    test = getattr(getattr(test, "hypothesis", None), "inner_test", test)
+    if inspect.iscoroutinefunction(test):
+        request.getfixturevalue("no_task_left")
+    yield
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), f"the test left a thread behind: {thread}"
+    left = open_files() - files
+    assert not left, f"the test left files open: {sorted(left)}"
