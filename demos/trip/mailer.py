@@ -1,0 +1,34 @@
+"""A plain actor: the one that talks to the outside world, here a folder for outgoing mail."""
+
+from urllib.parse import quote
+
+import anyio
+
+from actors import Actor, Command
+
+
+class Confirm(Command["Mailer", bool]):
+    """Tell a customer that a trip is booked; answered by whether a mail went out because of it."""
+
+    customer: str
+    trip: str
+
+
+class Mailer(Actor):
+    """Writes mail into an outbox, which is its key: ``Mailer.at("/var/spool/outbox")``.
+
+    A plain actor may get a message more than once, with the same ``message_id`` each time: after a crash, or because
+    somebody asked twice. The mail's file is named by it, so whatever happens, one mail goes out.
+    """
+
+    async def receive(self, message: Confirm) -> bool:
+        """Put the mail into the outbox, unless it is there."""
+        outbox = anyio.Path(self.key)
+        mail = outbox / f"{quote(self.message_id, safe='')}.txt"
+        if await mail.exists():
+            return False
+        await outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = mail.with_suffix(".part")
+        await draft.write_text(f"Dear {message.customer},\n\nyour trip {message.trip} is booked.\n", encoding="utf-8")
+        await draft.rename(mail)  # whole or not at all, also when we die right here
+        return True
