@@ -20,7 +20,7 @@ class Recovery:
         self._journal = journal
         self._writer = writer
         self._settle = settle
-        self._new: list[Cell] = []
+        self._new: list[_Reading] = []
         self._reading: deque[_Reading] = deque()
         self._busy = 0
         """Cells that wait for their own events, or whose read is on its way."""
@@ -36,21 +36,22 @@ class Recovery:
 
     def request(self, cell: Cell) -> None:
         """Have the cell's stream replayed to it, once its own events are durable."""
+        reading = _Reading(cell)
         if not cell.written:
-            self._enter(cell)
+            self._enter(reading)
             return
         self._busy += 1
 
         def release(durable: bool) -> None:
             self._busy -= 1
             if durable:
-                self._enter(cell)
+                self._enter(reading)
 
         self._writer.hold(release)
         self._writer.kick()
 
-    def _enter(self, cell: Cell) -> None:
-        self._new.append(cell)
+    def _enter(self, reading: "_Reading") -> None:
+        self._new.append(reading)
         self.opening += 1
         self._wake.set()
 
@@ -76,7 +77,7 @@ class Recovery:
     async def _look_up(self) -> None:
         """Find out which of the new requests have a stream at all; the others are ready."""
         epoch = self._epoch
-        readings, self._new = [_Reading(cell) for cell in self._new], []
+        readings, self._new = self._new, []
         self._busy += len(readings)
         try:
             heads = await self._journal.heads([reading.cell.stream for reading in readings])
@@ -115,7 +116,11 @@ class Recovery:
 
 
 class _Reading:
-    """A cell on its way back, as of one incarnation; one that was killed meanwhile has a reading of its own."""
+    """A cell on its way back, as of one incarnation.
+
+    One that is killed meanwhile gets a reading of its own, and this one brings nobody back: of two that did, the
+    later would reset an actor in the middle of its work.
+    """
 
     __slots__ = ("cell", "incarnation", "version")
 

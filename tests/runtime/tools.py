@@ -1,0 +1,158 @@
+"""What the tests of the runtime watch and drive it with."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from actors import Address
+from persistence import AppendFailed, Batch, MemoryJournal, Record, Stream
+from runtime import Runtime
+from runtime.node import Node
+from tests.runtime.cast import TripBooked
+
+ENDS = ("saga.completed", "saga.compensated")
+
+
+class HeldJournal(MemoryJournal):
+    """A journal whose disk the test holds back while ``gate`` is closed, and breaks as it likes."""
+
+    def __init__(self, records: Sequence[Record] = (), unfinished: Sequence[Stream] = ()) -> None:
+        super().__init__(records, unfinished)
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.arrived = asyncio.Event()
+        """An append has come to the gate."""
+        self.groups: list[list[Batch]] = []
+        """What was handed in, written or not."""
+        self.fail: list[str] = []
+        """What befalls the next appends: "before" or "after" the group is written."""
+
+    async def append(self, batches: Sequence[Batch]) -> int:
+        self.groups.append(list(batches))
+        self.arrived.set()
+        await self.gate.wait()
+        fate = self.fail.pop(0) if self.fail else ""
+        if fate == "before":
+            raise AppendFailed("the disk is full")
+        first = await super().append(batches)
+        if fate == "after":
+            raise AppendFailed("the disk went away")
+        return first
+
+    def hold(self) -> None:
+        """Close the gate, and be told anew when an append comes."""
+        self.gate.clear()
+        self.arrived.clear()
+
+    @property
+    def enqueued(self) -> list[tuple[Stream, str, bytes]]:
+        """Every event that was handed in, in order."""
+        appends = (append for group in self.groups for batch in group for append in batch)
+        return [(append.stream, event.type, event.data) for append in appends for event in append.events]
+
+    @property
+    def written(self) -> list[tuple[Stream, str, bytes]]:
+        """Every event that is durable, in order."""
+        return [(record.stream, record.type, record.data) for record in self.records]
+
+
+def node_of(runtime: Runtime) -> Node:
+    node = runtime._node  # pyright: ignore[reportPrivateUsage]
+    assert node is not None
+    return node
+
+
+async def quiet(runtime: Runtime) -> None:
+    """Wait until nothing is under way but timers."""
+    node = node_of(runtime)
+    still = 0
+    while still < 5:  # what is released by the last turn takes the loop a round or two to begin
+        still = still + 1 if node.idle else 0
+        await asyncio.sleep(0)
+
+
+def restart_of(records: Sequence[Record]) -> HeldJournal:
+    """Return a journal as a crash behind the last of these records would have left it."""
+    records = [msgspec.structs.replace(record, value=None) for record in records]  # values are not stored
+    open_sagas: dict[Stream, None] = {}
+    for record in records:
+        if record.type == "saga.started":
+            open_sagas[record.stream] = None
+        elif record.type in ENDS:
+            open_sagas.pop(record.stream, None)
+    return HeldJournal(records, list(open_sagas))
+
+
+def of(records: Iterable[Record], *types: str) -> list[Record]:
+    return [record for record in records if record.type in types]
+
+
+def content(record: Record) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(record.data)
+    return found
+
+
+def types_of(records: Iterable[Record], address: Address[Any]) -> list[str]:
+    return [record.type for record in records if record.stream == (address.actor, address.key)]
+
+
+def steps_of(records: Iterable[Record], address: Address[Any], kind: str) -> list[str]:
+    """Return the names of a saga's steps of which there is an event of this kind, in order."""
+    stream = (address.actor, address.key)
+    return [content(record)["step"] for record in of(records, f"saga.{kind}") if record.stream == stream]
+
+
+def check_books(records: Sequence[Record], *, all_ended: bool = True) -> None:
+    """Check that what is held belongs to completed sagas, all of it, once, and that no command took effect twice."""
+    ended: dict[Stream, str] = {}
+    started: dict[Stream, list[str]] = {}
+    held: Counter[tuple[str, str]] = Counter()
+    paid: Counter[str] = Counter()
+    for record in records:
+        actor, key = record.stream
+        if record.type == "saga.started":
+            assert record.stream not in started, f"{record.stream} began twice"
+            started[record.stream] = content(record)["command"]["rooms"]
+        elif record.type in ENDS:
+            assert record.stream not in ended, f"{record.stream} ended twice"
+            ended[record.stream] = record.type
+        elif record.type == "saga.parked":
+            raise AssertionError(f"{record.stream} is parked: {content(record)['error']}")
+        elif actor == "Room" and record.type in ("WasHeld", "WasReleased"):
+            held[content(record)["trip"], key] += 1 if record.type == "WasHeld" else -1
+        elif record.type in ("Withdrawn", "Deposited"):
+            paid[record.type] += 1
+    if all_ended:
+        assert set(ended) == set(started), f"not ended: {set(started) - set(ended)}"
+    booked = {stream for stream, end in ended.items() if end == "saga.completed"}
+    due = Counter((key, room) for actor, key in booked for room in started[actor, key])
+    assert +held == due
+    assert min(held.values(), default=0) >= 0
+    tours = sum(actor == "Tour" for actor, _ in booked)
+    assert paid == Counter({"Withdrawn": tours, "Deposited": tours}) if tours else not paid
+    check_once(records)
+
+
+def check_once(records: Sequence[Record]) -> None:
+    """Check that positions and versions have no gap, and that each stream has each command once."""
+    versions: Counter[Stream] = Counter()
+    commands: Counter[tuple[Stream, str]] = Counter()
+    for position, record in enumerate(records, 1):
+        versions[record.stream] += 1
+        assert (record.position, record.version) == (position, versions[record.stream])
+        if record.command is not None:
+            commands[record.stream, record.command] += 1
+    assert max(commands.values(), default=1) == 1
+
+
+def booked_in(records: Iterable[Record]) -> set[str]:
+    return {content(record)["trip"] for record in of(records, TripBooked.__name__)}
+
+
+async def until(runtime: Runtime, happened: Callable[[], object]) -> None:
+    """Wait until something is so; it must come without time passing."""
+    await quiet(runtime)
+    assert happened(), "it is quiet, and it has not happened"
