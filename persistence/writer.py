@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from persistence.journal import Batch, Journal, Record, to_records
+from persistence.journal import Batch, Journal
 
 GROUP_LIMIT = 4_000
 """The most events that one group holds before the next is begun, but for a batch that is larger by itself."""
@@ -39,10 +39,10 @@ class Writer:
     def __init__(
         self,
         journal: Journal,
-        on_durable: Callable[[list[Record]], None],
+        on_durable: Callable[[list[Batch], int], None],
         on_failure: Callable[[BaseException], Awaitable[None]],
     ) -> None:
-        """Write to ``journal`` and hand what is durable to ``on_durable``.
+        """Write to ``journal``; hand each group to ``on_durable`` with the position of its first event.
 
         ``on_failure`` must drop all that builds on what was lost before it first awaits anything: what is enqueued
         after that is written when it has returned.
@@ -71,7 +71,9 @@ class Writer:
             groups.append(Group())
         group = groups[-1]
         group.batches.append(batch)
-        events = sum(len(append.events) for append in batch)
+        events = 0
+        for append in batch:
+            events += len(append.events)
         group.events += events
         self.pending += events
 
@@ -133,7 +135,7 @@ class Writer:
         self.groups += 1
         for release in group.held:
             release(True)
-        self._on_durable(to_records(group.batches, first))
+        self._on_durable(group.batches, first)
 
     def _drop(self) -> None:
         lost = list(self._groups)

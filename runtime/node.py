@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from anyio.abc import TaskGroup
 
 from actors import Actor, Address, Request, Saga, Service, UnknownActor
-from persistence import Journal, Record
+from persistence import Batch, Journal
+from persistence.journal import to_records
 from persistence.writer import Writer
 from runtime.actor_cell import ActorCell
 from runtime.cells import Cell, Phase
@@ -183,9 +184,11 @@ class Node:
         if self.dispatcher.idle:
             self._start_group()
 
-    def _durable(self, records: list[Record]) -> None:
-        for projector in self.projectors.values():
-            projector.offer(records)
+    def _durable(self, batches: list[Batch], first: int) -> None:
+        if self.projectors:
+            records = to_records(batches, first)
+            for projector in self.projectors.values():
+                projector.offer(records)
 
     async def _lost(self, error: BaseException) -> None:
         """Drop all that rests on events that may be lost, and begin again from what the journal holds."""

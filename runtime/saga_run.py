@@ -50,7 +50,18 @@ class Stage(Protocol):
 class SagaRun:
     """One run of one saga's code, in one incarnation."""
 
-    __slots__ = ("_awaited", "_check", "_coroutine", "_kind", "_met", "_refusal", "_saga", "_stage", "result")
+    __slots__ = (
+        "_awaited",
+        "_check",
+        "_coroutine",
+        "_kind",
+        "_met",
+        "_refusal",
+        "_saga",
+        "_stage",
+        "_waited",
+        "result",
+    )
 
     def __init__(
         self,
@@ -67,6 +78,8 @@ class SagaRun:
         self._coroutine: Coroutine[Any, Any, Any] | None = saga.run(command)
         self._awaited: dict[str, Step[Any]] = {}
         """The steps that the code waits for now, by name."""
+        self._waited: list[StepStory] = []
+        """What the story knows of them, in the same order."""
         self._met: set[str] = set()
         """The names of all the steps that the code has come to."""
         self._refusal: Refused | None = None
@@ -83,14 +96,8 @@ class SagaRun:
             Exception: whatever else the author's code raises.
         """
         while self._coroutine is not None and not self._pending():
-            self._saga.at_time(self._time())
             try:
-                refusal = self._first_refusal()
-                if refusal is not None:
-                    self._refusal = refusal
-                    awaited = self._coroutine.throw(refusal)
-                else:
-                    awaited = self._coroutine.send(self._replies())
+                awaited = self._resume(self._coroutine)
             except StopIteration as stop:
                 self._coroutine = None
                 self._check_complete()
@@ -115,36 +122,34 @@ class SagaRun:
 
     # -- the outcomes of what is awaited ------------------------------------------------------------------------
 
-    def _waited(self) -> list[StepStory]:
-        steps = self._stage.story.steps
-        return [steps[name] for name in self._awaited]
-
     def _pending(self) -> bool:
         """Whether an outcome is still awaited. Once a step is refused, siblings that fail are not waited for."""
-        waited = self._waited()
-        if all(step.ended for step in waited):
+        for step in self._waited:
+            if not step.ended:
+                break
+        else:
             return False
-        refused = any(step.reason is not None for step in waited)
-        return any(not step.ended and not (refused and step.failures) for step in waited)
+        refused = any(step.reason is not None for step in self._waited)
+        return any(not step.ended and not (refused and step.failures) for step in self._waited)
 
-    def _time(self) -> int:
-        return max([step.ended_at for step in self._waited()], default=self._stage.story.started_at)
+    def _resume(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Give the code what it waited for: the replies, or the first refusal. Return what it awaits next."""
+        waited = self._waited
+        if not waited:
+            self._saga.at_time(self._stage.story.started_at)
+            return coroutine.send(None)
+        refused = [step for step in waited if step.reason is not None]
+        self._saga.at_time(max([step.ended_at for step in waited]))
+        if refused:
+            self._refusal = Refused(min(refused, key=lambda step: step.ended).reason or "")
+            return coroutine.throw(self._refusal)
+        return coroutine.send(tuple([self._reply(step) for step in waited]))
 
-    def _first_refusal(self) -> Refused | None:
-        refused = [step for step in self._waited() if step.reason is not None]
-        if not refused:
-            return None
-        return Refused(min(refused, key=lambda step: step.ended).reason or "")
-
-    def _replies(self) -> tuple[Any, ...] | None:
-        if not self._awaited:
-            return None  # the coroutine has not begun
-        return tuple(map(self._reply, self._awaited.values(), self._waited()))
-
-    def _reply(self, step: Step[Any], known: StepStory) -> Any:
-        if known.value is None and known.reply is not None and step.target is not None:
-            known.value = self._kind(step.target.actor).reply(type(step.command)).decode(known.reply)
-        return known.value
+    def _reply(self, step: StepStory) -> Any:
+        if step.value is None and step.reply is not None and step.asked.to is not None:
+            command = self._awaited[step.asked.step].command
+            step.value = self._kind(step.asked.to.actor).reply(type(command)).decode(step.reply)
+        return step.value
 
     # -- the steps that the code comes to -----------------------------------------------------------------------
 
@@ -162,28 +167,30 @@ class SagaRun:
             )
         steps = cast(tuple[Step[Any], ...], awaited)
         self._awaited = {}
+        self._waited = []
         for step in steps:
-            self._meet(step, alone=len(steps) == 1)
+            self._waited.append(self._meet(step, alone=len(steps) == 1))
             self._awaited[step.name] = step
 
-    def _meet(self, step: Step[Any], *, alone: bool) -> None:
+    def _meet(self, step: Step[Any], *, alone: bool) -> StepStory:
         """Find the step in the story, or write it there; send it, unless its outcome is known."""
-        if step.name in self._met:
-            raise SagaMisuse(f"{self._stage.address} has two steps called {step.name!r}; give each a name of its own")
-        self._met.add(step.name)
-        known = self._stage.story.steps.get(step.name)
+        name = step.name
+        if name in self._met:
+            raise SagaMisuse(f"{self._stage.address} has two steps called {name!r}; give each a name of its own")
+        self._met.add(name)
+        known = self._stage.story.steps.get(name)
         if known is None:
             self._check_new(step, alone=alone)
             self._intend(step)
-            known = self._stage.story.steps[step.name]
+            known = self._stage.story.steps[name]
         elif not self._is_same(step, known.asked):
             raise self._mismatch(step, known.asked)
-        if known.ended:
-            return
-        if step.target is None or step.command is None:
-            self._stage.sleep(step.name, known.asked.due)
-        else:
-            self._stage.send(step.name, step.target, step.command)
+        if not known.ended:
+            if step.target is None or step.command is None:
+                self._stage.sleep(name, known.asked.due)
+            else:
+                self._stage.send(name, step.target, step.command)
+        return known
 
     def _check_new(self, step: Step[Any], *, alone: bool) -> None:
         address, story = self._stage.address, self._stage.story

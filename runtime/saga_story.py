@@ -1,6 +1,6 @@
 """A saga's story so far: the fold of its stream. Pure, and the same live and in recovery."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -65,6 +65,15 @@ class StepStory:
         certainly_not = self.reason is not None and self.failures == 0
         return bytes(self.asked.undo) != b"null" and not self.undone and not certainly_not
 
+    def fail(self, at: int, *, undo: bool) -> None:
+        """Count a failed attempt, at the step or at its undo."""
+        if undo:
+            self.undo_failures += 1
+        else:
+            self.failures += 1
+        if (self.undo_failures if undo else self.failures) == 1:
+            self.failing_since = at
+
 
 class Story:
     """The fold of a saga's stream."""
@@ -109,36 +118,38 @@ class Story:
 
     def apply(self, event: SagaEvent, at: int) -> None:
         """Take in the next event, which happened at this time (microseconds since 1970)."""
+        cls = type(event)
+        if cls is Asked:
+            self._asked(cast(Asked, event))
+        elif cls is Answered:
+            step = self._end(cast(Answered, event).step, at)
+            step.answered, step.reply = True, cast(Answered, event).reply
+        else:
+            self._apply_other(event, at)
+
+    def _asked(self, event: Asked) -> None:
+        step = self.steps[event.step] = StepStory(event)
+        if event.kind == "pivot":
+            self.pivot = step
+
+    def _apply_other(self, event: SagaEvent, at: int) -> None:
         match event:
             case Started():
                 self.started, self.started_at = event, at
-            case Asked(step=name):
-                step = self.steps[name] = StepStory(event)
-                if event.kind == "pivot":
-                    self.pivot = step
-            case Answered(step=name, reply=reply):
-                step = self._end(name, at)
-                step.answered, step.reply = True, reply
             case Refused(step=name, reason=reason):
                 self._end(name, at).reason = reason
             case Failed(step=name, undo=undo):
-                step = self.steps[name]
-                if undo:
-                    step.undo_failures += 1
-                else:
-                    step.failures += 1
-                if (step.undo_failures or step.failures) == 1:
-                    step.failing_since = at
+                self.steps[name].fail(at, undo=undo)
             case Compensating(reason=reason):
                 self.reason = reason
             case Undone(step=name):
                 self.steps[name].undone = True
             case Completed(result=result):
                 self.result = result
-            case Parked(error=error):
-                self.error = error
             case Compensated():
                 self.compensated = True
+            case Parked(error=error):
+                self.error = error
             case _:
                 raise AssertionError(f"a saga has no event {event!r}")
 
