@@ -17,7 +17,7 @@ PAGE = 500
 """How many records a read returns at the most, unless told otherwise (measured: 500 to 1,000 reads fastest)."""
 
 
-class NewEvent(msgspec.Struct):
+class NewEvent(msgspec.Struct, gc=False):
     """An event to append: its stable type name, its payload and its metadata, both as JSON.
 
     ``value`` is the event as the writer has it in memory; it is handed on to live subscribers, so that they need
@@ -30,7 +30,7 @@ class NewEvent(msgspec.Struct):
     value: object = None
 
 
-class Append(msgspec.Struct):
+class Append(msgspec.Struct, gc=False):
     """Events for one stream, after the version at which the writer believes it to be.
 
     ``command`` is the id of the command that they come from, unique in its stream. ``unfinished`` marks the
@@ -51,7 +51,7 @@ Batch = tuple[Append, ...]
 """What must be written whole or not at all: one append, or several to different streams."""
 
 
-class Record(msgspec.Struct):
+class Record(msgspec.Struct, gc=False):
     """An event as the journal holds it."""
 
     position: int

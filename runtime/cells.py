@@ -143,10 +143,6 @@ class Cell:
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox; an actor that is not there is revived by it."""
-        if self.phase is Phase.PARKED:
-            if envelope.reply is not None:
-                envelope.reply.failed(self.parked_error())
-            return
         if self.mail is NO_MAIL:
             self.mail = deque()
         self.mail.append(envelope)
@@ -155,6 +151,8 @@ class Cell:
                 self.world.ready(self)
         elif self.phase is Phase.STOPPED:
             self.revive()
+        elif self.phase is Phase.PARKED:
+            self._refuse_mail()
 
     def put_from_inside(self, envelope: Envelope) -> None:
         """Put a message from another actor's turn, which can't wait for room: beyond the limit it fails."""
@@ -271,11 +269,14 @@ class Cell:
         self.runnable = False
         self.error = error
         log.error("actor parked", actor=str(self.address), error=repr(error))
+        self._refuse_mail()
+        self.let_in()
+
+    def _refuse_mail(self) -> None:
         mail, self.mail = self.mail, NO_MAIL
         for envelope in mail:
             if envelope.reply is not None:
                 envelope.reply.failed(self.parked_error())
-        self.let_in()
 
     def parked_error(self) -> Parked:
         """Return the error for those who ask a parked actor."""

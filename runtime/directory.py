@@ -50,7 +50,7 @@ class Directory:
             UnknownActor: there is no such class of actors.
             NotTaken: it takes other messages.
         """
-        kind = self.kind(address.actor)
+        kind = self._kinds.get(address.actor) or self.kind(address.actor)
         if type(message) not in kind.takes:
             takes = ", ".join(sorted(kind.commands)) or "queries"
             raise NotTaken(f"{kind.name} doesn't take {type(message).__name__}, only {takes}")

@@ -25,7 +25,7 @@ HANDLED = "service.handled"
 """In a service's stream: a command with an id was answered without an event; kept so that a repeat gets the reply."""
 
 
-class EventMeta(msgspec.Struct, omit_defaults=True):
+class EventMeta(msgspec.Struct, omit_defaults=True, gc=False):
     """The metadata that is stored with an event.
 
     ``fingerprint`` and ``reply`` stand on the first event of a command that has an id of its sender's.

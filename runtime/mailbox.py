@@ -20,7 +20,7 @@ class ReplyTo(Protocol):
         ...
 
 
-class Envelope(msgspec.Struct):
+class Envelope(msgspec.Struct, gc=False):
     """A message on its way.
 
     ``id`` names the request, so that it can be asked again; None: its sender never will. ``correlation`` is the

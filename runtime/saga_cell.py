@@ -104,12 +104,13 @@ class SagaCell(Cell):
     def recovered(self) -> None:
         """Go on where the journal ends."""
         super().recovered()
-        if self.story.status in ("running", "compensating"):
+        status = self.story.status
+        if status in ("running", "compensating"):
             self._turn(self.name, self._go_on, None)
-        elif self.story.status == "parked":
+            return
+        if self._waiters:
             self._answer_waiters()
-        else:
-            self._answer_waiters()
+        if status != "parked" and not self.mail:
             self._leave_when_durable()
 
     def _go_on(self, _: None) -> None:

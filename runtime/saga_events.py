@@ -11,7 +11,7 @@ NOTHING = msgspec.Raw(b"null")
 """JSON for what isn't there."""
 
 
-class SagaEvent(msgspec.Struct, omit_defaults=True):
+class SagaEvent(msgspec.Struct, omit_defaults=True, gc=False):
     """An event of a saga's own; its stable name is ``saga.`` and the class's name in lower case."""
 
 

@@ -31,27 +31,24 @@ class Join(msgspec.Struct):
     """Somebody asks for the saga's result without starting it."""
 
 
-class StepReturn:
+class StepReturn(msgspec.Struct, gc=False):
     """Where the reply to a step goes: into the mailbox of its saga."""
 
-    __slots__ = ("_find", "_saga", "_step", "_undo")
-
-    def __init__(self, find: Callable[[Address[Any]], Cell | None], saga: Address[Any], step: str, undo: bool) -> None:
-        self._find = find
-        self._saga = saga
-        self._step = step
-        self._undo = undo
+    find: Callable[[Address[Any]], Cell | None]
+    saga: Address[Any]
+    step: str
+    undo: bool
 
     def done(self, value: Any) -> None:
         """Give the reply."""
-        self._post(StepOutcome(self._step, self._undo, value))
+        self._post(StepOutcome(self.step, self.undo, value))
 
     def failed(self, error: Exception) -> None:
         """Say that there is none."""
-        self._post(StepOutcome(self._step, self._undo, None, error))
+        self._post(StepOutcome(self.step, self.undo, None, error))
 
     def _post(self, outcome: StepOutcome) -> None:
         # An unfinished saga always has its cell; one that has ended needs no more replies.
-        cell = self._find(self._saga)
+        cell = self.find(self.saga)
         if cell is not None:
             cell.put(Envelope(outcome))

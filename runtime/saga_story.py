@@ -19,45 +19,30 @@ from runtime.saga_events import (
 )
 
 
-class StepStory:
+class StepStory(msgspec.Struct, gc=False):
     """What is known of one step.
 
     A step without an outcome is *unknown*: it may have taken effect. So is one that was refused after an attempt
     whose outcome was unknown; undoing it is right, for an undo that finds nothing to undo does nothing (P9).
     """
 
-    __slots__ = (
-        "answered",
-        "asked",
-        "ended",
-        "ended_at",
-        "failing_since",
-        "failures",
-        "reason",
-        "reply",
-        "undo_failures",
-        "undone",
-        "value",
-    )
-
-    def __init__(self, asked: Asked) -> None:
-        self.asked = asked
-        self.answered = False
-        self.reason: str | None = None
-        """Why it was refused."""
-        self.reply: msgspec.Raw | None = None
-        self.value: Any = None
-        """The reply as it came, while the saga lives in memory."""
-        self.ended = 0
-        """Its place in the order of completion, from 1; 0: not yet."""
-        self.ended_at = 0
-        self.failures = 0
-        """Attempts at the step that failed."""
-        self.undo_failures = 0
-        """Attempts at its undo that failed."""
-        self.failing_since = 0
-        """When the first of them failed, of the step or, once its undo has failed, of that."""
-        self.undone = False
+    asked: Asked
+    answered: bool = False
+    reason: str | None = None
+    """Why it was refused."""
+    reply: msgspec.Raw | None = None
+    value: Any = None
+    """The reply as it came, while the saga lives in memory."""
+    ended: int = 0
+    """Its place in the order of completion, from 1; 0: not yet."""
+    ended_at: int = 0
+    failures: int = 0
+    """Attempts at the step that failed."""
+    undo_failures: int = 0
+    """Attempts at its undo that failed."""
+    failing_since: int = 0
+    """When the first of them failed, of the step or, once its undo has failed, of that."""
+    undone: bool = False
 
     @property
     def needs_undo(self) -> bool:
@@ -75,25 +60,22 @@ class StepStory:
             self.failing_since = at
 
 
-class Story:
+class Story(msgspec.Struct, gc=False):
     """The fold of a saga's stream."""
 
-    __slots__ = ("compensated", "error", "outcomes", "pivot", "reason", "result", "started", "started_at", "steps")
-
-    def __init__(self) -> None:
-        self.started: Started | None = None
-        self.started_at = 0
-        self.steps: dict[str, StepStory] = {}
-        """By name, in the order in which they were asked."""
-        self.outcomes = 0
-        """Steps that have an outcome."""
-        self.pivot: StepStory | None = None
-        self.reason: str | None = None
-        """Why the saga goes back, or went back."""
-        self.compensated = False
-        self.error: str | None = None
-        """Why it is parked."""
-        self.result: msgspec.Raw | None = None
+    started: Started | None = None
+    started_at: int = 0
+    steps: dict[str, StepStory] = msgspec.field(default_factory=dict[str, StepStory])
+    """By name, in the order in which they were asked."""
+    outcomes: int = 0
+    """Steps that have an outcome."""
+    pivot: StepStory | None = None
+    reason: str | None = None
+    """Why the saga goes back, or went back."""
+    compensated: bool = False
+    error: str | None = None
+    """Why it is parked."""
+    result: msgspec.Raw | None = None
 
     @property
     def ended(self) -> bool:
