@@ -3,12 +3,13 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any, TypeVar
 
 from anyio.abc import TaskGroup
 
-from actors import Actor, Address, Request, Saga, Service, UnknownActor
+from actors import Actor, Address, Parked, Request, Saga, Service, UnknownActor
 from persistence import Batch, Journal
 from persistence.journal import to_records
 from persistence.writer import Writer
@@ -154,7 +155,7 @@ class Node:
             else:
                 await asyncio.sleep(0)
         for projector in self.projectors.values():
-            if projector.error is None:
+            with suppress(Parked):  # it was told when that happened
                 await projector.reached(self.journal.position)
 
     async def wake_unfinished(self) -> int:
@@ -201,6 +202,8 @@ class Node:
             attempt += 1
             try:
                 await self.journal.recover()
+                for projector in self.projectors.values():
+                    projector.look()  # what failed may have been written all the same
                 await self.wake_unfinished()
                 return
             except Exception as again:  # noqa: BLE001 (a full or a broken disk; it is tried until it is mended)

@@ -57,8 +57,15 @@ class Projector:
 
     def offer(self, records: list[Record]) -> None:
         """Take events that have just become durable; too many are left to be read from the journal."""
-        if len(self._live) + len(records) <= LIVE_LIMIT:
-            self._live.extend(records)
+        live = self._live
+        # What comes behind events that were left out is left out too: what is live has no gap.
+        if records and (not live or live[-1].position + 1 == records[0].position):
+            if len(live) + len(records) <= LIVE_LIMIT:
+                live.extend(records)
+        self._wake.set()
+
+    def look(self) -> None:
+        """Look at the journal again: it may hold events that nobody could offer."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -87,6 +94,8 @@ class Projector:
                 pause = retry.backoff.pause(failures, self._random)
                 log.warning("projection failed", read_model=self.kind.name, retry_in=pause, error=repr(error))
                 self._live.clear()
+                self.position = self.view.checkpoint  # an error may also come after the commit
+                self._let_go()
                 await self._pause(pause)
 
     async def _pause(self, seconds: float) -> None:
