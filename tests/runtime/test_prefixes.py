@@ -9,7 +9,7 @@ from actors import Refused, RetryPolicy
 from persistence import Record
 from runtime import Chaos, ManualClock, Runtime
 from tests.runtime.cast import ALL, DOWN, BookTrip, TakeTour, Tour, Trip
-from tests.runtime.tools import HeldJournal, check_books, quiet, restart_of
+from tests.runtime.tools import HeldJournal, as_stored, check_books, quiet, restart_of
 
 TRIPS = {
     "fine": BookTrip(["flight", "hotel", "cab"]),
@@ -126,10 +126,3 @@ async def test_every_prefix_where_the_deadline_passed(monkeypatch: pytest.Monkey
     assert any(record.type == "service.fenced" for record in journal.records)
     for crash in range(len(journal.records)):
         check_books(await run_from(journal.records[:crash], ["fine"]))
-
-
-def as_stored(records: list[Record]) -> list[tuple[object, ...]]:
-    return [
-        (record.position, record.stream, record.version, record.type, record.time, record.command, record.data)
-        for record in records
-    ]

@@ -86,6 +86,13 @@ def restart_of(records: Sequence[Record]) -> HeldJournal:
     return HeldJournal(records, list(open_sagas))
 
 
+def as_stored(records: list[Record]) -> list[tuple[object, ...]]:
+    return [
+        (record.position, record.stream, record.version, record.type, record.time, record.command, record.data)
+        for record in records
+    ]
+
+
 def of(records: Iterable[Record], *types: str) -> list[Record]:
     return [record for record in records if record.type in types]
 
@@ -105,7 +112,7 @@ def steps_of(records: Iterable[Record], address: Address[Any], kind: str) -> lis
     return [content(record)["step"] for record in of(records, f"saga.{kind}") if record.stream == stream]
 
 
-def check_books(records: Sequence[Record], *, all_ended: bool = True) -> None:
+def check_books(records: Sequence[Record]) -> None:
     """Check that what is held belongs to completed sagas, all of it, once, and that no command took effect twice."""
     ended: dict[Stream, str] = {}
     started: dict[Stream, list[str]] = {}
@@ -125,8 +132,7 @@ def check_books(records: Sequence[Record], *, all_ended: bool = True) -> None:
             held[content(record)["trip"], key] += 1 if record.type == "WasHeld" else -1
         elif record.type in ("Withdrawn", "Deposited"):
             paid[record.type] += 1
-    if all_ended:
-        assert set(ended) == set(started), f"not ended: {set(started) - set(ended)}"
+    assert set(ended) == set(started), f"not ended: {set(started) - set(ended)}"
     booked = {stream for stream, end in ended.items() if end == "saga.completed"}
     due = Counter((key, room) for actor, key in booked for room in started[actor, key])
     assert +held == due
