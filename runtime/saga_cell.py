@@ -204,7 +204,8 @@ class SagaCell(Cell):
     def _start(self, envelope: Envelope) -> None:
         command, started = envelope.message, self.story.started
         try:
-            fingerprint = fingerprint_of(command)
+            data = encode(command, "the command")
+            fingerprint = fingerprint_of(command, data)
             if started is not None and started.fingerprint != fingerprint:
                 raise CommandIdReused(
                     f"{self.address} was started with another command; a saga's address names one story for ever, "
@@ -220,7 +221,7 @@ class SagaCell(Cell):
         deadline: timedelta | None = self._kind.cls.deadline
         due = 0 if deadline is None else self.now + round(deadline / timedelta(microseconds=1))
         self._correlation = envelope.correlation or self._correlation
-        self.emit(events.Started(msgspec.Raw(encode(command, "the command")), fingerprint, due))
+        self.emit(events.Started(msgspec.Raw(data), fingerprint, due))
         self._join(envelope.reply)
         self._arm_deadline(due)
         self._begin_run(command)

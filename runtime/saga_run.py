@@ -124,13 +124,10 @@ class SagaRun:
 
     def _pending(self) -> bool:
         """Whether an outcome is still awaited. Once a step is refused, siblings that fail are not waited for."""
-        for step in self._waited:
-            if not step.ended:
-                break
-        else:
-            return False
-        refused = any(step.reason is not None for step in self._waited)
-        return any(not step.ended and not (refused and step.failures) for step in self._waited)
+        pending = [step for step in self._waited if not step.ended]
+        if pending and len(self._waited) > 1 and any(step.reason is not None for step in self._waited):
+            pending = [step for step in pending if not step.failures]
+        return bool(pending)
 
     def _resume(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Give the code what it waited for: the replies, or the first refusal. Return what it awaits next."""

@@ -79,19 +79,19 @@ class ServiceCell(Cell):
 
     def turn(self, envelope: Envelope) -> None:
         """Handle one command to its end."""
-        message = envelope.message
-        if isinstance(message, Part):
-            self._arrive(envelope, message)
-            return
+        message, command_id = envelope.message, envelope.id
         try:
-            seen = self.seen.get(envelope.id) if envelope.id is not None else None
-            if seen is not None:
-                self._repeat(envelope, seen)
+            if command_id is None:
+                if type(message) is Part:
+                    self._arrive(envelope, message)
+                    return
+            elif command_id in self.seen:
+                self._repeat(envelope, self.seen[command_id])
                 return
             if envelope.undoes is not None and self.seen.get(envelope.undoes, -1) < 0:
                 outcome = self._fence(envelope, envelope.undoes)
             else:
-                outcome = self.consider(message, envelope.id, envelope.correlation, envelope.data)
+                outcome = self.consider(message, command_id, envelope.correlation, envelope.data)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self._refuse(envelope, error)
             return

@@ -17,7 +17,7 @@ from runtime.mailbox import Envelope
 from runtime.promises import Promise
 
 
-class Outcome(msgspec.Struct):
+class Outcome(msgspec.Struct, gc=False):
     """What a command would do: not yet applied, not yet enqueued."""
 
     state: Any
