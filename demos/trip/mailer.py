@@ -1,5 +1,7 @@
 """A plain actor: the one that talks to the outside world, here a folder for outgoing mail."""
 
+import tempfile
+from pathlib import Path
 from urllib.parse import quote
 
 import anyio
@@ -32,3 +34,9 @@ class Mailer(Actor):
         await draft.write_text(f"Dear {message.customer},\n\nyour trip {message.trip} is booked.\n", encoding="utf-8")
         await draft.rename(mail)  # whole or not at all, also when we die right here
         return True
+
+
+def outbox_beside(journal: str) -> str:
+    """Return a folder for outgoing mail: beside the journal's file, or a temporary one for a journal in memory."""
+    scheme, _, path = journal.partition(":")
+    return f"{Path(path).absolute()}.outbox" if scheme == "sqlite" else tempfile.mkdtemp(prefix="understudy-")

@@ -44,12 +44,8 @@ class Stock(State):
         if capacity < 1:
             raise Refused(f"{seller} can't open with nothing to sell")
 
-    def lowest_free(self, seller: str) -> int:
-        """Return the number to sell next, or refuse."""
-        if not self.capacity:
-            raise Refused(f"{seller} is not open for booking")
-        if not self.left:
-            raise Refused(f"{seller} is full")
+    def lowest_free(self) -> int:
+        """Return the number to sell next."""
         taken = set(self.held.values())
         return next(number for number in count(1) if number not in taken)
 
@@ -101,8 +97,12 @@ class Flight(Service[Stock, FlightCommand, FlightEvent]):
                 return command.reply(None, FlightOpened(seats))
             case HoldSeat(trip) if trip in state.held:
                 return command.reply(state.held[trip])
+            case HoldSeat() if not state.capacity:
+                raise Refused(f"{name} is not open for booking")
+            case HoldSeat() if not state.left:
+                raise Refused(f"{name} is full")
             case HoldSeat(trip):
-                seat = state.lowest_free(name)
+                seat = state.lowest_free()
                 return command.reply(seat, SeatHeld(trip, seat))
             case ReleaseSeat(trip) if trip in state.held:
                 return command.reply(None, SeatReleased(trip, state.held[trip]))
@@ -159,8 +159,12 @@ class Hotel(Service[Stock, HotelCommand, HotelEvent]):
                 return command.reply(None, HotelOpened(rooms))
             case HoldRoom(trip) if trip in state.held:
                 return command.reply(state.held[trip])
+            case HoldRoom() if not state.capacity:
+                raise Refused(f"{name} is not open for booking")
+            case HoldRoom() if not state.left:
+                raise Refused(f"{name} is full")
             case HoldRoom(trip):
-                room = state.lowest_free(name)
+                room = state.lowest_free()
                 return command.reply(room, RoomHeld(trip, room))
             case ReleaseRoom(trip) if trip in state.held:
                 return command.reply(None, RoomReleased(trip, state.held[trip]))
@@ -239,8 +243,12 @@ class Cab(Service[CabStock, CabCommand, CabEvent]):
                 raise DeskUnreachable("nobody answers at the desk")
             case HoldCar(trip) if trip in state.held:
                 return command.reply(state.held[trip])
+            case HoldCar() if not state.capacity:
+                raise Refused(f"{name} is not open for booking")
+            case HoldCar() if not state.left:
+                raise Refused(f"{name} has no car left")
             case HoldCar(trip):
-                car = state.lowest_free(name)
+                car = state.lowest_free()
                 return command.reply(car, CarHeld(trip, car))
             case ReleaseCar(trip) if trip in state.held:
                 return command.reply(None, CarReleased(trip, state.held[trip]))
