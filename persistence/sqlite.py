@@ -88,7 +88,7 @@ class SqliteJournal(Journal):
             raise damaged(self.path, f"it ends at position {head}, but was written up to position {self.position}")
         (last,) = db.execute("select coalesce(max(id), 0) from streams").fetchone()
         self._next_stream = last + 1
-        self._types = {name: number for number, name in db.execute("select id, name from types")}
+        self._types = dict(db.execute("select name, id from types").fetchall())
         self._heads.clear()
 
     async def close(self) -> None:
