@@ -9,6 +9,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable
 
+from actors import OutcomeUnknown
 from persistence.writer import Writer
 from runtime.cells import Cell
 from runtime.chaos import Chaos
@@ -83,7 +84,13 @@ class Dispatcher:
                 cell.kill()
                 break
             taken += 1
-            turn(mail.popleft())
+            envelope = mail.popleft()
+            try:
+                turn(envelope)
+            except Exception as error:  # noqa: BLE001 (a bug of ours must not stop the others' turns)
+                cell.crashed(error)
+                if envelope.reply is not None:
+                    envelope.reply.failed(OutcomeUnknown(f"{cell.name} crashed: {error!r}"))
         if cell.senders:
             cell.let_in()
         return taken

@@ -131,13 +131,11 @@ class Node:
 
     def tell(self, address: Address[Any], message: Any, message_id: str | None = None) -> Awaitable[None]:
         """Send a command without waiting for a reply."""
-        directory = self.directory
-        directory.check(address, message)
-        cell = directory.cell(address)
-        envelope = Envelope(message, message_id)
+        self.check(address, message)
+        cell = self.cell(address)
         if len(cell.mail) >= MAILBOX_LIMIT:
-            return self._tell_later(cell, envelope)
-        cell.put(envelope)
+            return self._tell_later(cell, Envelope(message, message_id))
+        cell.put(Envelope(message, message_id))
         return DONE
 
     async def _tell_later(self, cell: Cell, envelope: Envelope) -> None:

@@ -255,7 +255,7 @@ class SagaCell(Cell):
         self._end_run()
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
-        self.emit(events.Parked(f"{type(error).__name__}: {error}"))
+        self.emit(events.Parked(events.told(error)))
 
     def _end_run(self) -> None:
         if self._run is not None:
@@ -312,7 +312,7 @@ class SagaCell(Cell):
     def _failed(self, step: StepStory, error: Exception, *, undo: bool) -> None:
         """Try again later, with the same id; park when the budget is spent or when no retry can help."""
         name = step.asked.step
-        self.emit(events.Failed(name, str(error), undo))
+        self.emit(events.Failed(name, events.told(error), undo))
         failures = step.undo_failures if undo else step.failures
         policy = self._kind.cls.undo_retry if undo else self._kind.cls.retry
         spent = (self.now - step.failing_since) / 1e6 >= policy.budget.total_seconds()

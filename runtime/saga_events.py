@@ -90,3 +90,11 @@ class Parked(SagaEvent):
 _CLASSES = (Started, Asked, Answered, Refused, Failed, Compensating, Undone, Completed, Compensated, Parked)
 NAMES: dict[type[SagaEvent], str] = {cls: f"saga.{cls.__name__.lower()}" for cls in _CLASSES}
 DECODERS: dict[str, Decoder] = {name: Decoder(cls) for cls, name in NAMES.items()}
+
+TOLD_LENGTH = 2_000
+"""How much of an error's text is kept in the journal, in characters."""
+
+
+def told(error: BaseException) -> str:
+    """Return an error as text that can be stored, whatever is in it."""
+    return f"{type(error).__name__}: {error}"[:TOLD_LENGTH].encode("utf-8", "replace").decode()

@@ -1,6 +1,7 @@
 """The cell of a service: decide, evolve, enqueue, reply, all in one synchronous turn."""
 
 import hashlib
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -71,7 +72,7 @@ class ServiceCell(Cell):
         self.version = 0
         self.seen = {}
         if self._part is not None:
-            self.mail.appendleft(self._part)
+            self.mail = deque([self._part, *self.mail])
             self._part.message.left(self)
             self._part = None
 
