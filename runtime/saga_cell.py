@@ -135,11 +135,7 @@ class SagaCell(Cell):
             waiter.failed(self.parked_error())
 
     def _leave_when_durable(self) -> None:
-        def release(durable: bool) -> None:
-            if durable:
-                self.world.release(self)
-
-        self.world.writer.hold(release)
+        self.world.writer.hold(lambda durable: self.world.release(self) if durable else None)
 
     # -- turns --------------------------------------------------------------------------------------------------
 
@@ -385,10 +381,9 @@ class SagaCell(Cell):
         step_id = f"{self.name}#{step}"
         envelope = Envelope(command, step_id, StepReturn(self.world.find, self.address, step, undo), self._correlation)
         asked = self.story.steps[step].asked
+        envelope.data = bytes(asked.undo if undo else asked.command)
         if undo:
-            envelope.id, envelope.undoes, envelope.data = f"{self.name}!{step}", step_id, bytes(asked.undo)
-        else:
-            envelope.data = bytes(asked.command)
+            envelope.id, envelope.undoes = f"{self.name}!{step}", step_id
         self._outbox.append((to, envelope))
 
     def sleep(self, step: str, due: int) -> None:
