@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -101,6 +102,7 @@ def probability(text: str) -> float:
 
 async def run(options: argparse.Namespace, journal: str, page: Page) -> Report:
     """Tell the story or book the trips."""
+    stop_at_ctrl_c()
     chaos = Chaos(options.seed, options.kill)
 
     def open_runtime() -> Runtime:
@@ -116,6 +118,19 @@ async def run(options: argparse.Namespace, journal: str, page: Page) -> Report:
         return report
 
 
+def stop_at_ctrl_c() -> None:
+    """Let Ctrl-C end the task that runs now, in good order; a second one ends it at once, which a journal can take."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    def pressed() -> None:
+        if task.cancelling():
+            os._exit(INTERRUPTED)
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, pressed)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and return the exit code."""
     options = parse(arguments)
@@ -127,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = asyncio.run(run(options, journal, Page(None if options.json else sys.stdout)))
         if options.json:
             print(json.dumps(report.as_json(journal)), flush=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         go_on = f"; go on with --journal {shlex.quote(journal)}" if journal and journal != "memory:" else ""
         return complain(f"stopped{go_on}", INTERRUPTED)
     except BrokenPipeError:

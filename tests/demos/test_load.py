@@ -146,6 +146,20 @@ def test_stopped_by_ctrl_c(start: Start, trip: Run, journal: str, more: tuple[st
     assert totals(trip, "--trips", "10", "--journal", journal)["books_balance"]
 
 
+def test_stopped_by_ctrl_c_twice(start: Start, trip: Run, journal: str) -> None:
+    with start("demos.trip", "--journal", journal, "--trips", "5000") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert any("trips are booked" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert totals(trip, "--trips", "10", "--journal", journal)["books_balance"]
+
+
 def test_wishes_follow_from_the_seed() -> None:
     assert list(wishes(50, 7, "run0")) == list(wishes(50, 7, "run0"))
     assert list(wishes(50, 7, "run0")) != list(wishes(50, 8, "run0"))
