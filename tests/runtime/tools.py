@@ -158,6 +158,15 @@ def booked_in(records: Iterable[Record]) -> set[str]:
     return {content(record)["trip"] for record in of(records, TripBooked.__name__)}
 
 
+async def comes(happened: Callable[[], object]) -> None:
+    """Give the loop its turns until something is so."""
+    for _ in range(100_000):
+        if happened():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it did not happen")
+
+
 async def until(runtime: Runtime, happened: Callable[[], object]) -> None:
     """Wait until something is so; it must come without time passing."""
     await quiet(runtime)
