@@ -263,8 +263,8 @@ class _Group:
         self._unfinished: dict[Stream, bool] = {}
 
     def write(self, db: sqlite3.Connection) -> None:
-        db.execute("begin immediate")
         try:
+            db.execute("begin immediate")
             for append in self._appends():
                 self._add(db, append)
             self._insert(db)

@@ -117,8 +117,8 @@ class SqliteView:
 
         def work(db: sqlite3.Connection) -> None:
             _query_only(db, False)
-            db.execute("begin immediate")
             try:
+                db.execute("begin immediate")
                 # A batch whose outcome was unknown, or that somebody else has run, must not be run twice.
                 moved = db.execute(
                     "update understudy_checkpoint set position = ? where position = ?", (checkpoint, self.checkpoint)

@@ -43,16 +43,22 @@ class Probe:
 def probe(monkeypatch: pytest.MonkeyPatch) -> Probe:
     probe = Probe()
 
+    def settle(cursor: sqlite3.Cursor, statement: str) -> sqlite3.Cursor:
+        try:
+            probe.after(cursor.connection, statement)
+        except BaseException:
+            cursor.close()  # or it would keep the file open for as long as the error lives
+            raise
+        return cursor
+
     class Probed(sqlite3.Connection):
         def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
             cursor = super().execute(probe.before(self, statement) or statement, *values)
-            probe.after(self, statement)
-            return cursor
+            return settle(cursor, statement)
 
         def executemany(self, statement: str, *values: Any) -> sqlite3.Cursor:
             cursor = super().executemany(probe.before(self, statement) or statement, *values)
-            probe.after(self, statement)
-            return cursor
+            return settle(cursor, statement)
 
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Probed))
     return probe
