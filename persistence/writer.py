@@ -58,6 +58,8 @@ class Writer:
         """Events enqueued and not yet durable."""
         self.groups = 0
         """Groups written since the start."""
+        self.ended = False
+        """Whether it has stopped for good: nothing becomes durable any more."""
 
     @property
     def full(self) -> bool:
@@ -66,6 +68,8 @@ class Writer:
 
     def enqueue(self, batch: Batch) -> None:
         """Put a batch at the end of the order. It will be written whole, or not at all."""
+        if self.ended:
+            return
         groups = self._groups
         if not groups or groups[-1].events >= GROUP_LIMIT or (self._writing and len(groups) == 1):
             groups.append(Group())
@@ -82,7 +86,7 @@ class Writer:
         if self._groups:
             self._groups[-1].held.append(release)
         else:
-            release(True)
+            release(not self.ended)
 
     def kick(self) -> None:
         """Start a group with what is enqueued, unless one is being written."""
@@ -115,6 +119,7 @@ class Writer:
                 while self._groups:
                     await self._write()
         finally:
+            self.ended = True
             self._drop()
 
     async def _write(self) -> None:

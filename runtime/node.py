@@ -144,7 +144,7 @@ class Node:
 
     async def drain(self) -> None:
         """Wait until nothing is under way but timers, and the read models have caught up."""
-        while not self.idle:
+        while not self.idle and not self.writer.ended:
             self.dispatcher.arm()
             await self.writer.barrier()
             if self.spawned and self.dispatcher.idle and self.recovery.idle:

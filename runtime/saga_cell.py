@@ -289,7 +289,7 @@ class SagaCell(Cell):
         if outcome.error is None:
             self._answered(step, outcome.value)
         elif isinstance(outcome.error, Refused):
-            self.emit(events.Refused(outcome.step, outcome.error.reason))
+            self.emit(events.Refused(outcome.step, outcome.error.reason, step.resent))
         else:
             self._failed(step, outcome.error, undo=False)
         if self._run is not None:
@@ -309,6 +309,7 @@ class SagaCell(Cell):
         """Try again later, with the same id; park when the budget is spent or when no retry can help."""
         name = step.asked.step
         self.emit(events.Failed(name, events.told(error), undo))
+        step.resent = True
         failures = step.undo_failures if undo else step.failures
         policy = self._kind.cls.undo_retry if undo else self._kind.cls.retry
         spent = (self.now - step.failing_since) / 1e6 >= policy.budget.total_seconds()

@@ -43,10 +43,14 @@ class Answered(SagaEvent):
 
 
 class Refused(SagaEvent):
-    """A step was refused: a business 'no'."""
+    """A step was refused: a business 'no'.
+
+    ``uncertain``: it had been sent before, and may have taken effect then; so going back undoes it all the same.
+    """
 
     step: str
     reason: str
+    uncertain: bool = False
 
 
 class Failed(SagaEvent):

@@ -182,6 +182,8 @@ class SagaRun:
             known = self._stage.story.steps[name]
         elif not self._is_same(step, known.asked):
             raise self._mismatch(step, known.asked)
+        else:
+            known.resent = True
         if not known.ended:
             if step.target is None or step.command is None:
                 self._stage.sleep(name, known.asked.due)

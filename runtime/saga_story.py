@@ -22,14 +22,16 @@ from runtime.saga_events import (
 class StepStory(msgspec.Struct, gc=False):
     """What is known of one step.
 
-    A step without an outcome is *unknown*: it may have taken effect. So is one that was refused after an attempt
-    whose outcome was unknown; undoing it is right, for an undo that finds nothing to undo does nothing (P9).
+    A step without an outcome is *unknown*: it may have taken effect. So is one that was refused when it
+    had been sent before; undoing it is right, for an undo that finds nothing to undo does nothing (P9).
     """
 
     asked: Asked
     answered: bool = False
     reason: str | None = None
     """Why it was refused."""
+    resent: bool = False
+    """Whether it was sent more than once, so that a refusal does not say what became of the first."""
     reply: msgspec.Raw | None = None
     value: Any = None
     """The reply as it came, while the saga lives in memory."""
@@ -47,7 +49,7 @@ class StepStory(msgspec.Struct, gc=False):
     @property
     def needs_undo(self) -> bool:
         """Whether going back must undo it: it has an undo, and was done or may have been."""
-        certainly_not = self.reason is not None and self.failures == 0
+        certainly_not = self.reason is not None and not self.resent
         return bytes(self.asked.undo) != b"null" and not self.undone and not certainly_not
 
     def fail(self, at: int, *, undo: bool) -> None:
@@ -118,8 +120,9 @@ class Story(msgspec.Struct, gc=False):
         match event:
             case Started():
                 self.started, self.started_at = event, at
-            case Refused(step=name, reason=reason):
-                self._end(name, at).reason = reason
+            case Refused(step=name, reason=reason, uncertain=uncertain):
+                step = self._end(name, at)
+                step.reason, step.resent = reason, uncertain
             case Failed(step=name, undo=undo):
                 self.steps[name].fail(at, undo=undo)
             case Compensating(reason=reason):
