@@ -223,7 +223,7 @@ class Cell:
             return
         must_live = self.unfinished or self.phase is Phase.RECOVERING
         self.stop()
-        if must_live:
+        if must_live or self.mail:  # stopping may have put back what it was in the middle of
             self.revive()
 
     def stop(self) -> None:

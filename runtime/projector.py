@@ -59,9 +59,9 @@ class Projector:
         """Take events that have just become durable; too many are left to be read from the journal."""
         live = self._live
         # What comes behind events that were left out is left out too: what is live has no gap.
-        if records and (not live or live[-1].position + 1 == records[0].position):
-            if len(live) + len(records) <= LIVE_LIMIT:
-                live.extend(records)
+        no_gap = not live or (bool(records) and live[-1].position + 1 == records[0].position)
+        if no_gap and len(live) + len(records) <= LIVE_LIMIT:
+            live.extend(records)
         self._wake.set()
 
     def look(self) -> None:

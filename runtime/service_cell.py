@@ -6,7 +6,17 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, CommandIdReused, Decision, Failed, Refused, RestartPolicy, Service
+from actors import (
+    Address,
+    Command,
+    CommandIdReused,
+    Decision,
+    Failed,
+    OutcomeUnknown,
+    Refused,
+    RestartPolicy,
+    Service,
+)
 from persistence import Append, NewEvent, NotDecodable, Record
 from persistence.codec import encode
 from runtime.cells import Cell, World
@@ -203,7 +213,8 @@ class ServiceCell(Cell):
         Raises:
             CommandIdReused: it was another command.
         """
-        await self.world.writer.barrier()
+        if not await self.world.writer.barrier():
+            raise OutcomeUnknown(f"the first reply of {self.address} may be lost: the journal could not be written")
         (record,) = await self.world.journal.read(self.stream, version - 1, 1)
         meta = meta_of(record)
         if meta.fingerprint != fingerprint_of(command):
@@ -211,6 +222,8 @@ class ServiceCell(Cell):
                 f"{self.address} has already handled another command with the id {record.command!r}; "
                 f"give this {type(command).__name__} an id of its own"
             )
+        if record.type == FENCED:
+            return None  # an undo that found nothing to undo got no reply of the author's
         try:
             return self._kind.reply(type(command)).decode(meta.reply)
         except NotDecodable as error:

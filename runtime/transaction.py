@@ -5,6 +5,7 @@ the same order in all mailboxes they share: they can't deadlock. A participant w
 its other mail, until all have come; then everything happens in one synchronous turn.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -130,7 +131,15 @@ class Transaction:
                 cell.leave()
 
     def _ids(self) -> list[str | None]:
-        return [None if self._id is None else f"{self._id}/{n}" for n in range(len(self._requests))]
+        """Number the commands of each participant by itself, so that their order among them is no part of the id."""
+        if self._id is None:
+            return [None] * len(self._requests)
+        counts: Counter[int] = Counter()
+        ids: list[str | None] = []
+        for cell, _ in self._requests:
+            ids.append(f"{self._id}/{counts[id(cell)]}")
+            counts[id(cell)] += 1
+        return ids
 
     def _decide(self) -> None:
         ids = self._ids()
