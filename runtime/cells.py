@@ -177,10 +177,12 @@ class Cell:
     def let_in(self) -> None:
         """Let waiting senders go on, when the mailbox is down to half."""
         if self.senders is not None and len(self.mail) <= MAILBOX_LIMIT // 2:
-            for _ in range(min(len(self.senders), MAILBOX_LIMIT - len(self.mail))):
+            room = MAILBOX_LIMIT - len(self.mail)
+            while self.senders and room:
                 sender = self.senders.popleft()
-                if not sender.done():
+                if not sender.done():  # one who went away takes no room
                     sender.set_result(None)
+                    room -= 1
 
     def turn(self, envelope: Envelope) -> None:
         """Handle one message to its end. Raises nothing: what goes wrong goes to the asker or parks the cell."""

@@ -90,6 +90,8 @@ class Directory:
             if not isinstance(cell, keep):
                 cell.mail.clear()
                 cell.stop()
+                while cell.senders:
+                    cell.let_in()  # to the mailbox of the cell that comes next
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(list(self._cells.values()))

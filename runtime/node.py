@@ -123,7 +123,7 @@ class Node:
         self.directory.check(address, request)
         cell = self.directory.cell(address)
         if len(cell.mail) >= MAILBOX_LIMIT:
-            await cell.room()
+            cell = await self._cell_with_room(address)
         promise = self.promises.make(address, request)
         cell.put(Envelope(request, request_id, promise, correlation))
         reply: R = await promise.wait(timeout)
@@ -134,13 +134,19 @@ class Node:
         self.check(address, message)
         cell = self.cell(address)
         if len(cell.mail) >= MAILBOX_LIMIT:
-            return self._tell_later(cell, Envelope(message, message_id))
+            return self._tell_later(address, Envelope(message, message_id))
         cell.put(Envelope(message, message_id))
         return DONE
 
-    async def _tell_later(self, cell: Cell, envelope: Envelope) -> None:
-        await cell.room()
-        cell.put(envelope)
+    async def _tell_later(self, address: Address[Any], envelope: Envelope) -> None:
+        (await self._cell_with_room(address)).put(envelope)
+
+    async def _cell_with_room(self, address: Address[Any]) -> Cell:
+        cell = self.directory.cell(address)
+        while len(cell.mail) >= MAILBOX_LIMIT:
+            await cell.room()
+            cell = self.directory.cell(address)  # another one, if the journal was lost meanwhile
+        return cell
 
     async def drain(self) -> None:
         """Wait until nothing is under way but timers, and the read models have caught up."""

@@ -1,0 +1,202 @@
+"""Plain actors: their mail comes when its cause is durable, one at a time, at least once, with a stable id."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import pytest
+
+from actors import Failed, OutcomeUnknown, Parked, Refused, RetryPolicy
+from runtime import ManualClock, Runtime
+from tests.runtime.cast import ALL, Begin, BookTrip, Desk, Held, Hold, Note, Play, Room, Trip
+from tests.runtime.tools import HeldJournal, comes, content, node_of, of, quiet, restart_of
+
+
+async def test_the_message_id_is_the_callers_or_a_fresh_one() -> None:
+    async with Runtime("memory:", ALL) as runtime:
+        assert await runtime.ask(Desk.at(), Note("a"), id="mine") == "A"
+        await runtime.tell(Desk.at(), Note("b"), id="yours")
+        await runtime.ask(Desk.at(), Note("c"))
+        await runtime.ask(Desk.at(), Note("d"))
+    (first, second, third, fourth) = [message for message, _ in Desk.inbox]
+    assert (first, second) == ("mine", "yours")
+    assert third
+    assert third != fourth
+
+
+async def test_the_message_id_of_a_sagas_step_is_the_same_at_every_try() -> None:
+    tries = 0
+
+    async def play(desk: Desk, note: Note) -> str:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise ConnectionError("no line")
+        if tries == 2:
+            await asyncio.Event().wait()
+        return "done"
+
+    async def story(self: Play, command: Begin) -> Held:
+        await self.ask("note", Desk.at(), Note("for the saga"))
+        return Held(1)
+
+    Desk.script, Play.script = play, story
+    journal, clock = HeldJournal(), ManualClock()
+
+    def tried(times: int) -> bool:
+        return tries == times
+
+    def failed(times: int) -> bool:
+        return len(of(journal.records, "saga.failed")) == times
+
+    async with Runtime(journal, ALL, clock=clock) as runtime:
+        asked = asyncio.create_task(runtime.ask(Play.at("p"), Begin()))
+        for failures in (1, 2):
+            await comes(partial(tried, failures))
+            await runtime.kill(Desk.at())
+            await comes(partial(failed, failures))
+            clock.advance(5)
+        assert await asked == Held(1)
+    async with Runtime(restart_of(journal.records[:2]), ALL, clock=clock) as runtime:  # the intent is there, no outcome
+        assert await runtime.result(Play.at("p")) == Held(1)
+    assert {message for message, _ in Desk.inbox} == {"Play/p#note"}
+    assert len(Desk.inbox) == 4
+    assert "ConnectionError" in content(of(journal.records, "saga.failed")[0])["error"]
+
+
+async def test_it_keeps_what_it_knows_between_messages_and_loses_it_in_a_crash() -> None:
+    async def play(desk: Any, note: Note) -> str:
+        desk.known = [*getattr(desk, "known", []), note.text]
+        if note.text == "bug":
+            raise ZeroDivisionError("a bug")
+        return " ".join(desk.known)
+
+    Desk.script = play
+    clock = ManualClock()
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        assert await runtime.ask(Desk.at(), Note("a")) == "a"
+        assert await runtime.ask(Desk.at(), Note("b")) == "a b"
+        assert await runtime.ask(Desk.at("other"), Note("c")) == "c"
+        with pytest.raises(Failed, match="Desk failed at Note: ZeroDivisionError: a bug") as failed:
+            await runtime.ask(Desk.at(), Note("bug"))
+        assert isinstance(failed.value.__cause__, ZeroDivisionError)
+        behind = asyncio.create_task(runtime.ask(Desk.at(), Note("d")))
+        await quiet(runtime)
+        assert not behind.done()  # it is started again after a pause
+        clock.advance(2)
+        assert await behind == "d"
+        await runtime.kill(Desk.at())
+        assert await runtime.ask(Desk.at(), Note("e")) == "e"
+
+
+async def test_a_refusal_is_no_crash() -> None:
+    async def play(desk: Any, note: Note) -> str:
+        desk.known = getattr(desk, "known", 0) + 1
+        if desk.known == 1:
+            raise Refused("not now")
+        return str(desk.known)
+
+    Desk.script = play
+    async with Runtime("memory:", ALL) as runtime:
+        with pytest.raises(Refused, match="not now"):
+            await runtime.ask(Desk.at(), Note("a"))
+        assert await runtime.ask(Desk.at(), Note("b")) == "2"
+
+
+async def test_the_budget_of_restarts_spent_it_is_parked_and_others_go_on() -> None:
+    async def play(desk: Desk, note: Note) -> str:
+        if desk.key == "bad":
+            raise ValueError("always")
+        return "fine"
+
+    Desk.script = play
+    clock = ManualClock()
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        with pytest.raises(Failed):
+            await runtime.ask(Desk.at("bad"), Note("1"))
+        clock.advance(2)
+        second = asyncio.create_task(runtime.ask(Desk.at("bad"), Note("2")))
+        third = asyncio.create_task(runtime.ask(Desk.at("bad"), Note("3")))
+        with pytest.raises(Failed):
+            await second
+        for asked in (third, runtime.ask(Desk.at("bad"), Note("4"))):
+            with pytest.raises(Parked, match="Desk/bad is parked: Desk/bad failed at Note: ValueError: always"):
+                await asked
+        assert await runtime.ask(Desk.at("good"), Note("1")) == "fine"
+        await runtime.kill(Desk.at("bad"))
+        with pytest.raises(Parked):
+            await runtime.ask(Desk.at("bad"), Note("5"))
+    assert [text for _, text in Desk.inbox] == ["1", "2", "1"]
+
+
+async def test_restarts_are_counted_within_a_time() -> None:
+    async def play(desk: Desk, note: Note) -> str:
+        raise ValueError("always")
+
+    Desk.script = play
+    clock = ManualClock()
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        for _ in range(5):
+            with pytest.raises(Failed):
+                await runtime.ask(Desk.at(), Note("x"))
+            clock.advance(61)
+
+
+async def test_it_asks_others() -> None:
+    async def play(desk: Desk, note: Note) -> str:
+        try:
+            held = await desk.ask(Room.at(note.text), Hold("from the desk"))
+            booked = await desk.ask(Trip.at("t"), BookTrip([note.text]))
+        except Refused as refused:
+            return f"sorry: {refused}"
+        return f"{held.number} {booked.trip}"
+
+    Desk.script = play
+    async with Runtime("memory:", ALL) as runtime:
+        assert await runtime.ask(Desk.at(), Note("r")) == "1 t"
+        assert await runtime.ask(Desk.at(), Note("full")) == "sorry: full is full"
+
+
+async def test_killed_while_it_asks_another_its_caller_hears_that_the_outcome_is_unknown() -> None:
+    async def play(desk: Desk, note: Note) -> str:
+        return str(await desk.ask(Room.at("r"), Hold("from the desk")))
+
+    Desk.script = play
+    journal = HeldJournal()
+    async with Runtime(journal, ALL) as runtime:
+        journal.hold()
+        asked = asyncio.create_task(runtime.ask(Desk.at(), Note("x")))
+        await journal.arrived.wait()
+        await runtime.kill(Desk.at())
+        await comes(lambda: not node_of(runtime).spawned)
+        journal.gate.set()
+        with pytest.raises(OutcomeUnknown, match="Desk was killed"):
+            await asked
+        assert (await runtime.state_of(Room.at("r"))).held == ("from the desk",)
+
+
+async def test_a_saga_tries_again_when_a_plain_actor_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Play, "retry", RetryPolicy())
+    begun = 0
+
+    async def play(desk: Desk, note: Note) -> str:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            await asyncio.Event().wait()
+        return "done"
+
+    async def story(self: Play, command: Begin) -> Held:
+        await self.ask("note", Desk.at(), Note("x"))
+        return Held(1)
+
+    Desk.script, Play.script = play, story
+    clock = ManualClock()
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        asked = asyncio.create_task(runtime.ask(Play.at("p"), Begin()))
+        await comes(lambda: begun)
+        await runtime.kill(Desk.at())
+        await quiet(runtime)
+        clock.advance(2)
+        assert await asked == Held(1)
+    assert Desk.inbox == [("Play/p#note", "x")] * 2
