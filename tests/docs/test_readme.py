@@ -1,5 +1,6 @@
 """The README's example runs as printed, and prints what the README says."""
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ def run(folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", example()],
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
