@@ -90,17 +90,18 @@ async def trail(journal: Journal, address: Address[Any], directory: Directory) -
     todo = [address]
     while todo:
         saga = todo.pop()
+        kind = directory.kind(saga.actor)
         async for record in stream(journal, saga):
-            found[record.position] = entry(record, directory.kind(saga.actor))
+            found[record.position] = entry(record, kind)
             if record.type == saga_events.NAMES[saga_events.Asked]:
                 asked: saga_events.Asked = decoded(saga_events.DECODERS[record.type], record, record.data)
                 if asked.to is not None:
-                    kind = directory.kind(asked.to.actor)
-                    if issubclass(kind.cls, Saga):
+                    other = directory.kind(asked.to.actor)
+                    if issubclass(other.cls, Saga):
                         todo.append(asked.to)
                     for mark in "#!":
                         for step in await _caused(journal, asked.to, f"{saga}{mark}{asked.step}"):
-                            found[step.position] = entry(step, kind)
+                            found[step.position] = entry(step, other)
     return [found[position] for position in sorted(found)]
 
 

@@ -79,14 +79,16 @@ class Runtime:
         self._clock = clock or SystemClock()
         self._chaos = chaos
         self._shutdown_timeout = shutdown_timeout
+        self._entered = False
         self._node: Node | None = None
         self._stack = AsyncExitStack()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        if self._node is not None:
+        if self._entered:
             raise RuntimeClosed("a runtime is entered once; make another one")
+        failure: Exception | None = None
         async with AsyncExitStack() as stack:
             await self._journal.open()
             stack.push_async_callback(self._journal.close)
@@ -105,9 +107,14 @@ class Runtime:
             tasks.start_soon(node.recovery.run)
             for projector in node.projectors.values():
                 tasks.start_soon(projector.run)
-            self._node = node
-            await node.wake_unfinished()
-            self._stack = stack.pop_all()
+            try:
+                await node.wake_unfinished()
+            except Exception as error:  # noqa: BLE001 (raised below: the task group would wrap it into a group)
+                failure = error
+            else:
+                self._entered, self._node, self._stack = True, node, stack.pop_all()
+        if failure is not None:
+            raise failure
         return self
 
     async def __aexit__(
