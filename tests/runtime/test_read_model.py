@@ -170,6 +170,29 @@ async def test_what_was_projected_is_not_projected_again(tmp_path: Path) -> None
             assert lines == [(n + 1, f"WasHeld t{n}") for n in range(number + 1)]
 
 
+async def test_at_every_moment_its_rows_are_those_up_to_its_checkpoint(tmp_path: Path) -> None:
+    """As anyone sees it who looks between any two statements, and as a crash there would leave it."""
+    seen: list[tuple[int, list[int]]] = []
+
+    def look(_: str) -> None:
+        ((_, found),) = [(name, db) for name, db in rows(tmp_path).items() if name.endswith(" line")]
+        ((_, checkpoint),) = next(db for name, db in rows(tmp_path).items() if name.endswith(" understudy_checkpoint"))
+        seen.append((checkpoint, [position for position, _ in found]))
+
+    async with Runtime(f"sqlite:{tmp_path / 'journal.db'}", ALL) as runtime:
+        writer = node_of(runtime).projectors["Board"].view._writer  # pyright: ignore[reportPrivateUsage]
+        assert writer is not None
+        await writer.run(lambda db: db.set_trace_callback(look))
+        for number in range(5):
+            await runtime.ask(Trip.at(f"t{number}"), BookTrip(["a", "b"]))
+            await runtime.ask(Board.at(), Lines(), consistent=True)
+        await writer.run(lambda db: db.set_trace_callback(None))
+        lines = [position for position, _ in await runtime.ask(Board.at(), Lines(), consistent=True)]
+    assert len({checkpoint for checkpoint, _ in seen}) == 6  # at first, and behind each trip
+    for checkpoint, found in seen:
+        assert found == [position for position in lines if position <= checkpoint]
+
+
 @pytest.mark.parametrize("after_commit", [False, True])
 async def test_killed_between_rows_and_checkpoint(after_commit: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no between: whichever side the kill falls on, no line is lost and none comes twice."""
