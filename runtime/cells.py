@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from functools import partial
 from random import Random
 from typing import Any, Protocol, TypeVar
 
@@ -165,14 +166,27 @@ class Cell:
         """Return the error for senders that can't wait."""
         return MailboxFull(f"the mailbox of {self.address} is full ({MAILBOX_LIMIT:,} messages); ask again later")
 
-    async def room(self) -> None:
-        """Wait until the mailbox has room for one who was here first."""
+    async def room(self, due: int | None = None) -> None:
+        """Wait until the mailbox has room for one who was here first.
+
+        Raises:
+            MailboxFull: it had none when ``due`` came (microseconds since 1970).
+        """
         while len(self.mail) >= MAILBOX_LIMIT:
             sender: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             if self.senders is None:
                 self.senders = deque()
             self.senders.append(sender)
-            await sender
+            timer = None if due is None else self.world.timers.at(due, partial(self._turn_away, sender))
+            try:
+                await sender
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    def _turn_away(self, sender: asyncio.Future[None]) -> None:
+        if not sender.done():
+            sender.set_exception(self.full_error())
 
     def let_in(self) -> None:
         """Let waiting senders go on, when the mailbox is down to half."""

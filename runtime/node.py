@@ -92,6 +92,10 @@ class Node:
         self._count += 1
         return f"{self._name}-{self._count}"
 
+    def due(self, timeout: float | None) -> int | None:
+        """Return when a timeout of so many seconds from now is over, in microseconds since 1970; never early."""
+        return None if timeout is None else self.clock.now() + int(timeout * 1e6) + 1
+
     def spawn(self, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run something as a task of the node."""
         self.spawned += 1
@@ -122,11 +126,12 @@ class Node:
         """Send a command and wait for the reply."""
         self.directory.check(address, request)
         cell = self.directory.cell(address)
+        due = self.due(timeout)
         if len(cell.mail) >= MAILBOX_LIMIT:
-            cell = await self._cell_with_room(address)
+            cell = await self._cell_with_room(address, due)
         promise = self.promises.make(address, request)
         cell.put(Envelope(request, request_id, promise, correlation))
-        reply: R = await promise.wait(timeout)
+        reply: R = await promise.wait(due)
         return reply
 
     def tell(self, address: Address[Any], message: Any, message_id: str | None = None) -> Awaitable[None]:
@@ -141,10 +146,10 @@ class Node:
     async def _tell_later(self, address: Address[Any], envelope: Envelope) -> None:
         (await self._cell_with_room(address)).put(envelope)
 
-    async def _cell_with_room(self, address: Address[Any]) -> Cell:
+    async def _cell_with_room(self, address: Address[Any], due: int | None = None) -> Cell:
         cell = self.directory.cell(address)
         while len(cell.mail) >= MAILBOX_LIMIT:
-            await cell.room()
+            await cell.room(due)
             cell = self.directory.cell(address)  # another one, if the journal was lost meanwhile
         return cell
 

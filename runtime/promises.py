@@ -79,11 +79,11 @@ class Promise:
                 )
             )
 
-    async def wait(self, timeout: float | None) -> Any:
-        """Wait for the reply, at most ``timeout`` seconds; then the outcome is unknown."""
+    async def wait(self, due: int | None) -> Any:
+        """Wait for the reply until ``due`` (microseconds since 1970); then the outcome is unknown."""
         timer = None
-        if timeout is not None:
-            timer = self._promises.timers.after(timeout, lambda: self.lose(f"no reply came within {timeout:g} s"))
+        if due is not None:
+            timer = self._promises.timers.at(due, lambda: self.lose("no reply came in time"))
         try:
             return await self._future
         finally:

@@ -244,7 +244,7 @@ class Runtime:
             return ()
         promise = node.promises.make(*requests[0])
         Transaction(node, cells, id, promise).start()
-        replies: tuple[Any, ...] = await promise.wait(timeout)
+        replies: tuple[Any, ...] = await promise.wait(node.due(timeout))
         return replies
 
     async def result(self, address: Address[Saga[Any, R]], *, timeout: float | None = None) -> R:
@@ -261,7 +261,7 @@ class Runtime:
             raise NotTaken(f"{address} is no saga, and has no result")
         promise = node.promises.make(address, Join())
         cell.put(Envelope(Join(), None, promise))
-        reply: R = await promise.wait(timeout)
+        reply: R = await promise.wait(node.due(timeout))
         return reply
 
     # -- looking ------------------------------------------------------------------------------------------------

@@ -385,7 +385,7 @@ async def test_a_timeout_says_that_the_outcome_is_unknown() -> None:
         assert not asked.done()
         clock.advance(0.1)
         for one in (asked, moved, trip, result):
-            with pytest.raises(OutcomeUnknown, match=r"no reply came within 2\.5 s"):
+            with pytest.raises(OutcomeUnknown, match=r"no reply came in time"):
                 await one
         journal.gate.set()
         assert (await runtime.ask(Room.at("r"), Hold("t"), id="one", timeout=60)).number == 1

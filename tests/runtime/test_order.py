@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from actors import MailboxFull
 from runtime import Chaos, ManualClock, Runtime
 from runtime.dispatcher import TURNS_PER_CELL
 from runtime.mailbox import MAILBOX_LIMIT
@@ -171,7 +172,6 @@ async def test_a_full_mailbox_makes_senders_wait_first_come_first_served() -> No
         assert [(await one).number for one in waiting if one is not waiting[7]] == list(range(3, 52))
 
 
-@pytest.mark.xfail(strict=True, reason="a sender's timeout doesn't run while it waits for room in the mailbox")
 async def test_a_timeout_also_ends_the_wait_for_room() -> None:
     journal, clock = HeldJournal(), ManualClock()
     async with Runtime(journal, ALL, clock=clock) as runtime:
@@ -189,8 +189,9 @@ async def test_a_timeout_also_ends_the_wait_for_room() -> None:
             await asyncio.sleep(0)
         in_time = waiting.done()
         journal.gate.set()
-        await asyncio.gather(last, waiting, return_exceptions=True)
+        _, turned_away = await asyncio.gather(last, waiting, return_exceptions=True)
         assert in_time
+        assert isinstance(turned_away, MailboxFull)
 
 
 async def test_senders_that_wait_for_room_are_let_go_when_the_journal_breaks() -> None:
