@@ -96,7 +96,7 @@ class Writer:
     async def barrier(self) -> bool:
         """Wait until all that was enqueued so far is durable; False: it never will be known."""
         if not self._groups:
-            return True
+            return not self.ended
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def release(durable: bool) -> None:

@@ -389,3 +389,13 @@ async def test_a_failure_that_can_not_be_dealt_with_ends_the_writer() -> None:
     with pytest.raises(RuntimeError, match="no way on"):
         await asyncio.wait_for(task, DEADLINE)
     assert stage.told[0] == ("after a", False)
+
+
+async def test_what_comes_after_the_end_is_told_so() -> None:
+    stage = Stage()
+    async with running(stage):
+        await asyncio.sleep(0)
+    stage.writer.enqueue(batch("a"))
+    stage.hold("too late")
+    assert stage.told == [("too late", False)]
+    assert await asyncio.wait_for(stage.writer.barrier(), DEADLINE) is False
