@@ -120,15 +120,22 @@ class Projector:
 
     async def _project(self, records: list[Record]) -> None:
         statements: list[Statement] = []
+        last, failure = self.position, None
         for record in records:
             producer = self._producers.get((record.stream[0], record.type))
             if producer is not None:
-                statements.extend(self.model.project(producer.event(record), to_meta(record)))
-        last = records[-1].position
+                try:
+                    statements += list(self.model.project(producer.event(record), to_meta(record)))
+                except Exception as error:  # noqa: BLE001 (raised below: what stands before it is no worse for it)
+                    failure = error
+                    break
+            last = record.position
         if statements or last - self.view.checkpoint >= CHECKPOINT_EVERY:
             await self.view.apply(statements, last)
         self.position = last
         self._let_go()
+        if failure is not None:
+            raise failure
 
     def _let_go(self) -> None:
         waiting, self._waiting = self._waiting, []

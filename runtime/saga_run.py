@@ -100,6 +100,7 @@ class SagaRun:
                 awaited = self._resume(self._coroutine)
             except StopIteration as stop:
                 self._coroutine = None
+                self._check_not_refused()
                 self._check_complete()
                 self.result = stop.value
                 return True
@@ -150,13 +151,17 @@ class SagaRun:
 
     # -- the steps that the code comes to -----------------------------------------------------------------------
 
-    def _await(self, awaited: Any) -> None:
-        address = self._stage.address
+    def _check_not_refused(self) -> None:
+        """A refusal ends the story, or its steps would be half taken back and half kept."""
         if self._refusal is not None:
             raise SagaMisuse(
-                f"{address} went on after the refusal {str(self._refusal)!r}; let Refused pass, and what was done is "
-                "undone"
+                f"{self._stage.address} went on after the refusal {str(self._refusal)!r}; let Refused pass, and what "
+                "was done is undone"
             )
+
+    def _await(self, awaited: Any) -> None:
+        address = self._stage.address
+        self._check_not_refused()
         if not isinstance(awaited, tuple) or not all(isinstance(step, Step) for step in awaited):  # pyright: ignore[reportUnknownVariableType]
             raise SagaMisuse(
                 f"{address} awaited {awaited!r}, which is no step; a saga awaits only self.ask, self.pivot, "

@@ -261,6 +261,18 @@ async def test_a_poison_event_parks_it_and_consistent_queries_fail_fast() -> Non
         await runtime.kill(Board.at())
 
 
+async def test_what_stands_before_a_poison_event_is_projected() -> None:
+    journal = HeldJournal()
+    async with Runtime(journal, [Room]) as runtime:
+        for number in range(10):
+            await runtime.ask(Room.at("r"), Hold("unprintable" if number == 7 else f"t{number}"))
+    async with Runtime(restart_of(journal.records), ALL) as runtime:  # all in one batch
+        assert len(await runtime.ask(Board.at(), Lines(), after=7)) == 7
+        with pytest.raises(Parked, match="Board is parked behind position 7"):
+            await runtime.ask(Board.at(), Lines(), after=8)
+        assert len(await runtime.ask(Board.at(), Lines(), after=7)) == 7
+
+
 async def test_closing_while_it_comes_to_a_poison_event(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is parked while the runtime waits for it to catch up, and the runtime closes as if nothing were wrong."""
     monkeypatch.setattr(projecting, "BATCH", 1)

@@ -1,6 +1,7 @@
 """P8, P9, P11: a saga ends completed, compensated or visibly parked; what is undone, is undone in reverse and once."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -544,6 +545,13 @@ async def goes_on(self: Play, command: Begin) -> Held:
     return Held(1)
 
 
+async def ends_all_the_same(self: Play, command: Begin) -> Held:
+    await hold(self, "flight")
+    with suppress(Refused):
+        await hold(self, "full")
+    return Held(1)
+
+
 async def says_it_twice(self: Play, command: Begin) -> Held:
     await hold(self, "same", "a")
     await hold(self, "same", "b")
@@ -586,6 +594,7 @@ async def has_a_wrong_undo(self: Play, command: Begin) -> Held:
     [
         (sleeps, "which is no step; a saga awaits only self.ask, self.pivot, self.sleep and self.parallel"),
         (goes_on, "Play/p went on after the refusal 'full is full'; let Refused pass"),
+        (ends_all_the_same, "Play/p went on after the refusal 'full is full'; let Refused pass"),
         (says_it_twice, "two steps called 'same'; give each a name of its own"),
         (loops, "asked for more than 10,000 steps; it seems to loop"),
         (breaks, "ZeroDivisionError: a bug"),
