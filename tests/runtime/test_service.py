@@ -230,6 +230,8 @@ async def undo(runtime: Runtime, step: str, trip: str, id_: str | None = None) -
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     class Reply:
+        gone = False
+
         def done(self, value: Any) -> None:
             done.set_result(value)
 
