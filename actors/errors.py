@@ -68,5 +68,9 @@ class SagaMisuse(UnderstudyError):
     """The saga's code did what a saga can't do; the message says what to write instead."""
 
 
+class SagaGaveUp(UnderstudyError):
+    """A step, or its undo, failed until its budget was spent, or in a way that no retry can mend."""
+
+
 class JournalMismatch(UnderstudyError):
     """The journal holds something that today's code doesn't know: an event type, or a field's form."""

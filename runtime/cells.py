@@ -73,6 +73,10 @@ class World(Protocol):
         """Return an id for a message that came without one."""
         ...
 
+    def next_number(self) -> int:
+        """Return a number that this node has not given before, from 1."""
+        ...
+
     def spawn(self, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run something as a task of the node."""
         ...

@@ -9,7 +9,12 @@ MAILBOX_LIMIT = 10_000
 
 
 class ReplyTo(Protocol):
-    """Where the reply to a message goes. Exactly one of the two is called, once."""
+    """Where the reply to a message goes. One of ``done`` and ``failed`` is called, once."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for the reply any more."""
+        ...
 
     def done(self, value: Any) -> None:
         """Give the reply."""

@@ -87,10 +87,14 @@ class Node:
         self._name = os.urandom(6).hex()
         self._count = 0
 
+    def next_number(self) -> int:
+        """Return a number that this node has not given before, from 1."""
+        self._count += 1
+        return self._count
+
     def new_id(self) -> str:
         """Return an id for a message that came without one."""
-        self._count += 1
-        return f"{self._name}-{self._count}"
+        return f"{self._name}-{self.next_number()}"
 
     def due(self, timeout: float | None) -> int | None:
         """Return when a timeout of so many seconds from now is over, in microseconds since 1970; never early."""

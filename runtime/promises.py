@@ -49,6 +49,11 @@ class Promise:
         self._value: Any = None
         self._error: Exception | None = None
 
+    @property
+    def gone(self) -> bool:
+        """Whether the caller has its reply, has given up, or was told that the outcome is unknown."""
+        return self._future.done()
+
     def done(self, value: Any) -> None:
         """Give the reply, when it may leave."""
         self._value = value

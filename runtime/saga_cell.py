@@ -6,6 +6,7 @@ they announce.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,30 +16,24 @@ from actors import (
     Address,
     Command,
     CommandIdReused,
-    DefinitionError,
     Event,
-    NotTaken,
-    Parked,
+    JournalMismatch,
     Refused,
     RestartPolicy,
     SagaMisuse,
-    UnknownActor,
 )
-from persistence import Append, NewEvent, NotEncodable, Record
+from persistence import Append, NewEvent, NotDecodable, NotEncodable, Record
 from persistence.codec import encode
 from runtime import saga_events as events
 from runtime.cells import Cell, World
 from runtime.kinds import EventMeta, Kind, decoded, meta_of
 from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
-from runtime.saga_mail import Join, StepOutcome, StepReturn, Wake
+from runtime.saga_mail import Join, StepOutcome, StepReturn, Waiters, Wake
+from runtime.saga_retry import pause_before_retry
 from runtime.saga_run import SagaRun
 from runtime.saga_story import StepStory, Story
-from runtime.service_cell import fingerprint_of
 from runtime.timers import Timer
-
-FINAL = (UnknownActor, NotTaken, CommandIdReused, DefinitionError, NotEncodable)
-"""Failures that no retry can mend: they park the saga at once."""
 
 
 class SagaCell(Cell):
@@ -52,6 +47,7 @@ class SagaCell(Cell):
         "_outbox",
         "_run",
         "_timers",
+        "_under_way",
         "_value",
         "_version",
         "_waiters",
@@ -62,8 +58,11 @@ class SagaCell(Cell):
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address)
         self._kind = kind
-        self._waiters: list[ReplyTo] = []
-        """Who asked for the result; like mail, they outlive the incarnation."""
+        self._waiters = Waiters()
+        self._under_way: set[str] = set()
+        """Steps, and with a mark undos, that were sent and whose outcome has not been taken in.
+
+        Like mail they outlive the incarnation: the next one waits for the same outcome, and sends no second copy."""
         self._timers: dict[str, Timer] = {}
         self._run: SagaRun | None = None
         self.story = Story()
@@ -108,10 +107,9 @@ class SagaCell(Cell):
         if status in ("running", "compensating"):
             self._turn(self.name, self._go_on, None)
             return
-        if self._waiters:
-            self._answer_waiters()
+        self._answer_waiters()
         if status != "parked" and not self.mail:
-            self._leave_when_durable()
+            self.world.writer.hold(self._leave)
 
     def _go_on(self, _: None) -> None:
         started = self.story.started
@@ -130,12 +128,11 @@ class SagaCell(Cell):
     def park(self, error: BaseException) -> None:
         """Set the saga aside because its stream can't be read."""
         super().park(error)
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.failed(self.parked_error())
+        self._waiters.answer(None, self.parked_error())
 
-    def _leave_when_durable(self) -> None:
-        self.world.writer.hold(lambda durable: self.world.release(self) if durable else None)
+    def _leave(self, durable: bool) -> None:
+        if durable:
+            self.world.release(self)
 
     # -- turns --------------------------------------------------------------------------------------------------
 
@@ -143,10 +140,9 @@ class SagaCell(Cell):
         """Take in one thing that happened, and go as far as it leads."""
         message = envelope.message
         if isinstance(message, StepOutcome):
-            if message.undo:
-                self._turn(f"{self.name}!{message.step}", self._take_undo, message)
-            else:
-                self._turn(f"{self.name}#{message.step}", self._take_outcome, message)
+            request = f"{self.name}{'!' if message.undo else '#'}{message.step}"
+            self._under_way.discard(request)
+            self._turn(request, self._take_undo if message.undo else self._take_outcome, message)
         elif isinstance(message, Wake):
             if message.incarnation == self.incarnation:
                 self._turn(f"{self.name}#{message.step}" if message.step else self.name, self._wake, message)
@@ -178,9 +174,8 @@ class SagaCell(Cell):
             for event in self._new:
                 event.meta = meta
             first = self._version == 0
-            append = Append(self.stream, self._version, self._new, self.now)
-            append.command = self._cause if first else None
-            append.unfinished = False if story.ended else True if first else None
+            unfinished = False if story.ended else True if first else None
+            append = Append(self.stream, self._version, self._new, self.now, self._cause if first else None, unfinished)
             self.world.writer.enqueue((append,))
             self._version += len(self._new)
             self.written = True
@@ -193,7 +188,7 @@ class SagaCell(Cell):
             self._end_run()
             self._answer_waiters()
             if story.ended:
-                self._leave_when_durable()
+                self.world.writer.hold(self._leave)
 
     # -- beginning and end --------------------------------------------------------------------------------------
 
@@ -201,12 +196,8 @@ class SagaCell(Cell):
         command, started = envelope.message, self.story.started
         try:
             data = encode(command, "the command")
-            fingerprint = fingerprint_of(command, data)
-            if started is not None and started.fingerprint != fingerprint:
-                raise CommandIdReused(
-                    f"{self.address} was started with another command; a saga's address names one story for ever, "
-                    "so give this one a key of its own"
-                )
+            if started is not None:
+                self._check_same(command, started)
         except (NotEncodable, CommandIdReused) as error:
             if envelope.reply is not None:
                 envelope.reply.failed(error)
@@ -217,38 +208,46 @@ class SagaCell(Cell):
         deadline: timedelta | None = self._kind.cls.deadline
         due = 0 if deadline is None else self.now + round(deadline / timedelta(microseconds=1))
         self._correlation = envelope.correlation or self._correlation
-        self.emit(events.Started(msgspec.Raw(data), fingerprint, due))
+        self.emit(events.Started(msgspec.Raw(data), due))
         self._join(envelope.reply)
         self._arm_deadline(due)
         self._begin_run(command)
 
+    def _check_same(self, command: Command[Any, Any], started: events.Started) -> None:
+        """Make sure that a saga that is there was started by this command, as today's classes read it."""
+        with suppress(NotDecodable):
+            if self._kind.command(started.command) == command:
+                return
+        raise CommandIdReused(
+            f"{self.address} was started with another command; a saga's address names one story for ever, so give this "
+            "one a key of its own"
+        )
+
     def _join(self, reply: ReplyTo | None) -> None:
         if reply is not None:
-            self._waiters.append(reply)
+            self._waiters.add(reply)
         status = self.story.status
         if status in ("new", "parked") or self.story.ended:
             self._answer_waiters()
         if status == "new":
-            self._leave_when_durable()
+            self.world.writer.hold(self._leave)
 
     def _answer_waiters(self) -> None:
-        story = self.story
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if story.result is not None:
-                if self._value is None:
-                    self._value = self._kind.result.decode(story.result)
-                waiter.done(self._value)
-            elif story.compensated:
-                waiter.failed(Refused(story.reason or ""))
-            elif story.error is not None:
-                waiter.failed(Parked(f"{self.address} is parked: {story.error}"))
-            else:
-                waiter.failed(UnknownActor(f"{self.address} was never started"))
+        if not self._waiters:
+            return
+        error = self.story.error_for(self.address)
+        if error is None and self._value is None:
+            try:
+                self._value = self._kind.result.decode(self.story.result or events.NOTHING)
+            except NotDecodable as changed:
+                error = JournalMismatch(f"{self.address} has ended, but today's code can't read its result: {changed}")
+        self._waiters.answer(self._value, error)
 
     def _set_aside(self, error: BaseException) -> None:
         """Park the saga, with what went wrong written into its stream; what was not sent yet stays unsent."""
+        assert not self.story.ended
         self._end_run()
+        self._under_way.difference_update(envelope.id for _, envelope in self._outbox)
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
@@ -310,13 +309,7 @@ class SagaCell(Cell):
         name = step.asked.step
         self.emit(events.Failed(name, events.told(error), undo))
         step.resent = True
-        failures = step.undo_failures if undo else step.failures
-        policy = self._kind.cls.undo_retry if undo else self._kind.cls.retry
-        spent = (self.now - step.failing_since) / 1e6 >= policy.budget.total_seconds()
-        if spent or isinstance(error, FINAL):
-            what = f"the undo of step {name!r}" if undo else f"step {name!r}"
-            raise SagaMisuse(f"{what} failed {failures} times, last: {error}") from error
-        pause = policy.backoff.pause(failures, self.world.random)
+        pause = pause_before_retry(self._kind.cls, step, error, self.now, self.world.random, undo=undo)
         self._set_timer(self.now + round(pause * 1e6), name, undo=undo)
 
     def _wake(self, wake: Wake) -> None:
@@ -377,15 +370,21 @@ class SagaCell(Cell):
 
     # -- sending and waiting ------------------------------------------------------------------------------------
 
-    def send(self, step: str, to: Address[Any], command: Command[Any, Any], *, undo: bool = False) -> None:
-        """Send a step's command, or its undo, at the end of the turn; its id is derived from the step's name."""
+    def send(self, step: str, to: Address[Any], command: Command[Any, Any], *, undo: bool = False) -> bool:
+        """Send a step's command, or its undo, at the end of the turn, unless it is under way already.
+
+        Its id is derived from the step's name, so whatever the saga goes through, it is the same each time.
+        """
         step_id = f"{self.name}#{step}"
-        envelope = Envelope(command, step_id, StepReturn(self.world.find, self.address, step, undo), self._correlation)
+        request = f"{self.name}!{step}" if undo else step_id
+        if request in self._under_way:
+            return False
+        self._under_way.add(request)
+        envelope = Envelope(command, request, StepReturn(self.world.find, self.address, step, undo), self._correlation)
         asked = self.story.steps[step].asked
-        envelope.data = bytes(asked.undo if undo else asked.command)
-        if undo:
-            envelope.id, envelope.undoes = f"{self.name}!{step}", step_id
+        envelope.undoes, envelope.data = (step_id, bytes(asked.undo)) if undo else (None, bytes(asked.command))
         self._outbox.append((to, envelope))
+        return True
 
     def sleep(self, step: str, due: int) -> None:
         """Have the step answered when the time has come."""
@@ -397,4 +396,6 @@ class SagaCell(Cell):
 
     def _set_timer(self, due: int, step: str | None, *, undo: bool = False) -> None:
         wake = Envelope(Wake(self.incarnation, step, undo))
+        if (old := self._timers.get(step or "")) is not None:
+            old.cancel()
         self._timers[step or ""] = self.world.timers.at(due, lambda: self.put(wake))

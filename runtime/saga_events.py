@@ -19,7 +19,6 @@ class Started(SagaEvent):
     """The saga was asked to begin. ``deadline``: microseconds since 1970, 0 for none."""
 
     command: msgspec.Raw
-    fingerprint: str
     deadline: int = 0
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from actors import Address
 from runtime.cells import Cell
-from runtime.mailbox import Envelope
+from runtime.mailbox import Envelope, ReplyTo
 
 
 class StepOutcome(msgspec.Struct):
@@ -39,6 +39,11 @@ class StepReturn(msgspec.Struct, gc=False):
     step: str
     undo: bool
 
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for the reply any more: never, for a saga's story goes on."""
+        return False
+
     def done(self, value: Any) -> None:
         """Give the reply."""
         self._post(StepOutcome(self.step, self.undo, value))
@@ -48,7 +53,36 @@ class StepReturn(msgspec.Struct, gc=False):
         self._post(StepOutcome(self.step, self.undo, None, error))
 
     def _post(self, outcome: StepOutcome) -> None:
-        # An unfinished saga always has its cell; one that has ended needs no more replies.
+        # An unfinished saga has its cell, or gets it back and sends the step again; one that has ended needs no reply.
         cell = self.find(self.saga)
         if cell is not None:
             cell.put(Envelope(outcome))
+
+
+class Waiters:
+    """Who asked for a saga's result. Like mail, they outlive its incarnations."""
+
+    __slots__ = ("_limit", "_replies")
+
+    def __init__(self) -> None:
+        self._replies: list[ReplyTo] = []
+        self._limit = 64
+
+    def __bool__(self) -> bool:
+        return bool(self._replies)
+
+    def add(self, reply: ReplyTo) -> None:
+        """Let one more wait; those who have given up are swept out from time to time."""
+        self._replies.append(reply)
+        if len(self._replies) > self._limit:
+            self._replies = [reply for reply in self._replies if not reply.gone]
+            self._limit = max(64, 2 * len(self._replies))
+
+    def answer(self, value: Any, error: Exception | None) -> None:
+        """Tell all of them how the saga has ended."""
+        replies, self._replies = self._replies, []
+        for reply in replies:
+            if error is None:
+                reply.done(value)
+            else:
+                reply.failed(error)

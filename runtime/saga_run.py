@@ -38,8 +38,8 @@ class Stage(Protocol):
         """Add an event to the story."""
         ...
 
-    def send(self, step: str, to: Address[Any], command: Command[Any, Any]) -> None:
-        """Send a step's command."""
+    def send(self, step: str, to: Address[Any], command: Command[Any, Any]) -> bool:
+        """Send a step's command, unless it is under way already; return whether it was sent."""
         ...
 
     def sleep(self, step: str, due: int) -> None:
@@ -181,19 +181,18 @@ class SagaRun:
             raise SagaMisuse(f"{self._stage.address} has two steps called {name!r}; give each a name of its own")
         self._met.add(name)
         known = self._stage.story.steps.get(name)
+        new = known is None
         if known is None:
             self._check_new(step, alone=alone)
             self._intend(step)
             known = self._stage.story.steps[name]
         elif not self._is_same(step, known.asked):
             raise self._mismatch(step, known.asked)
-        else:
-            known.resent = True
         if not known.ended:
             if step.target is None or step.command is None:
                 self._stage.sleep(name, known.asked.due)
-            else:
-                self._stage.send(name, step.target, step.command)
+            elif self._stage.send(name, step.target, step.command):
+                known.resent = not new
         return known
 
     def _check_new(self, step: Step[Any], *, alone: bool) -> None:

@@ -4,6 +4,8 @@ from typing import Any, cast
 
 import msgspec
 
+import actors
+from actors import Address, UnknownActor
 from runtime.saga_events import (
     Answered,
     Asked,
@@ -94,6 +96,16 @@ class Story(msgspec.Struct, gc=False):
         if self.error is not None:
             return "parked"
         return "running" if self.reason is None else "compensating"
+
+    def error_for(self, address: Address[Any]) -> Exception | None:
+        """Return what to tell those who ask for the result, where there is none and will be none by itself."""
+        if self.started is None:
+            return UnknownActor(f"{address} was never started")
+        if self.compensated:
+            return actors.Refused(self.reason or "")
+        if self.error is not None and self.result is None:
+            return actors.Parked(f"{address} is parked: {self.error}")
+        return None
 
     @property
     def past_pivot(self) -> bool:

@@ -75,6 +75,11 @@ class Part:
         """The participant crashed while it waited; it will come again."""
         self._transaction.left(cell)
 
+    @property
+    def gone(self) -> bool:
+        """Whether the transaction is over."""
+        return self._transaction.over
+
     def done(self, value: Any) -> None:
         """Do nothing: a part has no reply of its own."""
 
@@ -99,7 +104,7 @@ class Transaction:
         self._promise = promise
         self._cells = {id(cell): cell for cell, _ in requests}
         self._missing = set(self._cells)
-        self._over = False
+        self.over = False
 
     def start(self) -> None:
         """Put the parts into all mailboxes, at one moment."""
@@ -110,7 +115,7 @@ class Transaction:
     def arrived(self, cell: Participant) -> None:
         """Note a participant; when all are there, decide."""
         self._missing.discard(id(cell))
-        if self._over:
+        if self.over:
             cell.leave()
         elif not self._missing:
             self._decide()
@@ -121,9 +126,9 @@ class Transaction:
 
     def end(self, error: Exception | None) -> None:
         """Let the participants go on, and the caller know."""
-        if self._over:
+        if self.over:
             return
-        self._over = True
+        self.over = True
         if error is not None:
             self._promise.failed(error)
         for key, cell in self._cells.items():

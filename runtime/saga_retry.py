@@ -1,0 +1,29 @@
+"""When a saga tries a step again that failed, and when it gives up."""
+
+from random import Random
+from typing import Any
+
+from actors import CommandIdReused, DefinitionError, NotTaken, RetryPolicy, Saga, SagaGaveUp, UnknownActor
+from persistence import NotEncodable
+from runtime.saga_story import StepStory
+
+FINAL = (UnknownActor, NotTaken, CommandIdReused, DefinitionError, NotEncodable)
+"""Failures that no retry can mend."""
+
+
+def pause_before_retry(
+    saga: type[Saga[Any, Any]], step: StepStory, error: Exception, now: int, random: Random, *, undo: bool
+) -> float:
+    """Return the seconds to wait before a step, or its undo, is sent again; its failure is in the story already.
+
+    Raises:
+        SagaGaveUp: the budget is spent, or no retry can help; a person or a program has to look.
+    """
+    policy: RetryPolicy = saga.undo_retry if undo else saga.retry
+    failures = step.undo_failures if undo else step.failures
+    spent = (now - step.failing_since) / 1e6 >= policy.budget.total_seconds()
+    if spent or isinstance(error, FINAL):
+        what = f"the undo of step {step.asked.step!r}" if undo else f"step {step.asked.step!r}"
+        why = f"after {failures} failures in {policy.budget}" if spent else "as no retry can help"
+        raise SagaGaveUp(f"{what} was given up {why}: {error}") from error
+    return policy.backoff.pause(failures, random)
