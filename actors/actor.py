@@ -16,7 +16,7 @@ R = TypeVar("R")
 class Asker(Protocol):
     """What an actor needs of its runtime to talk to others."""
 
-    async def ask(self, address: Address[A], request: Request[A, R], /) -> R:
+    async def ask(self, address: Address[A], request: Request[A, R], /, *, id: str | None = None) -> R:  # noqa: A002
         """Send a request and wait for its reply."""
         ...
 
@@ -53,8 +53,11 @@ class Actor:
         """Handle one message; the return value is the reply."""
         raise NotImplementedError(f"{type(self).__name__} needs an async receive(self, message)")
 
-    async def ask(self, address: Address[A], request: Request[A, R]) -> R:
+    async def ask(self, address: Address[A], request: Request[A, R], *, id: str | None = None) -> R:  # noqa: A002
         """Ask another actor and wait for its reply.
+
+        The id, where none is given, follows from the id of the message that is being handled and from how many asks it
+        has made so far: when the message comes again, what it asks for takes effect once.
 
         Raises:
             Refused: a business 'no'.
@@ -63,7 +66,7 @@ class Actor:
         """
         if self._asker is None:
             raise RuntimeClosed(f"{type(self).__name__} is not run by a runtime, so it can't ask {address}")
-        return await self._asker.ask(address, request)
+        return await self._asker.ask(address, request, id=id)
 
     def attach(self, asker: Asker) -> None:
         """Give the actor its runtime; called once, by the runtime."""

@@ -17,8 +17,9 @@ class Refused(UnderstudyError):
     """A business 'no'. Raised by ``decide`` or a saga, and by ``ask`` at the asker; nothing was written."""
 
     def __init__(self, reason: str = "refused") -> None:
-        super().__init__(reason)
-        self.reason = reason
+        # It is stored and sent, so it must be text that can be; an error that is handed in is told as text.
+        self.reason = str(reason).encode("utf-8", "replace").decode()
+        super().__init__(self.reason)
 
 
 class Failed(UnderstudyError):

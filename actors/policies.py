@@ -48,12 +48,17 @@ UNDO_RETRY = RetryPolicy(budget=timedelta(hours=24))
 
 
 class RestartPolicy(msgspec.Struct, frozen=True):
-    """How an actor that crashed is started again; more than ``restarts`` within ``within`` parks it."""
+    """How an actor that crashed is started again; more than ``restarts`` within ``within`` parks it.
+
+    A parked actor refuses its mail. After ``parked_for`` it tries again by itself, with a new budget: an outage that
+    ends needs nobody to come.
+    """
 
     restarts: int = 5
     within: timedelta = timedelta(minutes=1)
     backoff: Backoff = Backoff(first=timedelta(milliseconds=50), cap=timedelta(seconds=5))
+    parked_for: timedelta = timedelta(minutes=1)
 
     def __post_init__(self) -> None:
-        if self.restarts < 0 or self.within <= timedelta(0):
-            raise ValueError(f"a restart policy needs restarts >= 0 and within > 0, not {self!r}")
+        if self.restarts < 0 or self.within <= timedelta(0) or self.parked_for <= timedelta(0):
+            raise ValueError(f"a restart policy needs restarts >= 0, within > 0 and parked_for > 0, not {self!r}")

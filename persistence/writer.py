@@ -41,12 +41,15 @@ class Writer:
         journal: Journal,
         on_durable: Callable[[list[Batch], int], None],
         on_failure: Callable[[BaseException], Awaitable[None]],
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
         """Write to ``journal``; hand each group to ``on_durable`` with the position of its first event.
 
         ``on_failure`` must drop all that builds on what was lost before it first awaits anything: what is enqueued
-        after that is written when it has returned.
+        after that is written when it has returned. ``may_start`` is asked before a group follows the last one at
+        once; where it says no, the next :meth:`kick` starts it.
         """
+        self._may_start = may_start
         self._journal = journal
         self._on_durable = on_durable
         self._on_failure = on_failure
@@ -116,7 +119,9 @@ class Writer:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._groups:
+                first = True
+                while self._groups and (first or len(self._groups) > 1 or self._may_start()):
+                    first = False
                     await self._write()
         finally:
             self.ended = True

@@ -1,14 +1,16 @@
 """The cell of a plain actor: the only kind that has a task, and only while it has mail."""
 
+import asyncio
+from collections import deque
 from typing import Any, TypeVar
 
 import anyio
 
-from actors import Actor, Address, Failed, OutcomeUnknown, Refused, Request, RestartPolicy
+from actors import Actor, Address, Failed, Refused, Request, RestartPolicy
 from persistence import Record
 from runtime.cells import NO_MAIL, Cell, Phase, World
 from runtime.kinds import Kind
-from runtime.mailbox import Envelope
+from runtime.mailbox import MAILBOX_LIMIT, Envelope
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -21,7 +23,7 @@ class ActorCell(Cell):
     outside can't be taken back.
     """
 
-    __slots__ = ("_correlation", "_kind", "_scope", "_working", "actor")
+    __slots__ = ("_asks", "_envelope", "_held", "_kind", "_scope", "_working", "actor")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address)
@@ -29,7 +31,12 @@ class ActorCell(Cell):
         self.actor: Actor | None = None
         self._scope: anyio.CancelScope | None = None
         self._working = False
-        self._correlation: str | None = None
+        self._envelope: Envelope | None = None
+        """The message that it handles now."""
+        self._asks = 0
+        """What it has asked of others while it handled it."""
+        self._held = 0
+        """Messages on their way here that wait for what caused them to be durable."""
 
     @property
     def restart_policy(self) -> RestartPolicy:
@@ -40,21 +47,32 @@ class ActorCell(Cell):
     @property
     def unfinished(self) -> bool:
         """Whether it has mail or is at work."""
-        return bool(self.mail) or self._working
+        return bool(self.mail) or self._working or self._held > 0
+
+    @property
+    def full(self) -> bool:
+        """Whether the mailbox, and what is held on its way there, is at its limit."""
+        return len(self.mail) + self._held >= MAILBOX_LIMIT
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox, once it may leave the turns."""
 
         def release(durable: bool) -> None:
+            self._held -= 1
             if durable:
                 super(ActorCell, self).put(envelope)
                 self._work()
 
+        self._held += 1
         self.world.writer.hold(release)
 
     def revive(self) -> None:
         """Begin a new incarnation: there is nothing to read back."""
-        actor: Actor = self._kind.cls(self.address.key)
+        try:
+            actor: Actor = self._kind.cls(self.address.key)
+        except Exception as error:  # noqa: BLE001 (the author's code; one that can't even begin is parked in the end)
+            self.crashed(error)
+            return
         actor.attach(self)
         self.actor = actor
         self.phase = Phase.RUNNING
@@ -93,7 +111,7 @@ class ActorCell(Cell):
         actor = self.actor
         assert actor is not None
         actor.message_id = envelope.id or self.world.new_id()
-        self._correlation = envelope.correlation
+        self._envelope, self._asks = envelope, 0
         error: Exception | None = None
         reply: Any = None
         with anyio.CancelScope() as self._scope:
@@ -101,14 +119,21 @@ class ActorCell(Cell):
                 reply = await actor.receive(envelope.message)
             except Refused as refused:
                 error = refused
-            except Exception as raised:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
-                error = Failed(
-                    f"{self.address} failed at {type(envelope.message).__name__}: {type(raised).__name__}: {raised}"
-                )
-                error.__cause__ = raised
-        if self._scope.cancelled_caught:
-            error = OutcomeUnknown(f"{self.address} was killed while it handled {type(envelope.message).__name__}")
-        self._scope = None
+            except asyncio.CancelledError as cancelled:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise  # we are the ones who are cancelled, not something that the actor waited for
+                error = self._failure(envelope, cancelled)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as raised:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
+                error = self._failure(envelope, raised)
+        killed = self._scope.cancelled_caught
+        self._scope = self._envelope = None
+        if killed:
+            # At least once: the next incarnation gets the message again, with the same id.
+            self.mail = deque([envelope, *self.mail])
+            return
         if envelope.reply is None:
             if error is not None:
                 self.world.dead_letter(self.address, envelope.message, error)
@@ -117,8 +142,23 @@ class ActorCell(Cell):
         else:
             envelope.reply.failed(error)
         if isinstance(error, Failed) and self.actor is actor:
-            self.crashed(error)
+            self.crashed(error)  # the failure may have left the object in disorder
 
-    async def ask(self, address: Address[A], request: Request[A, R], /) -> R:
-        """Ask another actor, in the name of the message that is being handled."""
-        return await self.world.ask(address, request, correlation=self._correlation)
+    def _failure(self, envelope: Envelope, error: BaseException) -> Failed:
+        failed = Failed(f"{self.address} failed at {type(envelope.message).__name__}: {type(error).__name__}: {error}")
+        failed.__cause__ = error
+        return failed
+
+    async def ask(self, address: Address[A], request: Request[A, R], /, *, id: str | None = None) -> R:  # noqa: A002
+        """Ask another actor, in the name of the message that is being handled.
+
+        The id of what is asked is derived from the message's own, so that a message that comes again asks for nothing
+        twice.
+        """
+        self._asks += 1
+        envelope = self._envelope
+        if envelope is None:
+            return await self.world.ask(address, request, request_id=id)
+        if id is None and envelope.id is not None:
+            id = f"{envelope.id}>{self._asks}"  # noqa: A001
+        return await self.world.ask(address, request, request_id=id, correlation=envelope.correlation)

@@ -17,7 +17,7 @@ from random import Random
 from typing import Any, Protocol, TypeVar
 
 from actors import Address, MailboxFull, Parked, Request, RestartPolicy
-from persistence import Journal, Record, Stream
+from persistence import Journal, JournalDamaged, JournalError, Record, Stream
 from persistence.writer import Writer
 from runtime.clock import Clock
 from runtime.kinds import Kind
@@ -85,7 +85,14 @@ class World(Protocol):
         """Note a message that nobody waits for and that could not be handled."""
         ...
 
-    async def ask(self, address: Address[A], request: Request[A, R], *, correlation: str | None = None) -> R:
+    async def ask(
+        self,
+        address: Address[A],
+        request: Request[A, R],
+        *,
+        request_id: str | None = None,
+        correlation: str | None = None,
+    ) -> R:
         """Send a command from outside of the turns, and wait for the reply."""
         ...
 
@@ -104,6 +111,7 @@ class Cell:
 
     __slots__ = (
         "address",
+        "coming",
         "error",
         "incarnation",
         "mail",
@@ -124,6 +132,8 @@ class Cell:
         self.mail: deque[Envelope] = NO_MAIL
         self.senders: deque[asyncio.Future[None]] | None = None
         """Callers outside who wait for room in the mailbox, first come first served."""
+        self.coming = 0
+        """How many of them have been let in and have not put their message yet."""
         self.phase = Phase.STOPPED
         self.runnable = False
         """Whether the dispatcher may give it turns: it is running, and not waiting in the middle of something."""
@@ -161,32 +171,47 @@ class Cell:
 
     def put_from_inside(self, envelope: Envelope) -> None:
         """Put a message from another actor's turn, which can't wait for room: beyond the limit it fails."""
-        if len(self.mail) >= MAILBOX_LIMIT and envelope.reply is not None:
+        if self.full and envelope.reply is not None:
             envelope.reply.failed(self.full_error())
         else:
             self.put(envelope)
+
+    @property
+    def full(self) -> bool:
+        """Whether the mailbox is at its limit."""
+        return len(self.mail) >= MAILBOX_LIMIT
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a sender from outside must line up: the mailbox is full, or others were here first."""
+        return self.full or bool(self.senders) or self.coming > 0
 
     def full_error(self) -> MailboxFull:
         """Return the error for senders that can't wait."""
         return MailboxFull(f"the mailbox of {self.address} is full ({MAILBOX_LIMIT:,} messages); ask again later")
 
-    async def room(self, due: int | None = None) -> None:
-        """Wait until the mailbox has room for one who was here first.
+    def line_up(self, due: int | None = None) -> asyncio.Future[None]:
+        """Join the senders who wait for room, at once; to be awaited by :meth:`room`."""
+        sender: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.senders is None:
+            self.senders = deque()
+        self.senders.append(sender)
+        if due is not None:
+            timer = self.world.timers.at(due, partial(self._turn_away, sender))
+            sender.add_done_callback(lambda _: timer.cancel())
+        return sender
+
+    async def room(self, sender: asyncio.Future[None]) -> None:
+        """Wait until there is room for one who has lined up.
 
         Raises:
-            MailboxFull: it had none when ``due`` came (microseconds since 1970).
+            MailboxFull: it had none in time.
         """
-        while len(self.mail) >= MAILBOX_LIMIT:
-            sender: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            if self.senders is None:
-                self.senders = deque()
-            self.senders.append(sender)
-            timer = None if due is None else self.world.timers.at(due, partial(self._turn_away, sender))
-            try:
-                await sender
-            finally:
-                if timer is not None:
-                    timer.cancel()
+        try:
+            await sender
+        finally:
+            if not sender.cancelled() and sender.exception() is None:
+                self.coming -= 1
 
     def _turn_away(self, sender: asyncio.Future[None]) -> None:
         if not sender.done():
@@ -200,10 +225,11 @@ class Cell:
                 sender = self.senders.popleft()
                 if not sender.done():  # one who went away takes no room
                     sender.set_result(None)
+                    self.coming += 1
                     room -= 1
 
     def turn(self, envelope: Envelope) -> None:
-        """Handle one message to its end. Raises nothing: what goes wrong goes to the asker or parks the cell."""
+        """Handle one message to its end. What goes wrong goes to the asker; what is raised crashes the actor."""
         raise NotImplementedError
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -256,7 +282,10 @@ class Cell:
     def crashed(self, error: BaseException) -> None:
         """Stop after an error, and start again after a pause, or park when the budget of restarts is spent."""
         self.stop()
+        passing = isinstance(error, JournalError) and not isinstance(error, JournalDamaged)
         pause = self._next_pause()
+        if pause is None and passing:
+            pause = self.restart_policy.backoff.cap.total_seconds()  # the actor is not to blame, and there is no hurry
         if pause is None:
             self.park(error)
             return
@@ -291,6 +320,17 @@ class Cell:
         log.error("actor parked", actor=str(self.address), error=repr(error))
         self._refuse_mail()
         self.let_in()
+        incarnation = self.incarnation
+        pause = self.restart_policy.parked_for.total_seconds()
+        self.world.timers.after(pause, lambda: self.unpark() if self.incarnation == incarnation else None)
+
+    def unpark(self) -> None:
+        """Let a parked actor try again, with a new budget."""
+        if self.phase is Phase.PARKED:
+            self.incarnation += 1
+            self.phase, self.error, self.restarts = Phase.STOPPED, None, None
+            if self.unfinished:
+                self.revive()
 
     def _refuse_mail(self) -> None:
         mail, self.mail = self.mail, NO_MAIL

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from actors import Actor, Address, DefinitionError, NotTaken, ReadModel, Saga, Service, UnknownActor
-from runtime.cells import Cell
+from runtime.cells import Cell, Phase
 from runtime.kinds import Kind, kind_of
 
 MakeCell = Callable[[Address[Any], Kind], Cell]
@@ -78,7 +78,8 @@ class Directory:
 
     def release(self, cell: Cell) -> None:
         """Let go of a cell that nothing keeps in memory; mail brings it back."""
-        if not cell.unfinished and not cell.queued and self._cells.get(cell.address) is cell:
+        idle = not cell.unfinished and not cell.queued and cell.phase is not Phase.RECOVERING
+        if idle and self._cells.get(cell.address) is cell:
             del self._cells[cell.address]
             cell.stop()
 

@@ -87,7 +87,11 @@ class Dispatcher:
             envelope = mail.popleft()
             try:
                 turn(envelope)
-            except Exception as error:  # noqa: BLE001 (a bug of ours must not stop the others' turns)
+            except (SystemExit, KeyboardInterrupt):
+                cell.queued = False
+                self.arm()
+                raise
+            except BaseException as error:  # noqa: BLE001 (whatever it is, it must not stop the others' turns)
                 cell.crashed(error)
                 if envelope.reply is not None:
                     envelope.reply.failed(OutcomeUnknown(f"{cell.name} crashed: {error!r}"))

@@ -87,7 +87,7 @@ async def trail(journal: Journal, address: Address[Any], directory: Directory) -
     there.
     """
     found: dict[int, HistoryEntry] = {}
-    todo = [address]
+    todo, seen = [address], {address}
     while todo:
         saga = todo.pop()
         kind = directory.kind(saga.actor)
@@ -97,7 +97,8 @@ async def trail(journal: Journal, address: Address[Any], directory: Directory) -
                 asked: saga_events.Asked = decoded(saga_events.DECODERS[record.type], record, record.data)
                 if asked.to is not None:
                     other = directory.kind(asked.to.actor)
-                    if issubclass(other.cls, Saga):
+                    if issubclass(other.cls, Saga) and asked.to not in seen:
+                        seen.add(asked.to)
                         todo.append(asked.to)
                     for mark in "#!":
                         for step in await _caused(journal, asked.to, f"{saga}{mark}{asked.step}"):

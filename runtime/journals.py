@@ -1,6 +1,7 @@
 """Journals and read models' databases by URL."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from persistence import BadJournalUrl, Journal, MemoryJournal, SqliteJournal
@@ -26,14 +27,18 @@ def journal_of(url: str, durability: Durability) -> Journal:
     )
 
 
-def view_of(kind: Kind, journal: Journal) -> SqliteView:
+def view_of(kind: Kind, producers: Sequence[Kind], journal: Journal) -> SqliteView:
     """Return the database of a read model: a file of its own beside the journal's, or in memory.
 
-    The file's name carries a fingerprint of the schema and the version: a read model that has changed is built anew.
+    The file's name carries a fingerprint of the schema, the version, and the events that are followed and who writes
+    them: a read model that has changed is built anew.
     """
     schema, version = kind.cls.schema, kind.cls.version
     if not isinstance(journal, SqliteJournal):
         return SqliteView(None, schema, journal.identity)
-    fingerprint = hashlib.blake2b(f"{version} {schema}".encode(), digest_size=4).hexdigest()
+    follows = sorted(
+        f"{producer.name}/{name}" for producer in producers for name in producer.events if name in kind.cls.follows
+    )
+    fingerprint = hashlib.blake2b(f"{version} {schema} {follows}".encode(), digest_size=4).hexdigest()
     path: Path = journal.path.with_name(f"{journal.path.name}.{kind.name}-{fingerprint}")
     return SqliteView(path, schema, journal.identity)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from anyio.abc import TaskGroup
 
-from actors import Actor, Address, Parked, Request, Saga, Service, UnknownActor
+from actors import Actor, Address, NotTaken, Parked, Request, Saga, Service, UnknownActor
 from persistence import Batch, Journal
 from persistence.journal import to_records
 from persistence.writer import Writer
@@ -20,7 +20,7 @@ from runtime.clock import Clock
 from runtime.directory import Directory
 from runtime.dispatcher import Dispatcher
 from runtime.log import log
-from runtime.mailbox import MAILBOX_LIMIT, Envelope
+from runtime.mailbox import Envelope
 from runtime.projector import Projector
 from runtime.promises import Promises
 from runtime.recovery import Recovery
@@ -61,7 +61,7 @@ class Node:
         self.random = Random()
         self.tasks = tasks
         self.timers = Timers(clock)
-        self.writer = Writer(journal, self._durable, self._lost)
+        self.writer = Writer(journal, self._durable, self._lost, self._may_start)
         self.dispatcher = Dispatcher(self.writer, self._start_group, chaos)
         self.recovery = Recovery(journal, self.writer, self._settle)
         self.directory = Directory(
@@ -84,6 +84,8 @@ class Node:
         self.spawned = 0
         """Tasks of plain actors and of repeated commands that are under way."""
         self._none_spawned = asyncio.Event()
+        self._attempts = 0
+        """How often the journal has been lost since something became durable."""
         self._name = os.urandom(6).hex()
         self._count = 0
 
@@ -98,7 +100,7 @@ class Node:
 
     def due(self, timeout: float | None) -> int | None:
         """Return when a timeout of so many seconds from now is over, in microseconds since 1970; never early."""
-        return None if timeout is None else self.clock.now() + int(timeout * 1e6) + 1
+        return None if timeout is None or timeout == float("inf") else self.clock.now() + int(timeout * 1e6) + 1
 
     def spawn(self, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run something as a task of the node."""
@@ -131,8 +133,9 @@ class Node:
         self.directory.check(address, request)
         cell = self.directory.cell(address)
         due = self.due(timeout)
-        if len(cell.mail) >= MAILBOX_LIMIT:
-            cell = await self._cell_with_room(address, due)
+        if cell.crowded:
+            await cell.room(cell.line_up(due))
+            cell = self.directory.cell(address)  # another one, if the journal was lost meanwhile
         promise = self.promises.make(address, request)
         cell.put(Envelope(request, request_id, promise, correlation))
         reply: R = await promise.wait(due)
@@ -142,20 +145,20 @@ class Node:
         """Send a command without waiting for a reply."""
         self.check(address, message)
         cell = self.cell(address)
-        if len(cell.mail) >= MAILBOX_LIMIT:
-            return self._tell_later(address, Envelope(message, message_id))
+        if cell.crowded:
+            sent = self.loop.create_future()
+            self.spawn(self._tell_later, cell, cell.line_up(), Envelope(message, message_id), sent)
+            return sent
         cell.put(Envelope(message, message_id))
         return DONE
 
-    async def _tell_later(self, address: Address[Any], envelope: Envelope) -> None:
-        (await self._cell_with_room(address)).put(envelope)
-
-    async def _cell_with_room(self, address: Address[Any], due: int | None = None) -> Cell:
-        cell = self.directory.cell(address)
-        while len(cell.mail) >= MAILBOX_LIMIT:
-            await cell.room(due)
-            cell = self.directory.cell(address)  # another one, if the journal was lost meanwhile
-        return cell
+    async def _tell_later(
+        self, cell: Cell, sender: asyncio.Future[None], envelope: Envelope, sent: asyncio.Future[None]
+    ) -> None:
+        await cell.room(sender)
+        self.cell(cell.address).put(envelope)
+        if not sent.done():
+            sent.set_result(None)
 
     async def drain(self) -> None:
         """Wait until nothing is under way but timers, and the read models have caught up."""
@@ -169,7 +172,8 @@ class Node:
                 await asyncio.sleep(0)
         for projector in self.projectors.values():
             with suppress(Parked):  # it was told when that happened
-                await projector.reached(self.journal.position)
+                if not projector.failures:  # one that fails goes on from its checkpoint, another time
+                    await projector.reached(self.journal.position)
 
     async def wake_unfinished(self) -> int:
         """Bring back the actors whose work is unfinished; return how many."""
@@ -177,7 +181,7 @@ class Node:
         for actor, key in await self.journal.unfinished():
             try:
                 cell = self.directory.cell(Address(actor, key))
-            except UnknownActor as error:
+            except (UnknownActor, NotTaken) as error:
                 log.error("unfinished work of an unknown actor", actor=f"{actor}/{key}", error=str(error))
                 continue
             woken += 1
@@ -185,13 +189,24 @@ class Node:
                 cell.revive()
         return woken
 
+    async def _pause(self, seconds: float) -> None:
+        over = asyncio.Event()
+        timer = self.timers.after(seconds, over.set)
+        try:
+            await over.wait()
+        finally:
+            timer.cancel()
+
     def dead_letter(self, address: Address[Any], message: object, error: Exception) -> None:
         """Log a message that nobody waits for and that could not be handled."""
         log.warning("dead letter", actor=str(address), message=type(message).__name__, error=repr(error))
 
+    def _may_start(self) -> bool:
+        """Whether the next group may start: not while turns that would share it are only a short read away."""
+        return not self.recovery.opening or self.writer.pending >= ENOUGH
+
     def _start_group(self) -> None:
-        """Let the next group start, unless turns that would share it are only a short read away."""
-        if not self.recovery.opening or self.writer.pending >= ENOUGH:
+        if self._may_start():
             self.writer.kick()
 
     def _settle(self) -> None:
@@ -199,6 +214,7 @@ class Node:
             self._start_group()
 
     def _durable(self, batches: list[Batch], first: int) -> None:
+        self._attempts = 0
         if self.projectors:
             records = to_records(batches, first)
             for projector in self.projectors.values():
@@ -210,9 +226,11 @@ class Node:
         self.recovery.clear()
         self.directory.clear(keep=ActorCell)
         self.promises.lose_all("the journal could not be written")
-        attempt = 0
         while True:
-            attempt += 1
+            self._attempts += 1
+            if self._attempts > 2:
+                # Nothing has become durable in the meantime: a full disk, say. Waking would send all again.
+                await self._pause(min(0.1 * 2 ** min(self._attempts - 3, 6), 5.0))
             try:
                 await self.journal.recover()
                 for projector in self.projectors.values():
@@ -220,5 +238,4 @@ class Node:
                 await self.wake_unfinished()
                 return
             except Exception as again:  # noqa: BLE001 (a full or a broken disk; it is tried until it is mended)
-                log.error("the journal is not usable", error=repr(again), attempt=attempt)
-                await asyncio.sleep(min(0.1 * 2 ** min(attempt, 6), 5.0))
+                log.error("the journal is not usable", error=repr(again), attempt=self._attempts)

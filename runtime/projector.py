@@ -12,8 +12,8 @@ from typing import Any
 
 import anyio
 
-from actors import Meta, Parked, ReadModel, ReadModelBehind, Statement
-from persistence import Journal, JournalError, Record
+from actors import JournalMismatch, Meta, Parked, ReadModel, ReadModelBehind, RuntimeClosed, Statement
+from persistence import Journal, JournalDamaged, Record
 from persistence.views import SqliteView
 from runtime.clock import Clock
 from runtime.kinds import Kind, meta_of
@@ -48,6 +48,13 @@ class Projector:
             for name, event in producer.events.items()
             if event in follows
         }
+        self._categories = {producer.name: producer for producer in producers}
+        lost = follows - {event for producer in producers for event in producer.events.values()}
+        if lost:
+            names = sorted(event.__name__ for event in lost)
+            log.warning("read model follows events that no actor here writes", read_model=kind.name, events=names)
+        self.failures = 0
+        """Attempts at the next events that have failed in a row."""
         self._live: deque[Record] = deque()
         self._wake = asyncio.Event()
         self._scope: anyio.CancelScope | None = None
@@ -69,29 +76,34 @@ class Projector:
         self._wake.set()
 
     async def run(self) -> None:
-        """Project until cancelled, or until an event can't be projected: then the read model is parked."""
-        while self.error is None:
-            with anyio.CancelScope() as self._scope:
-                await self._run()
+        """Project until cancelled; parked where an event can't be projected, until it is killed and tries again."""
+        try:
+            while True:
+                with anyio.CancelScope() as self._scope:
+                    await self._run()
+                    await anyio.sleep_forever()  # parked
+        finally:
+            self._tell_waiting(RuntimeClosed(f"the runtime was closed before {self.kind.name} got there"))
 
     async def _run(self) -> None:
+        self.error = None
         self.position = self.view.checkpoint
         self._live.clear()
-        failures, since = 0, 0
+        self.failures = since = 0
         while True:
             try:
                 records = await self._next()
                 await self._project(records)
-                failures = 0
+                self.failures = 0
             except Exception as error:  # noqa: BLE001 (the author's code, the database, a damaged journal)
-                failures += 1
-                since = since if failures > 1 else self._clock.now()
+                self.failures += 1
+                since = since if self.failures > 1 else self._clock.now()
                 retry = self.model.retry
                 spent = (self._clock.now() - since) / 1e6 >= retry.budget.total_seconds()
-                if spent or isinstance(error, JournalError):
+                if spent or isinstance(error, JournalDamaged | JournalMismatch):
                     self._park(error)
                     return
-                pause = retry.backoff.pause(failures, self._random)
+                pause = retry.backoff.pause(self.failures, self._random)
                 log.warning("projection failed", read_model=self.kind.name, retry_in=pause, error=repr(error))
                 self._live.clear()
                 self.position = self.view.checkpoint  # an error may also come after the commit
@@ -122,13 +134,13 @@ class Projector:
         statements: list[Statement] = []
         last, failure = self.position, None
         for record in records:
-            producer = self._producers.get((record.stream[0], record.type))
-            if producer is not None:
-                try:
+            try:
+                producer = self._producer(record)
+                if producer is not None:
                     statements += list(self.model.project(producer.event(record), to_meta(record)))
-                except Exception as error:  # noqa: BLE001 (raised below: what stands before it is no worse for it)
-                    failure = error
-                    break
+            except Exception as error:  # noqa: BLE001 (raised below: what stands before it is no worse for it)
+                failure = error
+                break
             last = record.position
         if statements or last - self.view.checkpoint >= CHECKPOINT_EVERY:
             await self.view.apply(statements, last)
@@ -145,13 +157,33 @@ class Projector:
             elif not future.done():
                 future.set_result(None)
 
+    def _producer(self, record: Record) -> Kind | None:
+        """Return who knows the record's event, if the read model follows it.
+
+        Raises:
+            JournalMismatch: nobody knows it any more, so nobody knows whether the read model should follow it.
+        """
+        category, key = record.stream
+        producer = self._producers.get((category, record.type))
+        if producer is None and category in self._categories and "." not in record.type:
+            kind = self._categories[category]
+            if record.type not in kind.events:
+                raise JournalMismatch(
+                    f"stream {category}/{key} holds an event {record.type} at version {record.version} (position "
+                    f"{record.position}) that {category} doesn't know; add its class to {category}'s events"
+                )
+        return producer
+
     def _park(self, error: BaseException) -> None:
         self.error = error
         log.error("read model parked", read_model=self.kind.name, position=self.position, error=repr(error))
+        self._tell_waiting(self._parked_error())
+
+    def _tell_waiting(self, error: Exception) -> None:
         waiting, self._waiting = self._waiting, []
         for _, future in waiting:
             if not future.done():
-                future.set_exception(self._parked_error())
+                future.set_exception(error)
 
     def _parked_error(self) -> Parked:
         parked = Parked(f"{self.kind.name} is parked behind position {self.position}: {self.error}")
@@ -181,15 +213,19 @@ class Projector:
             Parked: they will not reach it by themselves.
             ReadModelBehind: they have not reached it within ``timeout`` seconds.
         """
-        if self.position < position:
-            with anyio.move_on_after(timeout) as scope:
-                await self.reached(position)
-            if scope.cancelled_caught:
-                raise ReadModelBehind(
-                    f"{self.kind.name} is at position {self.position}, {position - self.position} events behind the "
-                    f"position {position} that was asked for; the events are safe, ask again later"
-                )
-        return await self.model.answer(self.view.reader, query)
+        with anyio.move_on_after(timeout):
+            await self.reached(position)
+            return await self.model.answer(self.view.reader, query)
+        behind = position - self.position
+        raise ReadModelBehind(
+            f"{self.kind.name} is at position {self.position}, "
+            + (
+                f"{behind} events behind the position {position} that was asked for"
+                if behind > 0
+                else "and answers slowly"
+            )
+            + "; the events are safe, ask again later"
+        )
 
     def kill(self) -> None:
         """Crash: what is in memory is gone; go on from the checkpoint."""

@@ -142,14 +142,13 @@ class _Reading:
                 self.cell.begin()
             for record in page:
                 self.cell.replay(record)
-        except Exception as error:  # noqa: BLE001 (an event that can't be read or applied)
+            self.version += len(page)
+            if len(page) < PAGE:
+                self.cell.recovered()
+        except Exception as error:  # noqa: BLE001 (an event that can't be read or applied, an author's __init__)
             self.failed(error)
             return False
-        self.version += len(page)
-        if len(page) == PAGE:
-            return True
-        self.cell.recovered()
-        return False
+        return len(page) == PAGE
 
     def failed(self, error: Exception) -> None:
         if self.current:

@@ -95,11 +95,11 @@ class Runtime:
             tasks = anyio.create_task_group()
             node = Node(self._journal, self._actors, self._clock, self._chaos, tasks)
             for kind in node.directory.kinds(ReadModel):
-                view = view_of(kind, self._journal)
+                producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
+                view = view_of(kind, producers, self._journal)
+                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, self._clock)
                 await view.open(self._journal.position)
                 stack.push_async_callback(view.close)
-                producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
-                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, self._clock)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
             stack.callback(node.timers.close)
@@ -159,6 +159,7 @@ class Runtime:
             OutcomeUnknown: it may or may not have taken effect; ask again with the same id.
             Parked: the actor is set aside.
             CommandIdReused: the id belongs to another command.
+            MailboxFull: there was no room in the mailbox within ``timeout``; nothing was sent.
             NotTaken, UnknownActor: nobody here takes this.
         """
         node = self._open_node()
@@ -291,9 +292,17 @@ class Runtime:
         """Return a service's state by replay of what is durable; by default as it is now.
 
         ``version``, ``at`` and ``position`` stop behind that event, moment or position.
+
+        Raises:
+            NotTaken: the actor is no service, and has no state.
+            ValueError: ``at`` doesn't say in which time zone it is.
         """
         node = self._open_node()
         kind = node.directory.kind(address.actor)
+        if not issubclass(kind.cls, Service):
+            raise NotTaken(f"{address} is no service; only services have a state that can be told from their events")
+        if at is not None and at.tzinfo is None:
+            raise ValueError(f"at={at} could be any time zone; write datetime(..., tzinfo=UTC)")
         state: S = await past.state_of(node.journal, address, kind, version, at, position)
         return state
 
@@ -307,6 +316,19 @@ class Runtime:
         """Return every event of every actor that took part in a saga, in order."""
         node = self._open_node()
         return await past.trail(node.journal, address, node.directory)
+
+    def unpark(self, address: Address[Any]) -> None:
+        """Let a parked actor try again at once, with a new budget of restarts; does nothing where it is not parked."""
+        node = self._open_node()
+        projector = node.projectors.get(address.actor)
+        if projector is not None:
+            if projector.error is not None:
+                projector.kill()
+            return
+        node.directory.kind(address.actor)
+        cell = node.directory.find(address)
+        if cell is not None:
+            cell.unpark()
 
     # -- breaking -----------------------------------------------------------------------------------------------
 

@@ -82,8 +82,7 @@ class SagaCell(Cell):
     def begin(self) -> None:
         """Start from an empty story."""
         self.story = Story()
-        self.now = 0
-        self._version = 0
+        self.now = self._version = 0
         self._value: Any = None
         self._correlation = self.name
         self._cause = ""

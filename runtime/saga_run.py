@@ -207,6 +207,10 @@ class SagaRun:
             )
         if step.kind == "pivot" and not alone:
             raise SagaMisuse(f"{address}: the pivot {step.name!r} must be awaited alone, not in parallel")
+        if step.target == address:
+            raise SagaMisuse(f"{address}: step {step.name!r} asks the saga itself, which would wait for ever")
+        if step.undo is not None and step.target is not None and issubclass(self._kind(step.target.actor).cls, Saga):
+            raise SagaMisuse(f"{address}: step {step.name!r} asks another saga, which can't be undone by a command")
         if step.target is not None:
             for request in (step.command, step.undo):
                 if request is not None:

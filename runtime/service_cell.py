@@ -1,6 +1,5 @@
 """The cell of a service: decide, evolve, enqueue, reply, all in one synchronous turn."""
 
-import hashlib
 from collections import deque
 from typing import Any
 
@@ -17,9 +16,10 @@ from actors import (
     RestartPolicy,
     Service,
 )
-from persistence import Append, NewEvent, NotDecodable, Record
+from persistence import Append, JournalError, NewEvent, NotDecodable, Record
 from persistence.codec import encode
 from runtime.cells import Cell, World
+from runtime.fingerprint import fingerprint_of
 from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.transaction import Outcome, Part
@@ -48,8 +48,8 @@ class ServiceCell(Cell):
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address)
         self._kind = kind
-        self.service: Service[Any, Any, Any] = kind.cls(address.key)
-        self.state: Any = self.service.initial
+        self.service: Service[Any, Any, Any] | None = None
+        self.state: Any = None
         self.version = 0
         self.seen: dict[str, int] = {}
         self._part: Envelope | None = None
@@ -58,19 +58,23 @@ class ServiceCell(Cell):
     @property
     def restart_policy(self) -> RestartPolicy:
         """How the service is started again after a crash."""
-        return self.service.restart
+        policy: RestartPolicy = self._kind.cls.restart
+        return policy
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Start from the initial state."""
         self.forget()
+        self.service = self._kind.cls(self.address.key)
+        self.state = self._kind.cls.initial
 
     def replay(self, record: Record) -> None:
         """Take in one event of the stream."""
         if record.type == FENCED:
             self.seen[_step(record)] = -record.version
         elif record.type != HANDLED:
+            assert self.service is not None
             self.state = self.service.evolve(self.state, self._kind.event(record))
         if record.command is not None:
             self.seen[record.command] = record.version
@@ -78,7 +82,8 @@ class ServiceCell(Cell):
 
     def forget(self) -> None:
         """Drop state and ids. A transaction that waits here comes again, before all other mail."""
-        self.state = self.service.initial
+        self.service = None
+        self.state = None
         self.version = 0
         self.seen = {}
         if self._part is not None:
@@ -119,34 +124,35 @@ class ServiceCell(Cell):
 
         An event that can't be applied, or can't be stored, is never written: it raises here.
         """
-        decision = self.service.decide(self.state, command)
+        service = self.service
+        assert service is not None
+        decision = service.decide(self.state, command)
         if type(decision) is not Decision:
-            raise TypeError(f"{type(self.service).__name__}.decide must return command.reply(...), not {decision!r}")
+            raise TypeError(f"{self._kind.name}.decide must return command.reply(...), not {decision!r}")
         events = decision.events
         if not events and command_id is None:
             return Outcome(self.state, decision.reply, None)
         state = self.state
         for event in events:
-            state = self.service.evolve(state, event)
-        fingerprint, raw = None, msgspec.Raw(b"null")
+            state = service.evolve(state, event)
+        cause = command_id or self.world.new_id()
+        correlation = correlation or cause
         if command_id is None:
-            command_id = self.world.new_id()
+            meta = encode(EventMeta(cause, correlation))
         else:
-            fingerprint = fingerprint_of(command, data)
             raw = msgspec.Raw(self._kind.reply(type(command)).encode(decision.reply, "the reply"))
-        correlation = correlation or command_id
-        meta = encode(EventMeta(command_id, correlation, fingerprint, raw))
+            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data), raw))
         if events:
             new = self._kind.new_events(events, meta)
             if len(new) > 1:
-                rest = encode(EventMeta(command_id, correlation))
+                rest = encode(EventMeta(cause, correlation))
                 for other in new[1:]:
                     other.meta = rest
         else:
             new = [NewEvent(HANDLED, b"{}", meta)]
         return Outcome(state, decision.reply, self._append(new, command_id))
 
-    def _append(self, events: list[NewEvent], command_id: str) -> Append:
+    def _append(self, events: list[NewEvent], command_id: str | None) -> Append:
         return Append(self.stream, self.version, events, self.world.clock.now(), command_id)
 
     def apply(self, outcome: Outcome) -> None:
@@ -154,8 +160,8 @@ class ServiceCell(Cell):
         append = outcome.append
         if append is not None:
             self.state = outcome.state
-            assert append.command is not None
-            self.seen[append.command] = self.version + 1
+            if append.command is not None:
+                self.seen[append.command] = self.version + 1
             self.version += len(append.events)
             self.written = True
 
@@ -169,9 +175,8 @@ class ServiceCell(Cell):
     def _fence(self, envelope: Envelope, step: str) -> Outcome:
         """Undo a step that has not come: nothing to undo, but it must not come later. P9."""
         command_id = envelope.id or self.world.new_id()
-        meta = EventMeta(
-            command_id, envelope.correlation or command_id, fingerprint_of(envelope.message), msgspec.Raw(b"null")
-        )
+        fingerprint = fingerprint_of(envelope.message, envelope.data)
+        meta = EventMeta(command_id, envelope.correlation or command_id, fingerprint)
         append = self._append([NewEvent(FENCED, encode(Fenced(step)), encode(meta))], command_id)
         self.seen[step] = -(self.version + 1)
         return Outcome(self.state, None, append)
@@ -196,28 +201,34 @@ class ServiceCell(Cell):
         if version < 0:
             envelope.reply.failed(Refused(f"step {envelope.id} was undone before it arrived at {self.address}"))
         else:
-            self.world.spawn(self._answer_again, envelope.message, version, envelope.reply)
+            self.world.spawn(self._answer_again, envelope, version, envelope.reply)
 
-    async def _answer_again(self, command: Any, version: int, reply: ReplyTo) -> None:
+    async def _answer_again(self, envelope: Envelope, version: int, reply: ReplyTo) -> None:
         """Answer a repeated command with its first reply, from the journal."""
         try:
-            value = await self.first_reply(command, version)
+            value = await self.first_reply(envelope.message, version, envelope.data)
         except Exception as error:  # noqa: BLE001 (goes to the asker, who may ask again)
             reply.failed(error)
         else:
             reply.done(value)
 
-    async def first_reply(self, command: Command[Any, Any], version: int) -> Any:
+    async def first_reply(self, command: Command[Any, Any], version: int, data: bytes | None = None) -> Any:
         """Return the reply that a command got when it took effect.
 
         Raises:
             CommandIdReused: it was another command.
+            OutcomeUnknown: the journal can't be read now.
         """
-        if not await self.world.writer.barrier():
+        try:
+            durable = await self.world.writer.barrier()
+            page = await self.world.journal.read(self.stream, version - 1, 1) if durable else []
+        except JournalError as error:
+            raise OutcomeUnknown(f"the first reply of {self.address} can't be read: {error}") from error
+        if not page:
             raise OutcomeUnknown(f"the first reply of {self.address} may be lost: the journal could not be written")
-        (record,) = await self.world.journal.read(self.stream, version - 1, 1)
+        record = page[0]
         meta = meta_of(record)
-        if meta.fingerprint != fingerprint_of(command):
+        if meta.fingerprint != fingerprint_of(command, data):
             raise CommandIdReused(
                 f"{self.address} has already handled another command with the id {record.command!r}; "
                 f"give this {type(command).__name__} an id of its own"
@@ -242,11 +253,6 @@ class ServiceCell(Cell):
         self.runnable = True
         if self.mail and not self.queued:
             self.world.ready(self)
-
-
-def fingerprint_of(command: Any, data: bytes | None = None) -> str:
-    """Return a short hash of a command (``data``: its JSON), to tell a repeat from another one with the same id."""
-    return hashlib.blake2b(data or encode(command, "the command"), digest_size=8).hexdigest()
 
 
 def _step(record: Record) -> str:

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Callable
 
 from runtime.clock import Clock, Handle
+from runtime.log import log
 
 LONGEST_NAP = 10.0
 """The clock is looked at again after so many seconds at the latest, so that a step of the wall time is noticed."""
@@ -91,6 +92,9 @@ class Timers:
             if fire is None:
                 self._cancelled -= 1
             else:
-                fire()
+                try:
+                    fire()
+                except Exception as error:  # noqa: BLE001 (one that fails must not stop the others)
+                    log.error("timer failed", error=repr(error))
         if self._handle is None:
             self._arm()

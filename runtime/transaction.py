@@ -14,6 +14,7 @@ import msgspec
 from actors import Address, CommandIdReused, Failed, Refused
 from persistence import Append
 from runtime.cells import World
+from runtime.fingerprint import canonical
 from runtime.mailbox import Envelope
 from runtime.promises import Promise
 
@@ -42,7 +43,7 @@ class Participant(Protocol):
         """Go on with other mail: the transaction is over."""
         ...
 
-    def consider(self, command: Any, command_id: str | None, correlation: str | None) -> Outcome:
+    def consider(self, command: Any, command_id: str | None, correlation: str | None, data: bytes | None) -> Outcome:
         """Work out what a command does to the state as it is, without doing it."""
         ...
 
@@ -54,7 +55,7 @@ class Participant(Protocol):
         """Take back what was applied since the service was there."""
         ...
 
-    async def first_reply(self, command: Any, version: int) -> Any:
+    async def first_reply(self, command: Any, version: int, data: bytes | None) -> Any:
         """Return the reply that a command got when it took effect."""
         ...
 
@@ -104,6 +105,8 @@ class Transaction:
         self._promise = promise
         self._cells = {id(cell): cell for cell, _ in requests}
         self._missing = set(self._cells)
+        self._data = None if transaction_id is None else self._whole()
+        """All that the id names: a repeat with other commands, or without one of them, is no repeat."""
         self.over = False
 
     def start(self) -> None:
@@ -135,6 +138,13 @@ class Transaction:
             if key not in self._missing:
                 cell.leave()
 
+    def _whole(self) -> bytes:
+        parts = [
+            f"{cell.address} {part} {canonical(command).decode()}"
+            for (cell, command), part in zip(self._requests, self._ids(), strict=True)
+        ]
+        return "\n".join(sorted(parts)).encode()
+
     def _ids(self) -> list[str | None]:
         """Number the commands of each participant by itself, so that their order among them is no part of the id."""
         if self._id is None:
@@ -156,7 +166,7 @@ class Transaction:
         outcomes: list[Outcome] = []
         for (cell, command), command_id in zip(self._requests, ids, strict=True):
             try:
-                outcome = cell.consider(command, command_id, self._id)
+                outcome = cell.consider(command, command_id, self._id, self._data)
             except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
                 for key, other in self._cells.items():
                     other.roll_back(*before[key])
@@ -186,7 +196,7 @@ class Transaction:
     async def _first_replies(self, versions: list[int]) -> None:
         try:
             replies = [
-                await cell.first_reply(command, version)
+                await cell.first_reply(command, version, self._data)
                 for (cell, command), version in zip(self._requests, versions, strict=True)
             ]
         except Exception as error:  # noqa: BLE001 (goes to the asker, who may ask again)

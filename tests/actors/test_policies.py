@@ -90,7 +90,7 @@ def test_a_budget_is_never_negative() -> None:
 
 @pytest.mark.parametrize(("restarts", "within"), [(-1, SECOND), (1, timedelta(0)), (1, -SECOND)])
 def test_restarts_that_make_no_sense_are_refused(restarts: int, within: timedelta) -> None:
-    with pytest.raises(ValueError, match="restarts >= 0 and within > 0"):
+    with pytest.raises(ValueError, match="restarts >= 0, within > 0 and parked_for > 0"):
         RestartPolicy(restarts, within)
 
 

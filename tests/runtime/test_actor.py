@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from actors import Failed, OutcomeUnknown, Parked, Refused, RetryPolicy
+from actors import Failed, Parked, Refused
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import ALL, Begin, BookTrip, Desk, Held, Hold, Note, Play, Room, Trip
-from tests.runtime.tools import HeldJournal, comes, content, node_of, of, quiet, restart_of
+from tests.runtime.tools import HeldJournal, comes, content, of, quiet, restart_of
 
 
 async def test_the_message_id_is_the_callers_or_a_fresh_one() -> None:
@@ -51,11 +51,10 @@ async def test_the_message_id_of_a_sagas_step_is_the_same_at_every_try() -> None
 
     async with Runtime(journal, ALL, clock=clock) as runtime:
         asked = asyncio.create_task(runtime.ask(Play.at("p"), Begin()))
-        for failures in (1, 2):
-            await comes(partial(tried, failures))
-            await runtime.kill(Desk.at())
-            await comes(partial(failed, failures))
-            clock.advance(5)
+        await comes(partial(failed, 1))
+        clock.advance(5)
+        await comes(partial(tried, 2))
+        await runtime.kill(Desk.at())
         assert await asked == Held(1)
     async with Runtime(restart_of(journal.records[:2]), ALL, clock=clock) as runtime:  # the intent is there, no outcome
         assert await runtime.result(Play.at("p")) == Held(1)
@@ -126,7 +125,33 @@ async def test_the_budget_of_restarts_spent_it_is_parked_and_others_go_on() -> N
         await runtime.kill(Desk.at("bad"))
         with pytest.raises(Parked):
             await runtime.ask(Desk.at("bad"), Note("5"))
-    assert [text for _, text in Desk.inbox] == ["1", "2", "1"]
+        runtime.unpark(Desk.at("bad"))
+        with pytest.raises(Failed):
+            await runtime.ask(Desk.at("bad"), Note("6"))
+    assert [text for _, text in Desk.inbox] == ["1", "2", "1", "6"]
+
+
+async def test_a_parked_actor_tries_again_by_itself_after_a_while() -> None:
+    """After the faults have ended, all goes on, and nobody has to come."""
+    outage = True
+
+    async def play(desk: Desk, note: Note) -> str:
+        if outage:
+            raise ConnectionError("no line")
+        return "sent"
+
+    Desk.script = play
+    clock = ManualClock()
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        for _ in range(2):
+            with pytest.raises(Failed):
+                await runtime.ask(Desk.at(), Note("x"))
+            clock.advance(2)
+        with pytest.raises(Parked):
+            await runtime.ask(Desk.at(), Note("x"))
+        outage = False
+        clock.advance(60)
+        assert await runtime.ask(Desk.at(), Note("x")) == "sent"
 
 
 async def test_restarts_are_counted_within_a_time() -> None:
@@ -157,46 +182,19 @@ async def test_it_asks_others() -> None:
         assert await runtime.ask(Desk.at(), Note("full")) == "sorry: full is full"
 
 
-async def test_killed_while_it_asks_another_its_caller_hears_that_the_outcome_is_unknown() -> None:
+async def test_killed_while_it_asks_another_it_gets_the_message_again_and_asks_for_nothing_twice() -> None:
     async def play(desk: Desk, note: Note) -> str:
-        return str(await desk.ask(Room.at("r"), Hold("from the desk")))
+        return str((await desk.ask(Room.at("r"), Hold("from the desk"))).number)
 
     Desk.script = play
     journal = HeldJournal()
     async with Runtime(journal, ALL) as runtime:
         journal.hold()
-        asked = asyncio.create_task(runtime.ask(Desk.at(), Note("x")))
+        asked = asyncio.create_task(runtime.ask(Desk.at(), Note("x"), id="mine"))
         await journal.arrived.wait()
         await runtime.kill(Desk.at())
-        await comes(lambda: not node_of(runtime).spawned)
+        await comes(lambda: len(Desk.inbox) == 2)
         journal.gate.set()
-        with pytest.raises(OutcomeUnknown, match="Desk was killed"):
-            await asked
+        assert await asked == "1"
         assert (await runtime.state_of(Room.at("r"))).held == ("from the desk",)
-
-
-async def test_a_saga_tries_again_when_a_plain_actor_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Play, "retry", RetryPolicy())
-    begun = 0
-
-    async def play(desk: Desk, note: Note) -> str:
-        nonlocal begun
-        begun += 1
-        if begun == 1:
-            await asyncio.Event().wait()
-        return "done"
-
-    async def story(self: Play, command: Begin) -> Held:
-        await self.ask("note", Desk.at(), Note("x"))
-        return Held(1)
-
-    Desk.script, Play.script = play, story
-    clock = ManualClock()
-    async with Runtime("memory:", ALL, clock=clock) as runtime:
-        asked = asyncio.create_task(runtime.ask(Play.at("p"), Begin()))
-        await comes(lambda: begun)
-        await runtime.kill(Desk.at())
-        await quiet(runtime)
-        clock.advance(2)
-        assert await asked == Held(1)
-    assert Desk.inbox == [("Play/p#note", "x")] * 2
+    assert [record.command for record in of(journal.records, "WasHeld")] == ["mine>1"]

@@ -91,7 +91,9 @@ async def test_a_spent_budget_parks_it_and_names_the_last_error() -> None:
             await quiet(runtime)
             assert not asked.done()
             clock.advance(1)
-        with pytest.raises(Parked, match=r"Trip/t is parked: .*step 'hotel' was given up after 7 failures .*hotel is down"):
+        with pytest.raises(
+            Parked, match=r"Trip/t is parked: .*step 'hotel' was given up after 7 failures .*hotel is down"
+        ):
             await asked
         assert (await runtime.state_of(Room.at("flight"))).held == ("t",)
         for second in range(200):

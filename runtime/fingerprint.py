@@ -1,0 +1,40 @@
+"""Fingerprints: how a repeated command is told from another one that came with the same id."""
+
+import hashlib
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+_in_order = msgspec.json.Encoder(order="deterministic")
+
+
+def fingerprint_of(command: Any, data: bytes | None = None) -> str:
+    """Return a short hash of a command, or of ``data``, what its sender has written down of it.
+
+    Raises:
+        TypeError, ValueError: the command can't be written as JSON.
+    """
+    return hashlib.blake2b(canonical(command) if data is None else data, digest_size=8).hexdigest()
+
+
+def canonical(command: Any) -> bytes:
+    """Return a command as JSON that is the same in another process, and when its class has got a new field.
+
+    Sets and mappings are put in order, and fields that have their default are left out.
+    """
+    cls: type[msgspec.Struct] = type(command)
+    fields = {
+        name: value
+        for name, default in _defaults(cls)
+        if (value := getattr(command, name)) != (default() if callable(default) else default)
+    }
+    return _in_order.encode((cls.__name__, fields))
+
+
+@lru_cache(maxsize=1_024)
+def _defaults(cls: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
+    return tuple(
+        (field.name, field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory)
+        for field in msgspec.structs.fields(cls)
+    )
