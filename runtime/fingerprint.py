@@ -2,7 +2,7 @@
 
 import hashlib
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -23,7 +23,7 @@ def canonical(command: Any) -> bytes:
 
     Sets and mappings are put in order, and fields that have their default are left out.
     """
-    cls: type[msgspec.Struct] = type(command)
+    cls = cast(type[msgspec.Struct], type(command))
     fields = {
         name: value
         for name, default in _defaults(cls)

@@ -253,10 +253,14 @@ async def test_a_lost_table_is_missed(path: Path, size: str, table: str, how: st
         await read_all(path)
 
 
-@pytest.mark.parametrize("scribble", ["noise", "zeros", "another page"])
+# An index whose page is replaced by another sound one is found by nothing less than a check of the whole file, so
+# "another page" is not there for the large one.
+@pytest.mark.parametrize(
+    ("size", "scribble"),
+    [("small", "noise"), ("small", "zeros"), ("small", "another page"), ("large", "noise"), ("large", "zeros")],
+    indirect=["size"],
+)
 async def test_scribbled_pages_are_found(path: Path, size: str, scribble: str) -> None:
-    if size == "large" and scribble == "another page":
-        pytest.skip("an index whose page is replaced by a sound one is found by nothing less than a check of the whole")
     content, whole = path.read_bytes(), await look(path)
     page = int.from_bytes(content[16:18])
     starts = range(page, len(content), page)
