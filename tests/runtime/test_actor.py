@@ -1,12 +1,13 @@
 """Plain actors: their mail comes when its cause is durable, one at a time, at least once, with a stable id."""
 
 import asyncio
+from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from actors import Failed, Parked, Refused
+from actors import Actor, Backoff, Command, Failed, Parked, Refused, RestartPolicy
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import ALL, Begin, BookTrip, Desk, Held, Hold, Note, Play, Room, Trip
 from tests.runtime.tools import HeldJournal, comes, content, of, quiet, restart_of
@@ -198,3 +199,114 @@ async def test_killed_while_it_asks_another_it_gets_the_message_again_and_asks_f
         assert await asked == "1"
         assert (await runtime.state_of(Room.at("r"))).held == ("from the desk",)
     assert [record.command for record in of(journal.records, "WasHeld")] == ["mine>1"]
+
+
+# -- errors that nobody expects -------------------------------------------------------------------------------------
+
+
+class Pass(Command["Gate", str]):
+    broken: bool = False
+
+
+class Gate(Actor):
+    """Can't always begin: ``bad`` says which of its incarnations can't."""
+
+    restart = RestartPolicy(restarts=2, backoff=Backoff(timedelta(seconds=1), jitter=0.0))
+    bad: ClassVar[set[int]] = set()
+    made: ClassVar[int] = 0
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        Gate.made += 1
+        if Gate.made in Gate.bad:
+            raise KeyError("GATE_URL is not set")
+
+    async def receive(self, message: Pass) -> str:
+        if message.broken:
+            raise ValueError("broken")
+        return "passed"
+
+
+@pytest.fixture
+def gate() -> type[Gate]:
+    Gate.bad, Gate.made = set(), 0
+    return Gate
+
+
+async def test_one_that_can_not_begin_harms_nobody_else_and_is_parked_in_the_end(gate: type[Gate]) -> None:
+    gate.bad = set(range(1, 4))
+    journal, clock = HeldJournal(), ManualClock()
+    async with Runtime(journal, [*ALL, gate], clock=clock) as runtime:
+        journal.hold()
+        held = asyncio.create_task(runtime.ask(Room.at("r"), Hold("x")))
+        await journal.arrived.wait()
+        passed = asyncio.create_task(runtime.ask(gate.at(), Pass()))  # it begins when the group is written
+        await asyncio.sleep(0)
+        journal.gate.set()
+        assert (await held).number == 1
+        for _ in range(2):
+            await quiet(runtime)
+            assert not passed.done()
+            clock.advance(2)
+        with pytest.raises(Parked, match="Gate is parked: 'GATE_URL is not set'"):
+            await passed
+        assert gate.made == 3
+        assert (await runtime.ask(Room.at("r"), Hold("y"))).number == 2
+        clock.advance(61)
+        assert await runtime.ask(gate.at(), Pass()) == "passed"
+
+
+async def test_one_that_can_not_begin_again_keeps_its_mail_and_no_timer_stops(gate: type[Gate]) -> None:
+    async def story(self: Play, command: Begin) -> Held:
+        await self.sleep("nap", timedelta(seconds=5))
+        return Held(1)
+
+    Play.script = story
+    gate.bad = {2}
+    clock = ManualClock()
+    async with Runtime("memory:", [*ALL, gate], clock=clock) as runtime:
+        slept = asyncio.create_task(runtime.ask(Play.at("p"), Begin()))
+        with pytest.raises(Failed, match="broken"):
+            await runtime.ask(gate.at(), Pass(broken=True))
+        passed = asyncio.create_task(runtime.ask(gate.at(), Pass()))
+        for _ in range(3):
+            await quiet(runtime)
+            clock.advance(2)
+        assert await passed == "passed"
+        assert await slept == Held(1)
+        assert gate.made == 3
+
+
+class Panic(BaseException):
+    """What a library that is written in another language raises."""
+
+
+async def waits_for_one_that_was_cancelled() -> None:
+    other = asyncio.ensure_future(asyncio.Event().wait())
+    other.cancel()
+    await other
+
+
+async def panics() -> None:
+    raise Panic("at the bottom")
+
+
+@pytest.mark.parametrize("goes_wrong", [waits_for_one_that_was_cancelled, panics])
+async def test_an_error_that_is_no_exception_is_a_failure_like_others(goes_wrong: Any) -> None:
+    async def play(desk: Desk, note: Note) -> str:
+        if note.text == "bad":
+            await goes_wrong()
+        return note.text
+
+    Desk.script = play
+    clock = ManualClock()
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        bad = asyncio.create_task(runtime.ask(Desk.at(), Note("bad")))
+        good = asyncio.create_task(runtime.ask(Desk.at(), Note("good")))
+        other = asyncio.create_task(runtime.ask(Desk.at("other"), Note("good")))
+        await quiet(runtime)
+        with pytest.raises(Failed, match=r"Desk failed at Note: (CancelledError|Panic)"):
+            await bad
+        assert await other == "good"
+        clock.advance(2)
+        assert await good == "good"

@@ -11,6 +11,7 @@ from actors import (
     Parked,
     Refused,
     RetryPolicy,
+    UnknownActor,
 )
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import (
@@ -19,8 +20,11 @@ from tests.runtime.cast import (
     Account,
     Begin,
     BookTrip,
+    Deposit,
+    Desk,
     Held,
     Hold,
+    Note,
     Play,
     Release,
     Room,
@@ -240,3 +244,105 @@ async def test_a_sleep_that_ended_while_nobody_was_there_ends_at_once() -> None:
         await quiet(runtime)
         clock.advance(0)
         assert await result == Held(1)
+
+
+# -- what the world does meanwhile ----------------------------------------------------------------------------------
+
+
+async def test_a_pivot_that_waits_while_its_saga_is_killed_has_one_outcome() -> None:
+    """The account is busy in a transaction; no second copy of the pivot may be taken after the first was refused."""
+    ana, journal, clock = Account.at("ana"), HeldJournal(), ManualClock()
+    journal.unreadable = {("Room", "slow")}
+    async with Runtime(journal, ALL, clock=clock) as runtime:
+        await runtime.ask(ana, Withdraw(100))
+        moved = asyncio.create_task(runtime.transact((ana, Withdraw(500)), (Room.at("slow"), Hold("x"))))
+        await quiet(runtime)
+        tour = asyncio.create_task(runtime.ask(Tour.at("t"), TakeTour(["r"], "ana")))
+        await quiet(runtime)
+        clock.advance(1)  # the nap
+        await quiet(runtime)
+        assert steps_of(journal.records, Tour.at("t"), "asked")[-1] == "pay"
+        paid_in = asyncio.create_task(runtime.ask(ana, Deposit(50)))
+        await quiet(runtime)
+        await runtime.kill(Tour.at("t"))
+        await quiet(runtime)
+        assert not moved.done()
+        journal.unreadable.clear()
+        clock.advance(10)
+        with pytest.raises(Refused, match="ana has only 0"):
+            await moved
+        with pytest.raises(Refused, match="ana has only 0"):
+            await tour
+        assert await paid_in == 50
+        assert (await runtime.state_of(ana)).amount == 50
+        assert (await runtime.state_of(Room.at("r"))).held == ()
+    assert types_of(journal.records, Tour.at("t"))[-1] == "saga.compensated"
+
+
+async def test_a_journal_that_can_not_be_read_for_a_while_parks_no_saga() -> None:
+    journal, clock = HeldJournal(), ManualClock()
+    async with Runtime(journal, ALL, clock=clock) as runtime:
+        tour = asyncio.create_task(runtime.ask(Tour.at("t"), TakeTour(["r"], "ana", nap=3600)))
+        await quiet(runtime)
+        journal.unreadable = {("Tour", "t")}
+        await runtime.kill(Tour.at("t"))
+        for _ in range(30):
+            await quiet(runtime)
+            clock.advance(10)
+        journal.unreadable.clear()
+        for _ in range(2):
+            await quiet(runtime)
+            clock.advance(10)
+        await quiet(runtime)
+        clock.advance(3600)
+        assert (await tour).left == 90
+    assert "saga.parked" not in types_of(journal.records, Tour.at("t"))
+    check_books(journal.records)
+
+
+@pytest.mark.parametrize("reason", [5, ValueError("sold out"), "caf\udce9"], ids=["number", "error", "surrogate"])
+async def test_whatever_the_reason_of_a_refusal_it_is_undone(reason: Any) -> None:
+    async def story(self: Play, command: Begin) -> Held:
+        await hold(self, "a")
+        await self.ask("b", Desk.at(), Note("x"))
+        return Held(1)
+
+    async def refuse(desk: Desk, note: Note) -> str:
+        raise Refused(reason)
+
+    Play.script, Desk.script = story, refuse
+    journal = HeldJournal()
+    async with Runtime(journal, ALL) as runtime:
+        for _ in range(2):
+            with pytest.raises(Refused, match=r"^(5|sold out|caf\?)$"):
+                await runtime.ask(PLAY, Begin())
+        assert (await runtime.state_of(Room.at("a"))).held == ()
+    assert types_of(journal.records, PLAY)[-1] == "saga.compensated"
+
+
+async def test_a_saga_that_is_started_while_someone_hears_that_it_is_not_lives_on() -> None:
+    """Letting go of the one that was never started must not let go of the one that runs."""
+    journal, clock = HeldJournal(), ManualClock()
+    DOWN.add("r")
+    async with Runtime(journal, ALL, clock=clock) as runtime:
+        journal.hold()
+        other = asyncio.create_task(runtime.ask(Room.at("z"), Hold("x")))
+        await journal.arrived.wait()
+        early = asyncio.create_task(runtime.result(Trip.at("t")))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await runtime.tell(Trip.at("t"), BookTrip(["r"]))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await runtime.kill(Trip.at("t"))
+        journal.gate.set()
+        await other
+        await asyncio.wait([early])
+        DOWN.clear()
+        for _ in range(5):
+            await quiet(runtime)
+            clock.advance(1)
+        await quiet(runtime)
+        assert types_of(journal.records, Trip.at("t"))[-2:] == ["saga.completed", "TripBooked"]
+        assert await runtime.unfinished() == []
+        assert isinstance(early.exception(), UnknownActor)

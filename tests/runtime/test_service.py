@@ -15,14 +15,16 @@ from actors import (
     Failed,
     Message,
     NotTaken,
+    OutcomeUnknown,
     Refused,
+    RestartPolicy,
     Saga,
     Service,
     State,
     UnknownActor,
 )
 from persistence import Journal, MemoryJournal, SqliteJournal
-from runtime import Runtime
+from runtime import ManualClock, Runtime
 from runtime.mailbox import Envelope
 from tests.runtime.cast import (
     ALL,
@@ -330,3 +332,99 @@ async def test_an_undo_whose_reply_is_a_value_can_be_repeated_when_it_was_fenced
         await quiet(runtime)
         with pytest.raises(Refused, match="full is full"):
             await runtime.result(Clearing.at("c"), timeout=5)
+
+
+# -- what nobody expects --------------------------------------------------------------------------------------------
+
+
+class Panic(BaseException):
+    """What a library that is written in another language raises."""
+
+
+async def test_a_panic_in_decide_crashes_one_actor_and_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    decide = Room.decide
+
+    def panics(self: Room, state: Any, command: Any) -> Decision:
+        if command == Odd("panic"):
+            raise Panic("at the bottom")
+        return decide(self, state, command)
+
+    monkeypatch.setattr(Room, "decide", panics)
+    monkeypatch.setattr(Room, "restart", RestartPolicy())
+    clock = ManualClock()
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        bad = asyncio.create_task(runtime.ask(ROOM, Odd("panic")))
+        behind = asyncio.create_task(runtime.ask(ROOM, Hold("t")))
+        other = asyncio.create_task(runtime.ask(Room.at("other"), Hold("t")))
+        await quiet(runtime)
+        with pytest.raises(OutcomeUnknown, match="Panic"):
+            await bad
+        assert await other == Held(1)
+        clock.advance(5)
+        assert await behind == Held(1)
+
+
+async def test_a_journal_that_can_not_be_read_for_a_while_parks_no_service() -> None:
+    journal, clock = HeldJournal(), ManualClock()
+    journal.unreadable = {("Room", "r")}
+    async with Runtime(journal, ALL, clock=clock) as runtime:
+        held = asyncio.create_task(runtime.ask(ROOM, Hold("t")))
+        for _ in range(30):
+            await quiet(runtime)
+            clock.advance(10)
+        assert not held.done()
+        journal.unreadable.clear()
+        clock.advance(10)
+        assert await held == Held(1)
+
+
+async def test_a_repeat_whose_first_reply_can_not_be_read_now_may_come_again() -> None:
+    journal = HeldJournal()
+    async with Runtime(journal, ALL) as runtime:
+        assert await runtime.ask(ROOM, Hold("t"), id="one") == Held(1)
+        journal.unreadable = {("Room", "r")}
+        with pytest.raises(OutcomeUnknown, match="disk I/O error"):
+            await runtime.ask(ROOM, Hold("t"), id="one")
+        journal.unreadable.clear()
+        assert await runtime.ask(ROOM, Hold("t"), id="one") == Held(1)
+
+
+class Tag(Command["Tags", int]):
+    tags: frozenset[int] = frozenset()
+    weights: dict[str, int] = {}
+
+
+class Tagged(Event):
+    tags: list[int]
+
+
+class Tags(Service[State, Tag, Tagged]):
+    initial = State()
+
+    def decide(self, state: State, command: Tag) -> Decision:
+        tags: Any = tuple(command.tags) if self.key == "sloppy" else sorted(command.tags)
+        return command.reply(len(command.tags), Tagged(tags))
+
+    def evolve(self, state: State, event: Tagged) -> State:
+        return state
+
+
+async def test_a_repeat_after_a_reopen_may_name_its_parts_in_another_order(journal: Callable[[], Journal]) -> None:
+    first = Tag(frozenset([0, 8]), {"a": 1, "b": 2})
+    again = Tag(frozenset([8, 0]), {"b": 2, "a": 1})
+    assert list(first.tags) != list(again.tags)
+    async with Runtime(journal(), [Tags]) as runtime:
+        assert await runtime.ask(Tags.at(), first, id="one") == 2
+    async with Runtime(journal(), [Tags]) as runtime:
+        assert await runtime.ask(Tags.at(), again, id="one") == 2
+        with pytest.raises(CommandIdReused):
+            await runtime.ask(Tags.at(), Tag(frozenset([8]), {"b": 2, "a": 1}), id="one")
+
+
+async def test_an_event_that_would_read_back_as_another_value_is_not_written() -> None:
+    journal = HeldJournal()
+    async with Runtime(journal, [Tags]) as runtime:
+        with pytest.raises(Failed, match="read back as another value"):
+            await runtime.ask(Tags.at("sloppy"), Tag(frozenset([1])))
+        assert await runtime.ask(Tags.at("exact"), Tag(frozenset([1]))) == 1
+    assert len(journal.records) == 1

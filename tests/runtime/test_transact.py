@@ -95,6 +95,10 @@ async def test_the_same_id_for_another_transaction_is_an_error() -> None:
             await runtime.transact((C, Withdraw(30)), (B, Deposit(30)), id="move")
         with pytest.raises(CommandIdReused):
             await runtime.transact((A, Withdraw(30)), (B, Deposit(30)), (C, Deposit(30)), id="move")
+        for part in ((A, Withdraw(30)), (B, Deposit(30))):
+            anyone: Any = runtime
+            with pytest.raises(CommandIdReused):
+                await anyone.transact(part, id="move")
         assert await balances(runtime, "a", "b", "c") == [70, 130, 100]
 
 

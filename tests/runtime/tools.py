@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from actors import Address
-from persistence import AppendFailed, Batch, MemoryJournal, Record, Stream
+from persistence import AppendFailed, Batch, JournalUnusable, MemoryJournal, Record, Stream
+from persistence.journal import PAGE
 from runtime import Runtime
 from runtime.node import Node
 from tests.runtime.cast import TripBooked
@@ -29,18 +30,35 @@ class HeldJournal(MemoryJournal):
         """What was handed in, written or not."""
         self.fail: list[str] = []
         """What befalls the next appends: "before" or "after" the group is written."""
+        self.full = False
+        """No append succeeds, though the journal can be opened again: a full disk."""
+        self.unreadable: set[Stream] = set()
+        """Streams that can't be read for now."""
 
     async def append(self, batches: Sequence[Batch]) -> int:
         self.groups.append(list(batches))
         self.arrived.set()
         await self.gate.wait()
-        fate = self.fail.pop(0) if self.fail else ""
+        fate = "before" if self.full else self.fail.pop(0) if self.fail else ""
         if fate == "before":
             raise AppendFailed("the disk is full")
         first = await super().append(batches)
         if fate == "after":
             raise AppendFailed("the disk went away")
         return first
+
+    async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
+        for stream in streams:
+            self._must_be_readable(stream)
+        return await super().heads(streams)
+
+    async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
+        self._must_be_readable(stream)
+        return await super().read(stream, after, limit)
+
+    def _must_be_readable(self, stream: Stream) -> None:
+        if stream in self.unreadable:
+            raise JournalUnusable("disk I/O error")
 
     def hold(self) -> None:
         """Close the gate, and be told anew when an append comes."""
