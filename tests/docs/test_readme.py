@@ -16,7 +16,7 @@ def example() -> str:
 
 def run(folder: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", example()],
+        [sys.executable, "-W", "error", "-c", example()],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
