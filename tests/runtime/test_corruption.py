@@ -124,3 +124,18 @@ async def test_an_event_that_no_longer_fits_parks_the_read_model() -> None:
         with pytest.raises(Parked, match=r"TripBooked at version 5 of stream Trip/t \(position 7\) doesn't fit"):
             await runtime.ask(Board.at(), Lines(), consistent=True)
         assert await runtime.ask(Room.at("r"), Look()) == 1
+
+
+async def test_an_event_that_nobody_knows_any_more_parks_the_read_model() -> None:
+    """It may be one that the read model should follow: a class that was renamed."""
+    journal = HeldJournal()
+    async with Runtime(journal, ALL) as runtime:
+        await runtime.ask(Room.at("r"), Hold("t"))
+        await runtime.ask(Room.at("r"), Hold("u"))
+    old = restart_of(journal.records)
+    old.records[1].type = "WasTakenOnce"
+    async with Runtime(old, ALL) as runtime:
+        text = r"event WasTakenOnce at version 2 \(position 2\) that Room doesn't know"
+        with pytest.raises(Parked, match=text):
+            await runtime.ask(Board.at(), Lines(), consistent=True)
+        assert len(await runtime.ask(Board.at(), Lines(), after=1)) == 1

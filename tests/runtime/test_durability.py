@@ -1,6 +1,7 @@
 """P1, P2, P10: nothing leaves before it is durable, groups are shared, and unknown is called unknown."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -267,6 +268,40 @@ async def test_a_journal_that_stays_broken_is_tried_until_it_is_mended() -> None
     check_once(journal.records)
 
 
+async def test_a_full_disk_is_tried_with_pauses_and_the_outside_world_is_asked_a_few_times_only() -> None:
+    async def story(self: Play, command: Begin) -> Held:
+        await self.ask("charge", Desk.at(), Note("charge the card"))
+        return Held(1)
+
+    Play.script = story
+    journal, clock = HeldJournal(), ManualClock()
+    async with Runtime(journal, ALL, clock=clock) as runtime:
+        journal.hold()
+        await runtime.tell(Play.at("p"), Begin())
+        await journal.arrived.wait()
+        journal.gate.set()
+        journal.hold()
+        await journal.arrived.wait()  # the saga's intent is durable, the answer is not
+        journal.full = True
+        journal.gate.set()
+        for _ in range(2_000):
+            await asyncio.sleep(0)
+        assert len(journal.groups) <= 6
+        for _ in range(100):  # ten seconds more
+            clock.advance(0.1)
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert len(journal.groups) <= 20
+        assert len(Desk.inbox) <= 20
+        journal.full = False
+        for _ in range(20):
+            clock.advance(1)
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert await runtime.result(Play.at("p")) == Held(1)
+    assert {message for message, _ in Desk.inbox} == {"Play/p#charge"}
+
+
 async def test_a_plain_actor_goes_on_while_the_journal_is_broken() -> None:
     begun, go = asyncio.Event(), asyncio.Event()
 
@@ -392,6 +427,15 @@ async def test_a_timeout_says_that_the_outcome_is_unknown() -> None:
         assert await runtime.transact((Account.at("a"), Deposit(1)), id="two") == (101,)
     assert len(of(journal.records, "WasHeld")) == 2
     assert len(of(journal.records, "Deposited")) == 1
+
+
+async def test_a_timeout_may_be_infinite() -> None:
+    async with Runtime("memory:", ALL) as runtime:
+        assert (await runtime.ask(Room.at("r"), Hold("t"), timeout=math.inf)).number == 1
+        assert await runtime.transact((Account.at("a"), Deposit(1)), timeout=math.inf) == (101,)
+        assert (await runtime.ask(Trip.at("t"), BookTrip(["a"]), timeout=math.inf)).trip == "t"
+        assert (await runtime.result(Trip.at("t"), timeout=math.inf)).trip == "t"
+        assert len(await runtime.ask(Board.at(), Lines(), consistent=True, timeout=math.inf)) == 3
 
 
 async def test_closing_with_asks_outstanding_makes_what_was_begun_durable() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors import Refused, UnknownActor
+from actors import NotTaken, Refused, UnknownActor
 from persistence.journal import PAGE
 from runtime import HistoryEntry, ManualClock, Runtime
 from tests.runtime.cast import ALL, Begin, BookTrip, Desk, Held, Hold, Look, Note, Play, Release, Room, Trip, WasHeld
@@ -135,3 +135,32 @@ async def test_looking_at_whom_nobody_knows() -> None:
             await runtime.trail(Trip.at("t"))
         with pytest.raises(UnknownActor):
             await history_of(runtime, Trip.at("t"))
+
+
+async def test_the_trail_of_sagas_that_ask_each_other_ends() -> None:
+    async def story(self: Play, command: Begin) -> Held:
+        other = "q" if self.key == "p" else "p"
+        return await self.ask("other", Play.at(other), command)
+
+    Play.script = story
+    async with Runtime("memory:", ALL) as runtime:
+        await runtime.tell(Play.at("p"), Begin())
+        await quiet(runtime)
+        trail = await runtime.trail(Play.at("p"))
+    assert [(entry.meta.key, entry.type) for entry in trail] == [
+        (key, kind) for key in "pq" for kind in ("saga.started", "saga.asked")
+    ]
+
+
+async def test_only_a_service_has_a_state() -> None:
+    async with Runtime("memory:", ALL) as runtime:
+        anyone: Any = runtime
+        for address in (Trip.at("t"), Desk.at()):
+            with pytest.raises(NotTaken, match=f"{address} is no service"):
+                await anyone.state_of(address)
+
+
+async def test_a_moment_must_say_its_time_zone() -> None:
+    async with Runtime("memory:", ALL) as runtime:
+        with pytest.raises(ValueError, match="could be any time zone"):
+            await runtime.state_of(ROOM, at=datetime(2020, 1, 1))  # noqa: DTZ001

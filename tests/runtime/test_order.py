@@ -217,3 +217,70 @@ async def test_senders_that_wait_for_room_are_let_go_when_the_journal_breaks() -
         assert sorted(numbers) == list(range(2, 42))
         assert await runtime.ask(Board.at(), Lines(), consistent=True)
     check_once(journal.records)
+
+
+async def test_what_is_told_to_a_full_mailbox_and_not_awaited_comes_in_order() -> None:
+    journal = HeldJournal()
+    async with Runtime(journal, ALL) as runtime:
+        await runtime.ask(Room.at("r"), Hold("t"))
+        journal.hold()
+        last = asyncio.create_task(runtime.ask(Room.at("r"), Hold("u")))
+        await journal.arrived.wait()
+        await runtime.kill(Room.at("r"))  # it can't come back before its last event is durable
+        for _ in range(MAILBOX_LIMIT):
+            runtime.tell(Room.at("r"), Look())
+        asked: list[asyncio.Task[Any]] = []
+        for number in range(30):
+            if number % 3 == 0:
+                asked.append(asyncio.create_task(runtime.ask(Room.at("r"), Hold(f"w-{number}"))))
+                await asyncio.sleep(0)
+            else:
+                runtime.tell(Room.at("r"), Hold(f"w-{number}"))
+        assert len(node_of(runtime).directory.cell(Room.at("r")).mail) == MAILBOX_LIMIT
+        journal.gate.set()
+        await last
+        await asyncio.gather(*asked)
+        await quiet(runtime)
+    assert by_sender([content(record)["trip"] for record in journal.records[2:]]) == {"w": list(range(30))}
+
+
+async def test_who_comes_later_does_not_overtake_those_who_wait_for_room() -> None:
+    journal = HeldJournal()
+    async with Runtime(journal, ALL) as runtime:
+        await runtime.ask(Room.at("r"), Hold("t"))
+        journal.hold()
+        last = asyncio.create_task(runtime.ask(Room.at("r"), Hold("u")))
+        await journal.arrived.wait()
+        await runtime.kill(Room.at("r"))
+        for _ in range(MAILBOX_LIMIT):
+            runtime.tell(Room.at("r"), Look())
+        early = asyncio.create_task(runtime.ask(Room.at("r"), Hold("w-0")))
+        await asyncio.sleep(0)
+        cell = node_of(runtime).directory.cell(Room.at("r"))
+        cell.mail.popleft()  # there is room, but somebody was here first
+        late = asyncio.create_task(runtime.ask(Room.at("r"), Hold("w-1")))
+        await asyncio.sleep(0)
+        journal.gate.set()
+        await asyncio.gather(last, early, late)
+    assert by_sender([content(record)["trip"] for record in journal.records[2:]]) == {"w": [0, 1]}
+
+
+async def test_mail_for_a_plain_actor_that_waits_for_its_cause_counts_to_the_limit() -> None:
+    journal, clock = HeldJournal(), ManualClock()
+    async with Runtime(journal, ALL, clock=clock) as runtime:
+        journal.hold()
+        held = asyncio.create_task(runtime.ask(Room.at("r"), Hold("t")))
+        await journal.arrived.wait()
+        for _ in range(MAILBOX_LIMIT):
+            runtime.tell(Desk.at(), Note("x"))
+        last = asyncio.create_task(runtime.ask(Desk.at(), Note("last")))
+        late = asyncio.create_task(runtime.ask(Desk.at(), Note("late"), timeout=5))
+        await asyncio.sleep(0)
+        clock.advance(6)
+        await comes(late.done)
+        journal.gate.set()
+        with pytest.raises(MailboxFull):
+            await late
+        assert await last == "LAST"
+        await held
+    assert len(Desk.inbox) == MAILBOX_LIMIT + 1

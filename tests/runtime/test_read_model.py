@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors import Meta, NotTaken, Parked, ReadModel, ReadModelBehind, RetryPolicy, Statement, sql
+from actors import Meta, NotTaken, Parked, ReadModel, ReadModelBehind, RetryPolicy, RuntimeClosed, Statement, sql
 from persistence import MemoryJournal, Record
 from persistence.journal import PAGE
 from persistence.views import SqliteView
@@ -112,6 +112,26 @@ async def test_a_timeout_says_how_far_behind_it_is() -> None:
             await runtime.ask(Board.at(), Lines(), after=12, timeout=0.01)
         journal.gate.set()
         assert len(await runtime.ask(Board.at(), Lines(), consistent=True, timeout=60)) == 10
+
+
+async def test_a_timeout_covers_the_answer_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow(self: Board, db: Any, query: Lines) -> list[tuple[int, str]]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(Board, "answer", slow)
+    async with Runtime("memory:", ALL) as runtime:
+        with pytest.raises(ReadModelBehind, match="Board is at position 0, and answers slowly"):
+            await runtime.ask(Board.at(), Lines(), timeout=0.01)
+
+
+async def test_a_query_that_waits_when_the_runtime_closes_is_told() -> None:
+    async with Runtime("memory:", ALL) as runtime:
+        asked = asyncio.create_task(runtime.ask(Board.at(), Lines(), after=10**6))
+        await quiet(runtime)
+        assert not asked.done()
+    with pytest.raises(RuntimeClosed, match="closed before Board got there"):
+        await asked
 
 
 async def test_only_a_read_model_answers_queries_and_only_queries() -> None:
@@ -241,6 +261,20 @@ async def test_a_changed_schema_or_version_builds_it_anew(tmp_path: Path) -> Non
         async with Runtime(url, [Room, changed("Board", columns, number)]) as runtime:
             lines = await runtime.ask(Board.at(), Lines(), consistent=True)
             assert [tuple(line)[:2] for line in lines] == [(1, text)]
+
+
+async def test_one_whose_producers_were_not_all_there_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it passed over while nobody knew the event must not be lost to it."""
+    monkeypatch.setattr(projecting, "CHECKPOINT_EVERY", 1)
+    url = f"sqlite:{tmp_path / 'journal.db'}"
+    async with Runtime(url, [Room]) as runtime:
+        await runtime.ask(Room.at("r"), Hold("t"))
+    async with Runtime(url, [Trip, Board]) as runtime:
+        assert await runtime.ask(Board.at(), Lines(), consistent=True) == []
+    async with Runtime(url, [Room, Trip, Board]) as runtime:
+        assert await runtime.ask(Board.at(), Lines(), consistent=True) == [(1, "WasHeld t")]
 
 
 # -- poison -------------------------------------------------------------------------------------------------------

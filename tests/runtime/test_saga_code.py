@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from actors import (
+    Event,
+    JournalMismatch,
+    OutcomeUnknown,
     Parked,
     Refused,
+    Saga,
 )
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import (
@@ -29,6 +33,7 @@ from tests.runtime.cast import (
 )
 from tests.runtime.tools import (
     HeldJournal,
+    node_of,
     of,
     quiet,
     restart_of,
@@ -106,6 +111,16 @@ async def asks_the_wrong_one(self: Play, command: Begin) -> Held:
     return Held(1)
 
 
+async def asks_itself(self: Play, command: Begin) -> Held:
+    return await self.ask("me", Play.at(self.key), command)
+
+
+async def undoes_a_saga(self: Play, command: Begin) -> Held:
+    await hold(self, "flight")
+    await self.ask("trip", Trip.at("kid"), BookTrip(["r"]), undo=BookTrip([]))
+    return Held(1)
+
+
 async def has_a_wrong_undo(self: Play, command: Begin) -> Held:
     anyone: Any = self
     await anyone.ask("wrong", Room.at("a"), Hold("t"), undo=Withdraw(1))
@@ -123,6 +138,8 @@ async def has_a_wrong_undo(self: Play, command: Begin) -> Held:
         (breaks, "ZeroDivisionError: a bug"),
         (returns_rubbish, "the result of Play/p can't be stored"),
         (asks_the_wrong_one, "Account doesn't take Hold"),
+        (asks_itself, "step 'me' asks the saga itself, which would wait for ever"),
+        (undoes_a_saga, "step 'trip' asks another saga, which can't be undone by a command"),
         (has_a_wrong_undo, "Room doesn't take Withdraw"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -254,3 +271,50 @@ async def test_a_saga_asks_a_saga() -> None:
         async with Runtime(again := restart_of(whole[:crash]), ALL) as runtime:
             assert await runtime.ask(PLAY, Begin()) == Held(2)
         assert len(of(again.records, WasHeld.__name__)) == 2
+
+
+async def test_a_result_that_is_of_another_shape_now_fails_its_askers_and_writes_nothing() -> None:
+    journal = HeldJournal()
+    async with Runtime(journal, ALL) as runtime:
+        await runtime.ask(Trip.at("t"), BookTrip(["r"]))
+
+    class Priced(Event, tag="TripBooked"):
+        trip: str
+        price: int
+
+    class Changed(Saga[BookTrip, Priced]):
+        async def run(self, command: BookTrip) -> Priced:
+            raise NotImplementedError
+
+    Changed.__name__ = "Trip"
+    later = restart_of(journal.records)
+    async with Runtime(later, [Room, Changed]) as runtime:
+        for _ in range(2):
+            with pytest.raises(JournalMismatch, match="Trip/t has ended, but today's code can't read its result"):
+                await runtime.ask(Trip.at("t"), BookTrip(["r"]))
+            with pytest.raises(JournalMismatch):
+                await runtime.result(Trip.at("t"))
+            await runtime.kill(Trip.at("t"))
+    assert len(later.records) == len(journal.records)
+
+
+async def test_who_has_given_up_waiting_for_a_saga_takes_no_room() -> None:
+    async def story(self: Play, command: Begin) -> Held:
+        await self.sleep("nap", timedelta(minutes=4))
+        return Held(1)
+
+    Play.script = story
+    clock = ManualClock()
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        await runtime.tell(PLAY, Begin())
+        asked = asyncio.create_task(runtime.result(PLAY))
+        for _ in range(200):
+            polled = asyncio.create_task(runtime.result(PLAY, timeout=1))
+            await quiet(runtime)
+            clock.advance(1.1)
+            with pytest.raises(OutcomeUnknown):
+                await polled
+        cell: Any = node_of(runtime).directory.cell(PLAY)
+        assert len(cell._waiters._replies) < 100
+        clock.advance(60)
+        assert await asked == Held(1)

@@ -82,6 +82,22 @@ def test_one_may_be_set_and_another_cancelled_while_they_fire() -> None:
     assert watch.names == ["first", "at once", "later"]
 
 
+def test_one_that_fails_does_not_stop_the_others() -> None:
+    watch = Watch()
+
+    def fails() -> None:
+        raise KeyError("a bug")
+
+    watch.timers.after(1, fails)
+    watch.at(1.5, "next")
+    watch.timers.after(2, fails)
+    watch.at(3, "last")
+    watch.clock.advance(2)
+    assert watch.names == ["next"]
+    watch.clock.advance(2)
+    assert watch.names == ["next", "last"]
+
+
 def test_after_is_never_early() -> None:
     random = Random(1)
     for _ in range(300):

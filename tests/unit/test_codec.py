@@ -145,6 +145,36 @@ def test_a_field_that_holds_what_its_type_forbids_is_refused(bad: Price) -> None
         Decoder(Price).encode(bad, "SeatHeld")
 
 
+class Place(msgspec.Struct, frozen=True):
+    city: str
+
+
+class Exact(Place, frozen=True):
+    street: str = ""
+
+
+class Moved(msgspec.Struct, frozen=True):
+    to: Place | None = None
+    tags: list[str] = []
+    pair: tuple[int, ...] = ()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Moved(Exact("Rome", "Via X")),
+        Moved(tags=("a",)),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        Moved(pair=[1]),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    ],
+    ids=["subclass", "tuple for list", "list for tuple"],
+)
+def test_what_would_read_back_as_another_value_is_refused(bad: Moved) -> None:
+    with pytest.raises(NotEncodable, match="Moved can't be stored, as it would read back as another value"):
+        Decoder(Moved).encode(bad, "Moved")
+    good = Moved(Place("Rome"), ["a"], (1,))
+    assert Decoder(Moved).decode(Decoder(Moved).encode(good, "Moved")) == good
+
+
 def test_a_value_of_another_type_is_refused() -> None:
     with pytest.raises(NotEncodable, match="would not read back"):
         Decoder(Price).encode(Unequal(), "SeatHeld")
