@@ -10,7 +10,7 @@ from actors import Actor, Address, Failed, Refused, Request, RestartPolicy
 from persistence import Record
 from runtime.cells import NO_MAIL, Cell, Phase, World
 from runtime.kinds import Kind
-from runtime.mailbox import MAILBOX_LIMIT, Envelope
+from runtime.mailbox import Envelope
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -23,7 +23,7 @@ class ActorCell(Cell):
     outside can't be taken back.
     """
 
-    __slots__ = ("_asks", "_envelope", "_held", "_kind", "_scope", "_working", "actor")
+    __slots__ = ("_asks", "_envelope", "_kind", "_scope", "_working", "actor")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address)
@@ -35,8 +35,6 @@ class ActorCell(Cell):
         """The message that it handles now."""
         self._asks = 0
         """What it has asked of others while it handled it."""
-        self._held = 0
-        """Messages on their way here that wait for what caused them to be durable."""
 
     @property
     def restart_policy(self) -> RestartPolicy:
@@ -47,23 +45,18 @@ class ActorCell(Cell):
     @property
     def unfinished(self) -> bool:
         """Whether it has mail or is at work."""
-        return bool(self.mail) or self._working or self._held > 0
-
-    @property
-    def full(self) -> bool:
-        """Whether the mailbox, and what is held on its way there, is at its limit."""
-        return len(self.mail) + self._held >= MAILBOX_LIMIT
+        return bool(self.mail) or self._working or self.held > 0
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox, once it may leave the turns."""
 
         def release(durable: bool) -> None:
-            self._held -= 1
+            self.held -= 1
             if durable:
                 super(ActorCell, self).put(envelope)
                 self._work()
 
-        self._held += 1
+        self.held += 1
         self.world.writer.hold(release)
 
     def revive(self) -> None:

@@ -113,6 +113,7 @@ class Cell:
         "address",
         "coming",
         "error",
+        "held",
         "incarnation",
         "mail",
         "name",
@@ -132,6 +133,8 @@ class Cell:
         self.mail: deque[Envelope] = NO_MAIL
         self.senders: deque[asyncio.Future[None]] | None = None
         """Callers outside who wait for room in the mailbox, first come first served."""
+        self.held = 0
+        """Messages on their way here that wait for what caused them to be durable; only plain actors have such."""
         self.coming = 0
         """How many of them have been let in and have not put their message yet."""
         self.phase = Phase.STOPPED
@@ -178,13 +181,13 @@ class Cell:
 
     @property
     def full(self) -> bool:
-        """Whether the mailbox is at its limit."""
-        return len(self.mail) >= MAILBOX_LIMIT
+        """Whether the mailbox, with what is held on its way there, is at its limit."""
+        return len(self.mail) + self.held >= MAILBOX_LIMIT
 
     @property
     def crowded(self) -> bool:
         """Whether a sender from outside must line up: the mailbox is full, or others were here first."""
-        return self.full or bool(self.senders) or self.coming > 0
+        return len(self.mail) + self.held >= MAILBOX_LIMIT or self.coming > 0 or bool(self.senders)
 
     def full_error(self) -> MailboxFull:
         """Return the error for senders that can't wait."""
