@@ -12,7 +12,6 @@ from actors import (
     Backoff,
     CommandIdReused,
     NotTaken,
-    Parked,
     Refused,
     RetryPolicy,
     UnknownActor,
@@ -32,13 +31,13 @@ from tests.runtime.cast import (
     Look,
     Note,
     Play,
-    Release,
     Room,
     TakeTour,
     Tour,
     Trip,
     Withdraw,
 )
+from tests.runtime.playing import PLAY, hold, parked_with
 from tests.runtime.tools import (
     HeldJournal,
     check_books,
@@ -50,23 +49,6 @@ from tests.runtime.tools import (
     steps_of,
     types_of,
 )
-
-PLAY = Play.at("p")
-
-
-def hold(self: Play, name: str, room: str | None = None) -> Any:
-    return self.ask(name, Room.at(room or name), Hold(self.key), undo=Release(self.key))
-
-
-async def parked_with(text: str, runtime: Runtime) -> None:
-    """Check that the saga is parked, that its askers are told why, and that the others go on."""
-    with pytest.raises(Parked, match=text):
-        await runtime.ask(PLAY, Begin())
-    with pytest.raises(Parked, match=text):
-        await runtime.result(PLAY)
-    assert await runtime.unfinished() == [PLAY]
-    assert (await runtime.ask(Trip.at("other"), BookTrip(["elsewhere"]))).trip == "other"
-
 
 # -- ends ---------------------------------------------------------------------------------------------------------
 

@@ -25,12 +25,12 @@ from tests.runtime.cast import (
     Hold,
     Look,
     Play,
-    Release,
     Room,
     Trip,
     WasHeld,
     Withdraw,
 )
+from tests.runtime.playing import PLAY, hold, parked_with
 from tests.runtime.tools import (
     HeldJournal,
     node_of,
@@ -38,23 +38,6 @@ from tests.runtime.tools import (
     quiet,
     restart_of,
 )
-
-PLAY = Play.at("p")
-
-
-def hold(self: Play, name: str, room: str | None = None) -> Any:
-    return self.ask(name, Room.at(room or name), Hold(self.key), undo=Release(self.key))
-
-
-async def parked_with(text: str, runtime: Runtime) -> None:
-    """Check that the saga is parked, that its askers are told why, and that the others go on."""
-    with pytest.raises(Parked, match=text):
-        await runtime.ask(PLAY, Begin())
-    with pytest.raises(Parked, match=text):
-        await runtime.result(PLAY)
-    assert await runtime.unfinished() == [PLAY]
-    assert (await runtime.ask(Trip.at("other"), BookTrip(["elsewhere"]))).trip == "other"
-
 
 # -- code that can't be a saga ------------------------------------------------------------------------------------
 

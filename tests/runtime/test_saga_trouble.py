@@ -26,13 +26,13 @@ from tests.runtime.cast import (
     Hold,
     Note,
     Play,
-    Release,
     Room,
     TakeTour,
     Tour,
     Trip,
     Withdraw,
 )
+from tests.runtime.playing import PLAY, hold
 from tests.runtime.tools import (
     HeldJournal,
     check_books,
@@ -44,23 +44,6 @@ from tests.runtime.tools import (
     types_of,
     until,
 )
-
-PLAY = Play.at("p")
-
-
-def hold(self: Play, name: str, room: str | None = None) -> Any:
-    return self.ask(name, Room.at(room or name), Hold(self.key), undo=Release(self.key))
-
-
-async def parked_with(text: str, runtime: Runtime) -> None:
-    """Check that the saga is parked, that its askers are told why, and that the others go on."""
-    with pytest.raises(Parked, match=text):
-        await runtime.ask(PLAY, Begin())
-    with pytest.raises(Parked, match=text):
-        await runtime.result(PLAY)
-    assert await runtime.unfinished() == [PLAY]
-    assert (await runtime.ask(Trip.at("other"), BookTrip(["elsewhere"]))).trip == "other"
-
 
 # -- failures -----------------------------------------------------------------------------------------------------
 
