@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import anyio
 
-from actors import Actor, Address, Failed, Refused, Request, RestartPolicy
+from actors import Actor, Address, Failed, Refused, Request
 from persistence import Record
-from runtime.cells import NO_MAIL, Cell, Phase, World
+from runtime.cells import NO_MAIL, Cell, Phase, World, failure
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
 
@@ -23,11 +23,10 @@ class ActorCell(Cell):
     outside can't be taken back.
     """
 
-    __slots__ = ("_asks", "_envelope", "_kind", "_scope", "_working", "actor")
+    __slots__ = ("_asks", "_envelope", "_scope", "_working", "actor")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
-        super().__init__(world, address)
-        self._kind = kind
+        super().__init__(world, address, kind)
         self.actor: Actor | None = None
         self._scope: anyio.CancelScope | None = None
         self._working = False
@@ -35,12 +34,6 @@ class ActorCell(Cell):
         """The message that it handles now."""
         self._asks = 0
         """What it has asked of others while it handled it."""
-
-    @property
-    def restart_policy(self) -> RestartPolicy:
-        """How the actor is started again after a crash."""
-        policy: RestartPolicy = self._kind.cls.restart
-        return policy
 
     @property
     def unfinished(self) -> bool:
@@ -62,7 +55,7 @@ class ActorCell(Cell):
     def revive(self) -> None:
         """Begin a new incarnation: there is nothing to read back."""
         try:
-            actor: Actor = self._kind.cls(self.address.key)
+            actor: Actor = self.kind.cls(self.address.key)
         except Exception as error:  # noqa: BLE001 (the author's code; one that can't even begin is parked in the end)
             self.crashed(error)
             return
@@ -116,11 +109,11 @@ class ActorCell(Cell):
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise  # we are the ones who are cancelled, not something that the actor waited for
-                error = self._failure(envelope, cancelled)
+                error = failure(self.address, envelope.message, cancelled)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as raised:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
-                error = self._failure(envelope, raised)
+                error = failure(self.address, envelope.message, raised)
         killed = self._scope.cancelled_caught
         self._scope = self._envelope = None
         if killed:
@@ -136,11 +129,6 @@ class ActorCell(Cell):
             envelope.reply.failed(error)
         if isinstance(error, Failed) and self.actor is actor:
             self.crashed(error)  # the failure may have left the object in disorder
-
-    def _failure(self, envelope: Envelope, error: BaseException) -> Failed:
-        failed = Failed(f"{self.address} failed at {type(envelope.message).__name__}: {type(error).__name__}: {error}")
-        failed.__cause__ = error
-        return failed
 
     async def ask(self, address: Address[A], request: Request[A, R], /, *, id: str | None = None) -> R:  # noqa: A002
         """Ask another actor, in the name of the message that is being handled.

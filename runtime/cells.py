@@ -16,7 +16,7 @@ from functools import partial
 from random import Random
 from typing import Any, Protocol, TypeVar
 
-from actors import Address, MailboxFull, Parked, Request, RestartPolicy
+from actors import Address, Failed, MailboxFull, Parked, Request
 from persistence import Journal, JournalDamaged, JournalError, Record, Stream
 from persistence.writer import Writer
 from runtime.clock import Clock
@@ -73,10 +73,6 @@ class World(Protocol):
         """Return an id for a message that came without one."""
         ...
 
-    def next_number(self) -> int:
-        """Return a number that this node has not given before, from 1."""
-        ...
-
     def spawn(self, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run something as a task of the node."""
         ...
@@ -97,6 +93,13 @@ class World(Protocol):
         ...
 
 
+def failure(address: Address[Any], message: object, error: BaseException) -> Failed:
+    """Return what to tell the asker of a message that an actor could not handle."""
+    failed = Failed(f"{address} failed at {type(message).__name__}: {type(error).__name__}: {error}")
+    failed.__cause__ = error
+    return failed
+
+
 class Phase(Enum):
     """Where a cell is in its life."""
 
@@ -115,6 +118,7 @@ class Cell:
         "error",
         "held",
         "incarnation",
+        "kind",
         "mail",
         "name",
         "phase",
@@ -126,17 +130,18 @@ class Cell:
         "written",
     )
 
-    def __init__(self, world: World, address: Address[Any]) -> None:
+    def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         self.world = world
+        self.kind = kind
         self.address = address
         self.name = str(address)
         self.mail: deque[Envelope] = NO_MAIL
         self.senders: deque[asyncio.Future[None]] | None = None
         """Callers outside who wait for room in the mailbox, first come first served."""
-        self.held = 0
-        """Messages on their way here that wait for what caused them to be durable; only plain actors have such."""
         self.coming = 0
         """How many of them have been let in and have not put their message yet."""
+        self.held = 0
+        """Messages on their way here that wait for what caused them to be durable; only plain actors have such."""
         self.phase = Phase.STOPPED
         self.runnable = False
         """Whether the dispatcher may give it turns: it is running, and not waiting in the middle of something."""
@@ -151,11 +156,6 @@ class Cell:
     def stream(self) -> Stream:
         """The name of the actor's stream in the journal."""
         return (self.address.actor, self.address.key)
-
-    @property
-    def restart_policy(self) -> RestartPolicy:
-        """How the actor is started again after a crash."""
-        raise NotImplementedError
 
     # -- mail ---------------------------------------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ class Cell:
         passing = isinstance(error, JournalError) and not isinstance(error, JournalDamaged)
         pause = self._next_pause()
         if pause is None and passing:
-            pause = self.restart_policy.backoff.cap.total_seconds()  # the actor is not to blame, and there is no hurry
+            pause = self.kind.restart.backoff.cap.total_seconds()  # the actor is not to blame, and there is no hurry
         if pause is None:
             self.park(error)
             return
@@ -303,7 +303,7 @@ class Cell:
         self.world.timers.after(pause, again)
 
     def _next_pause(self) -> float | None:
-        policy = self.restart_policy
+        policy = self.kind.restart
         now = self.world.clock.now()
         if self.restarts is None:
             self.restarts = deque(maxlen=policy.restarts + 1)
@@ -324,7 +324,7 @@ class Cell:
         self._refuse_mail()
         self.let_in()
         incarnation = self.incarnation
-        pause = self.restart_policy.parked_for.total_seconds()
+        pause = self.kind.restart.parked_for.total_seconds()
         self.world.timers.after(pause, lambda: self.unpark() if self.incarnation == incarnation else None)
 
     def unpark(self) -> None:

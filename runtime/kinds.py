@@ -12,6 +12,7 @@ from actors import (
     Event,
     JournalMismatch,
     ReadModel,
+    RestartPolicy,
     Saga,
     Service,
 )
@@ -53,8 +54,7 @@ def decoded(decoder: Decoder, record: Record, data: bytes) -> Any:
         JournalMismatch: it doesn't fit today's type; names stream, version and position.
     """
     try:
-        command: Command[Any, Any] = decoder.decode(data)
-        return command
+        return decoder.decode(data)
     except NotDecodable as error:
         category, key = record.stream
         raise JournalMismatch(
@@ -77,6 +77,8 @@ class Kind:
         self.names = {event: name for name, event in self.events.items()}
         self._by_class = {event: self._event_decoders[name] for name, event in self.events.items()}
         self._command_decoders = {name: Decoder(command) for name, command in self.commands.items()}
+        self.restart: RestartPolicy = getattr(cls, "restart", RestartPolicy())
+        """How an actor of this class is started again after a crash."""
         self.result = Decoder(getattr(cls, "result", None))
         """Reads and writes what a saga ends with."""
         self._replies: dict[type, Decoder] = {}
@@ -91,12 +93,16 @@ class Kind:
             return record.value
         decoder = self._event_decoders.get(record.type)
         if decoder is None:
-            category, key = record.stream
-            raise JournalMismatch(
-                f"stream {category}/{key} holds an event {record.type} at version {record.version} (position "
-                f"{record.position}) that {self.name} doesn't know; add its class to {self.name}'s events"
-            )
+            raise self.unknown(record)
         return decoded(decoder, record, record.data)
+
+    def unknown(self, record: Record) -> JournalMismatch:
+        """Return the error for an event that today's class doesn't have."""
+        category, key = record.stream
+        return JournalMismatch(
+            f"stream {category}/{key} holds an event {record.type} at version {record.version} (position "
+            f"{record.position}) that {self.name} doesn't know; add its class to {self.name}'s events"
+        )
 
     def new_events(self, events: Iterable[Event], meta: bytes) -> list[NewEvent]:
         """Return events ready to be appended, all with the same metadata.

@@ -89,14 +89,10 @@ class Node:
         self._name = os.urandom(6).hex()
         self._count = 0
 
-    def next_number(self) -> int:
-        """Return a number that this node has not given before, from 1."""
-        self._count += 1
-        return self._count
-
     def new_id(self) -> str:
         """Return an id for a message that came without one."""
-        return f"{self._name}-{self.next_number()}"
+        self._count += 1
+        return f"{self._name}-{self._count}"
 
     def due(self, timeout: float | None) -> int | None:
         """Return when a timeout of so many seconds from now is over, in microseconds since 1970; never early."""
@@ -189,14 +185,6 @@ class Node:
                 cell.revive()
         return woken
 
-    async def _pause(self, seconds: float) -> None:
-        over = asyncio.Event()
-        timer = self.timers.after(seconds, over.set)
-        try:
-            await over.wait()
-        finally:
-            timer.cancel()
-
     def dead_letter(self, address: Address[Any], message: object, error: Exception) -> None:
         """Log a message that nobody waits for and that could not be handled."""
         log.warning("dead letter", actor=str(address), message=type(message).__name__, error=repr(error))
@@ -230,7 +218,7 @@ class Node:
             self._attempts += 1
             if self._attempts > 2:
                 # Nothing has become durable in the meantime: a full disk, say. Waking would send all again.
-                await self._pause(min(0.1 * 2 ** min(self._attempts - 3, 6), 5.0))
+                await self.timers.pause(min(0.1 * 2 ** min(self._attempts - 3, 6), 5.0))
             try:
                 await self.journal.recover()
                 for projector in self.projectors.values():

@@ -15,9 +15,9 @@ import anyio
 from actors import JournalMismatch, Meta, Parked, ReadModel, ReadModelBehind, RuntimeClosed, Statement
 from persistence import Journal, JournalDamaged, Record
 from persistence.views import SqliteView
-from runtime.clock import Clock
 from runtime.kinds import Kind, meta_of
 from runtime.log import log
+from runtime.timers import Timers
 
 LIVE_LIMIT = 4_000
 """Events that wait to be projected in memory; a read model that is further behind reads them from the journal."""
@@ -30,7 +30,7 @@ CHECKPOINT_EVERY = 1_000
 class Projector:
     """One read model at work; run as one task."""
 
-    def __init__(self, kind: Kind, producers: list[Kind], journal: Journal, view: SqliteView, clock: Clock) -> None:
+    def __init__(self, kind: Kind, producers: list[Kind], journal: Journal, view: SqliteView, timers: Timers) -> None:
         self.kind = kind
         self.model: ReadModel = kind.cls()
         self.view = view
@@ -39,7 +39,7 @@ class Projector:
         self.error: BaseException | None = None
         """Why it is parked."""
         self._journal = journal
-        self._clock = clock
+        self._timers = timers
         self._random = Random()
         follows = set(kind.cls.follows.values())
         self._producers = {
@@ -97,9 +97,9 @@ class Projector:
                 self.failures = 0
             except Exception as error:  # noqa: BLE001 (the author's code, the database, a damaged journal)
                 self.failures += 1
-                since = since if self.failures > 1 else self._clock.now()
+                since = since if self.failures > 1 else self._timers.now()
                 retry = self.model.retry
-                spent = (self._clock.now() - since) / 1e6 >= retry.budget.total_seconds()
+                spent = (self._timers.now() - since) / 1e6 >= retry.budget.total_seconds()
                 if spent or isinstance(error, JournalDamaged | JournalMismatch):
                     self._park(error)
                     return
@@ -108,15 +108,7 @@ class Projector:
                 self._live.clear()
                 self.position = self.view.checkpoint  # an error may also come after the commit
                 self._let_go()
-                await self._pause(pause)
-
-    async def _pause(self, seconds: float) -> None:
-        done = asyncio.Event()
-        handle = self._clock.call_after(seconds, done.set)
-        try:
-            await done.wait()
-        finally:
-            handle.cancel()
+                await self._timers.pause(pause)
 
     async def _next(self) -> list[Record]:
         while True:
@@ -163,15 +155,12 @@ class Projector:
         Raises:
             JournalMismatch: nobody knows it any more, so nobody knows whether the read model should follow it.
         """
-        category, key = record.stream
+        category = record.stream[0]
         producer = self._producers.get((category, record.type))
-        if producer is None and category in self._categories and "." not in record.type:
-            kind = self._categories[category]
-            if record.type not in kind.events:
-                raise JournalMismatch(
-                    f"stream {category}/{key} holds an event {record.type} at version {record.version} (position "
-                    f"{record.position}) that {category} doesn't know; add its class to {category}'s events"
-                )
+        if producer is None and "." not in record.type:
+            kind = self._categories.get(category)
+            if kind is not None and record.type not in kind.events:
+                raise kind.unknown(record)
         return producer
 
     def _park(self, error: BaseException) -> None:
@@ -226,6 +215,11 @@ class Projector:
             )
             + "; the events are safe, ask again later"
         )
+
+    def unpark(self) -> None:
+        """Try again from the checkpoint; does nothing where it is not parked."""
+        if self.error is not None:
+            self.kill()
 
     def kill(self) -> None:
         """Crash: what is in memory is gone; go on from the checkpoint."""

@@ -24,6 +24,7 @@ from actors import (
 from persistence import Journal
 from persistence.sqlite import Durability
 from runtime import history as past
+from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
 from runtime.history import HistoryEntry
@@ -97,7 +98,7 @@ class Runtime:
             for kind in node.directory.kinds(ReadModel):
                 producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
                 view = view_of(kind, producers, self._journal)
-                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, self._clock)
+                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, node.timers)
                 await view.open(self._journal.position)
                 stack.push_async_callback(view.close)
             await stack.enter_async_context(tasks)
@@ -319,30 +320,22 @@ class Runtime:
 
     def unpark(self, address: Address[Any]) -> None:
         """Let a parked actor try again at once, with a new budget of restarts; does nothing where it is not parked."""
-        node = self._open_node()
-        projector = node.projectors.get(address.actor)
-        if projector is not None:
-            if projector.error is not None:
-                projector.kill()
-            return
-        node.directory.kind(address.actor)
-        cell = node.directory.find(address)
-        if cell is not None:
-            cell.unpark()
+        actor = self._in_memory(address)
+        if actor is not None:
+            actor.unpark()
 
     # -- breaking -----------------------------------------------------------------------------------------------
 
     async def kill(self, address: Address[Any]) -> None:
         """Let an actor crash: it loses what it has in memory, and the next message revives it from the journal."""
+        actor = self._in_memory(address)
+        if actor is not None:
+            actor.kill()
+
+    def _in_memory(self, address: Address[Any]) -> Projector | Cell | None:
         node = self._open_node()
-        projector = node.projectors.get(address.actor)
-        if projector is not None:
-            projector.kill()
-            return
         node.directory.kind(address.actor)
-        cell = node.directory.find(address)
-        if cell is not None:
-            cell.kill()
+        return node.projectors.get(address.actor) or node.directory.find(address)
 
 
 def _stop(tasks: TaskGroup) -> None:

@@ -19,7 +19,6 @@ from actors import (
     Event,
     JournalMismatch,
     Refused,
-    RestartPolicy,
     SagaMisuse,
 )
 from persistence import Append, NewEvent, NotDecodable, NotEncodable, Record
@@ -42,7 +41,6 @@ class SagaCell(Cell):
     __slots__ = (
         "_cause",
         "_correlation",
-        "_kind",
         "_new",
         "_outbox",
         "_run",
@@ -56,8 +54,7 @@ class SagaCell(Cell):
     )
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
-        super().__init__(world, address)
-        self._kind = kind
+        super().__init__(world, address, kind)
         self._waiters = Waiters()
         self._under_way: set[str] = set()
         """Steps, and with a mark undos, that were sent and whose outcome has not been taken in.
@@ -66,11 +63,6 @@ class SagaCell(Cell):
         self._timers: dict[str, Timer] = {}
         self._run: SagaRun | None = None
         self.story = Story()
-
-    @property
-    def restart_policy(self) -> RestartPolicy:
-        """How a saga whose stream can't be read is tried again."""
-        return RestartPolicy()
 
     @property
     def unfinished(self) -> bool:
@@ -117,7 +109,7 @@ class SagaCell(Cell):
         if self.story.reason is not None:
             self._undo_next()
         else:
-            self._begin_run(self._kind.command(started.command))
+            self._begin_run(self.kind.command(started.command))
 
     def forget(self) -> None:
         """Drop the coroutine, the timers and the story."""
@@ -204,7 +196,7 @@ class SagaCell(Cell):
         if started is not None:
             self._join(envelope.reply)
             return
-        deadline: timedelta | None = self._kind.cls.deadline
+        deadline: timedelta | None = self.kind.cls.deadline
         due = 0 if deadline is None else self.now + round(deadline / timedelta(microseconds=1))
         self._correlation = envelope.correlation or self._correlation
         self.emit(events.Started(msgspec.Raw(data), due))
@@ -215,7 +207,7 @@ class SagaCell(Cell):
     def _check_same(self, command: Command[Any, Any], started: events.Started) -> None:
         """Make sure that a saga that is there was started by this command, as today's classes read it."""
         with suppress(NotDecodable):
-            if self._kind.command(started.command) == command:
+            if self.kind.command(started.command) == command:
                 return
         raise CommandIdReused(
             f"{self.address} was started with another command; a saga's address names one story for ever, so give this "
@@ -237,7 +229,7 @@ class SagaCell(Cell):
         error = self.story.error_for(self.address)
         if error is None and self._value is None:
             try:
-                self._value = self._kind.result.decode(self.story.result or events.NOTHING)
+                self._value = self.kind.result.decode(self.story.result or events.NOTHING)
             except NotDecodable as changed:
                 error = JournalMismatch(f"{self.address} has ended, but today's code can't read its result: {changed}")
         self._waiters.answer(self._value, error)
@@ -262,7 +254,7 @@ class SagaCell(Cell):
     # -- forward ------------------------------------------------------------------------------------------------
 
     def _begin_run(self, command: Command[Any, Any]) -> None:
-        saga = self._kind.cls(self.address.key)
+        saga = self.kind.cls(self.address.key)
         self._run = SagaRun(self, saga, command, self.world.kind, self.world.check)
         self._advance()
 
@@ -275,10 +267,10 @@ class SagaCell(Cell):
             return
         if ended:
             self._value = value = self._run.result
-            result = self._kind.result.encode(value, f"the result of {self.address}")
+            result = self.kind.result.encode(value, f"the result of {self.address}")
             self.emit(events.Completed(msgspec.Raw(result)))
-            if isinstance(value, Event) and type(value) in self._kind.names:
-                self._new += self._kind.new_events([value], b"")
+            if isinstance(value, Event) and type(value) in self.kind.names:
+                self._new += self.kind.new_events([value], b"")
 
     def _take_outcome(self, outcome: StepOutcome) -> None:
         step = self.story.steps.get(outcome.step)
@@ -308,7 +300,7 @@ class SagaCell(Cell):
         name = step.asked.step
         self.emit(events.Failed(name, events.told(error), undo))
         step.resent = True
-        pause = pause_before_retry(self._kind.cls, step, error, self.now, self.world.random, undo=undo)
+        pause = pause_before_retry(self.kind.cls, step, error, self.now, self.world.random, undo=undo)
         self._set_timer(self.now + round(pause * 1e6), name, undo=undo)
 
     def _wake(self, wake: Wake) -> None:

@@ -13,12 +13,11 @@ from actors import (
     Failed,
     OutcomeUnknown,
     Refused,
-    RestartPolicy,
     Service,
 )
 from persistence import Append, JournalError, NewEvent, NotDecodable, Record
 from persistence.codec import encode
-from runtime.cells import Cell, World
+from runtime.cells import Cell, World, failure
 from runtime.fingerprint import fingerprint_of
 from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
 from runtime.mailbox import Envelope, ReplyTo
@@ -31,10 +30,6 @@ class Fenced(msgspec.Struct):
     step: str
 
 
-class Handled(msgspec.Struct):
-    """A command was answered and changed nothing."""
-
-
 class ServiceCell(Cell):
     """A service at work.
 
@@ -43,11 +38,10 @@ class ServiceCell(Cell):
     has an entry for each command with an id that the stream holds.
     """
 
-    __slots__ = ("_kind", "_part", "seen", "service", "state", "version")
+    __slots__ = ("_part", "seen", "service", "state", "version")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
-        super().__init__(world, address)
-        self._kind = kind
+        super().__init__(world, address, kind)
         self.service: Service[Any, Any, Any] | None = None
         self.state: Any = None
         self.version = 0
@@ -55,19 +49,13 @@ class ServiceCell(Cell):
         self._part: Envelope | None = None
         """The part of a transaction that it waits in."""
 
-    @property
-    def restart_policy(self) -> RestartPolicy:
-        """How the service is started again after a crash."""
-        policy: RestartPolicy = self._kind.cls.restart
-        return policy
-
     # -- life ---------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Start from the initial state."""
         self.forget()
-        self.service = self._kind.cls(self.address.key)
-        self.state = self._kind.cls.initial
+        self.service = self.kind.cls(self.address.key)
+        self.state = self.kind.cls.initial
 
     def replay(self, record: Record) -> None:
         """Take in one event of the stream."""
@@ -75,7 +63,7 @@ class ServiceCell(Cell):
             self.seen[_step(record)] = -record.version
         elif record.type != HANDLED:
             assert self.service is not None
-            self.state = self.service.evolve(self.state, self._kind.event(record))
+            self.state = self.service.evolve(self.state, self.kind.event(record))
         if record.command is not None:
             self.seen[record.command] = record.version
         self.version = record.version
@@ -128,7 +116,7 @@ class ServiceCell(Cell):
         assert service is not None
         decision = service.decide(self.state, command)
         if type(decision) is not Decision:
-            raise TypeError(f"{self._kind.name}.decide must return command.reply(...), not {decision!r}")
+            raise TypeError(f"{self.kind.name}.decide must return command.reply(...), not {decision!r}")
         events = decision.events
         if not events and command_id is None:
             return Outcome(self.state, decision.reply, None)
@@ -140,10 +128,10 @@ class ServiceCell(Cell):
         if command_id is None:
             meta = encode(EventMeta(cause, correlation))
         else:
-            raw = msgspec.Raw(self._kind.reply(type(command)).encode(decision.reply, "the reply"))
+            raw = msgspec.Raw(self.kind.reply(type(command)).encode(decision.reply, "the reply"))
             meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data), raw))
         if events:
-            new = self._kind.new_events(events, meta)
+            new = self.kind.new_events(events, meta)
             if len(new) > 1:
                 rest = encode(EventMeta(cause, correlation))
                 for other in new[1:]:
@@ -183,11 +171,7 @@ class ServiceCell(Cell):
 
     def _refuse(self, envelope: Envelope, error: Exception) -> None:
         if not isinstance(error, Refused):
-            failed = Failed(
-                f"{self.address} failed at {type(envelope.message).__name__}: {type(error).__name__}: {error}"
-            )
-            failed.__cause__ = error
-            error = failed
+            error = failure(self.address, envelope.message, error)
         if envelope.reply is not None:
             envelope.reply.failed(error)
         else:
@@ -236,7 +220,7 @@ class ServiceCell(Cell):
         if record.type == FENCED:
             return None  # an undo that found nothing to undo got no reply of the author's
         try:
-            return self._kind.reply(type(command)).decode(meta.reply)
+            return self.kind.reply(type(command)).decode(meta.reply)
         except NotDecodable as error:
             raise Failed(f"the first reply to {record.command!r} can't be read: {error}") from error
 

@@ -1,5 +1,6 @@
 """Timers by wall time: many of them, one wake-up of the clock, never early."""
 
+import asyncio
 import heapq
 from collections.abc import Callable
 
@@ -56,6 +57,19 @@ class Timers:
         """Call ``fire`` in so many seconds."""
         # Rounded up, and one more: the clock's own reading is cut to whole microseconds.
         return self.at(self._clock.now() + int(seconds * 1e6) + 1, fire)
+
+    def now(self) -> int:
+        """Return the wall time in microseconds since 1970 (UTC)."""
+        return self._clock.now()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait for so many seconds."""
+        over = asyncio.Event()
+        timer = self.after(seconds, over.set)
+        try:
+            await over.wait()
+        finally:
+            timer.cancel()
 
     def forget_one(self) -> None:
         """Count a cancelled timer; when most are, sweep them out, so that the heap stays in proportion."""

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from actors import Address, CommandIdReused, Failed, Refused
+from actors import Address, CommandIdReused, Refused
 from persistence import Append
-from runtime.cells import World
+from runtime.cells import World, failure
 from runtime.fingerprint import canonical
 from runtime.mailbox import Envelope
 from runtime.promises import Promise
@@ -206,9 +206,8 @@ class Transaction:
 
 
 def _told_by(cell: Participant, command: Any, error: Exception) -> Exception:
-    if isinstance(error, Refused):
-        told: Exception = Refused(f"{cell.address}: {error.reason}")
-    else:
-        told = Failed(f"{cell.address} failed at {type(command).__name__}: {type(error).__name__}: {error}")
-    told.__cause__ = error
-    return told
+    if not isinstance(error, Refused):
+        return failure(cell.address, command, error)
+    refused = Refused(f"{cell.address}: {error.reason}")
+    refused.__cause__ = error
+    return refused
