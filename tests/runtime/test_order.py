@@ -10,7 +10,7 @@ from actors import MailboxFull
 from runtime import Chaos, ManualClock, Runtime
 from runtime.dispatcher import TURNS_PER_CELL
 from runtime.mailbox import MAILBOX_LIMIT
-from tests.runtime.cast import ALL, Board, Desk, Hold, Lines, Look, Note, Room
+from tests.runtime.cast import ALL, Board, Desk, Held, Hold, Lines, Look, Note, Room
 from tests.runtime.tools import HeldJournal, check_once, comes, content, node_of, of, quiet
 
 SENDERS = 20
@@ -152,16 +152,22 @@ async def test_the_loop_gets_its_turn() -> None:
         assert turns > 10
 
 
+async def fill(runtime: Runtime, journal: HeldJournal) -> asyncio.Task[Held]:
+    """Fill the mailbox of a room that can't come back before its last event is durable; return who asked for that."""
+    await runtime.ask(Room.at("r"), Hold("t"))
+    journal.hold()
+    last = asyncio.create_task(runtime.ask(Room.at("r"), Hold("u")))
+    await journal.arrived.wait()
+    await runtime.kill(Room.at("r"))
+    for _ in range(MAILBOX_LIMIT):
+        await runtime.tell(Room.at("r"), Look())
+    return last
+
+
 async def test_a_full_mailbox_makes_senders_wait_first_come_first_served() -> None:
     journal = HeldJournal()
     async with Runtime(journal, ALL) as runtime:
-        await runtime.ask(Room.at("r"), Hold("t"))
-        journal.hold()
-        last = asyncio.create_task(runtime.ask(Room.at("r"), Hold("u")))
-        await journal.arrived.wait()
-        await runtime.kill(Room.at("r"))  # it can't come back before its last event is durable
-        for _ in range(MAILBOX_LIMIT):
-            await runtime.tell(Room.at("r"), Look())
+        last = await fill(runtime, journal)
         waiting = [asyncio.create_task(runtime.ask(Room.at("r"), Hold(f"w-{n}"))) for n in range(50)]
         waiting[7].cancel()
         for _ in range(5):
@@ -175,13 +181,7 @@ async def test_a_full_mailbox_makes_senders_wait_first_come_first_served() -> No
 async def test_a_timeout_also_ends_the_wait_for_room() -> None:
     journal, clock = HeldJournal(), ManualClock()
     async with Runtime(journal, ALL, clock=clock) as runtime:
-        await runtime.ask(Room.at("r"), Hold("t"))
-        journal.hold()
-        last = asyncio.create_task(runtime.ask(Room.at("r"), Hold("u")))
-        await journal.arrived.wait()
-        await runtime.kill(Room.at("r"))
-        for _ in range(MAILBOX_LIMIT):
-            await runtime.tell(Room.at("r"), Look())
+        last = await fill(runtime, journal)
         waiting = asyncio.create_task(runtime.ask(Room.at("r"), Hold("late"), timeout=5))
         await asyncio.sleep(0)
         clock.advance(6)
@@ -198,13 +198,7 @@ async def test_senders_that_wait_for_room_are_let_go_when_the_journal_breaks() -
     """And what they then send goes to the actor that lives now: there is only one at an address."""
     journal = HeldJournal()
     async with Runtime(journal, ALL) as runtime:
-        await runtime.ask(Room.at("r"), Hold("t"))
-        journal.hold()
-        lost = asyncio.create_task(runtime.ask(Room.at("r"), Hold("u")))
-        await journal.arrived.wait()
-        await runtime.kill(Room.at("r"))
-        for _ in range(MAILBOX_LIMIT):
-            await runtime.tell(Room.at("r"), Look())
+        lost = await fill(runtime, journal)
         waiting = [asyncio.create_task(runtime.ask(Room.at("r"), Hold(f"w-{n}"))) for n in range(20)]
         for _ in range(5):
             await asyncio.sleep(0)
@@ -222,13 +216,7 @@ async def test_senders_that_wait_for_room_are_let_go_when_the_journal_breaks() -
 async def test_what_is_told_to_a_full_mailbox_and_not_awaited_comes_in_order() -> None:
     journal = HeldJournal()
     async with Runtime(journal, ALL) as runtime:
-        await runtime.ask(Room.at("r"), Hold("t"))
-        journal.hold()
-        last = asyncio.create_task(runtime.ask(Room.at("r"), Hold("u")))
-        await journal.arrived.wait()
-        await runtime.kill(Room.at("r"))  # it can't come back before its last event is durable
-        for _ in range(MAILBOX_LIMIT):
-            runtime.tell(Room.at("r"), Look())
+        last = await fill(runtime, journal)
         asked: list[asyncio.Task[Any]] = []
         for number in range(30):
             if number % 3 == 0:
@@ -247,13 +235,7 @@ async def test_what_is_told_to_a_full_mailbox_and_not_awaited_comes_in_order() -
 async def test_who_comes_later_does_not_overtake_those_who_wait_for_room() -> None:
     journal = HeldJournal()
     async with Runtime(journal, ALL) as runtime:
-        await runtime.ask(Room.at("r"), Hold("t"))
-        journal.hold()
-        last = asyncio.create_task(runtime.ask(Room.at("r"), Hold("u")))
-        await journal.arrived.wait()
-        await runtime.kill(Room.at("r"))
-        for _ in range(MAILBOX_LIMIT):
-            runtime.tell(Room.at("r"), Look())
+        last = await fill(runtime, journal)
         early = asyncio.create_task(runtime.ask(Room.at("r"), Hold("w-0")))
         await asyncio.sleep(0)
         cell = node_of(runtime).directory.cell(Room.at("r"))
