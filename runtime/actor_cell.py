@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from actors import Actor, Address, Failed, Request
 from actors.actor import Reason
 from runtime.cells import Phase, World
+from runtime.dispatcher import TURNS_PER_CELL
 from runtime.failures import failure
 from runtime.kinds import Kind
 from runtime.log import log
@@ -26,7 +27,7 @@ RESISTS = 10.0
 class Handling:
     """One message that is being handled by an async actor."""
 
-    __slots__ = ("cell", "envelope", "number", "overdue", "sent", "stashed")
+    __slots__ = ("cell", "envelope", "number", "over", "overdue", "sent", "stashed")
 
     def __init__(self, cell: "ActorCell", envelope: Envelope | None = None, number: int = 0) -> None:
         self.cell = cell
@@ -37,16 +38,20 @@ class Handling:
         self.stashed = False
         self.overdue = False
         """Whether it has taken too long, and was cancelled for that."""
+        self.over = False
+        """Whether it is done, so that nobody waits for what a task that it has left behind may ask."""
 
     @property
     def path(self) -> tuple[Address[Any], ...]:
         """The actors that wait while this goes on, the first asker first."""
+        if self.over:
+            return ()
         return (*(self.envelope.path if self.envelope is not None else ()), self.cell.address)
 
     @property
     def due(self) -> int:
         """When the asker stops waiting; 0: never."""
-        return self.envelope.due if self.envelope is not None else 0
+        return self.envelope.due if self.envelope is not None and not self.over else 0
 
 
 handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
@@ -110,6 +115,7 @@ class ActorCell(PlainCell):
                 self._work()
             else:
                 self.give_back(envelope, Failed(f"{self.address} was not given it: the journal could not be written"))
+                self.let_in()
 
         self.limit -= 1
         self.world.writer.hold(release)
@@ -120,8 +126,10 @@ class ActorCell(PlainCell):
         self._work()
 
     def _take(self) -> Envelope | None:
-        if self.control:
-            return self.control.popleft()
+        while self.control:
+            envelope = self.control.popleft()
+            if envelope.reply is None or not envelope.reply.gone:
+                return envelope
         while self.mail:
             envelope = self.mail.popleft()
             if not self.expired(envelope, self.world.clock.now()):
@@ -228,18 +236,26 @@ class ActorCell(PlainCell):
 
     def _work(self) -> None:
         life = self._life
-        if life is not None and self.phase is Phase.RUNNING and not life.finishing:
+        if life is not None and self._goes_on(life):
             waiting = len(self.mail) + len(self.control or ())
             for _ in range(min(waiting, self.kind.at_once) - len(life.tasks)):
                 self._start(life, self._run(life))
 
+    def _goes_on(self, life: Life) -> bool:
+        """Whether this incarnation takes more mail."""
+        return self._life is life and self.phase is Phase.RUNNING and not (life.finishing or life.killed)
+
     async def _run(self, life: Life) -> None:
-        while self._life is life and self.phase is Phase.RUNNING and not life.finishing:
+        task = asyncio.current_task()
+        assert task is not None
+        while self._goes_on(life) and not task.cancelling():  # one that was cancelled, by whomever, is not used again
             envelope = self._take()
+            self.let_in()
             if envelope is None:
                 return
             await self._handle(life, envelope)
-            self.let_in()
+            if self._taken % TURNS_PER_CELL == 0:
+                await asyncio.sleep(0)  # a handler that awaits nothing would keep the others waiting
 
     async def _handle(self, life: Life, envelope: Envelope) -> None:
         self._taken += 1
@@ -272,23 +288,36 @@ class ActorCell(PlainCell):
         task = asyncio.current_task()
         assert task is not None
         limit, timer = life.actor.time_limit, None
+        result: Any = None
+        error: BaseException | None = None
+
+        def too_long() -> None:
+            nonlocal timer
+            if now.overdue:
+                log.warning("actor resists its time limit", actor=self.name)
+            now.overdue = True
+            task.cancel()
+            timer = self.world.timers.after(RESISTS, too_long)
+
         if limit is not None:
-            timer = self.world.timers.after(limit.total_seconds(), partial(_cut_off, now, task))
+            timer = self.world.timers.after(limit.total_seconds(), too_long)
         try:
             result = work()
-            return (await result if inspect.isawaitable(result) else result), None
-        except asyncio.CancelledError as cancelled:
-            while not life.killed and task.cancelling():
-                task.uncancel()  # it was the time limit, or the author's code; the task has more to do
-            overdue = TimeoutError(f"it took longer than {limit}, the actor's time_limit")
-            return None, overdue if now.overdue and not life.killed else cancelled
+            if inspect.isawaitable(result):
+                result = await result
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as raised:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
-            return None, raised
+            error = raised
         finally:
+            now.over = True
             if timer is not None:
                 timer.cancel()
+        if now.overdue and not life.killed:
+            overdue = TimeoutError(f"it took longer than {limit}, the actor's time_limit")
+            overdue.__cause__ = error
+            return None, overdue
+        return result, error
 
     def cut_off(self) -> None:
         """Cancel whatever is under way: the runtime closes, and can't wait any longer."""
@@ -341,8 +370,3 @@ class ActorCell(PlainCell):
         """End in order, when what is being handled has been."""
         if self._life is not None:
             self._life.finishing = True
-
-
-def _cut_off(now: Handling, task: asyncio.Task[Any]) -> None:
-    now.overdue = True
-    task.cancel()

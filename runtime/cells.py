@@ -286,6 +286,7 @@ class Cell(Inbox):
         mail, self.mail = self.mail, NO_MAIL
         for envelope in mail:
             self.give_back(envelope, Failed(f"{self.address} has ended with its parent"))
+        self.let_all_in()
         self.world.release(self)
 
     def crashed(self, error: BaseException) -> None:
@@ -327,7 +328,7 @@ class Cell(Inbox):
         self.error = error
         log.error("actor parked", actor=str(self.address), error=repr(error))
         self._refuse_mail()
-        self.let_in()
+        self.let_all_in()
         incarnation = self.incarnation
         pause = self.kind.restart.parked_for.total_seconds()
         self.world.timers.after(pause, lambda: self.unpark() if self.incarnation == incarnation else None)

@@ -109,8 +109,7 @@ class Directory:
                 cell.kind.counts.active -= 1
                 cell.mail.clear()
                 cell.stop("killed", error)
-                if cell.gate is not None:
-                    cell.gate.let_all_in()  # to the mailbox of the cell that comes next
+                cell.let_all_in()  # to the mailbox of the cell that comes next
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(list(self._cells.values()))

@@ -60,7 +60,8 @@ class Dispatcher:
 
     def _slice(self) -> None:
         self._armed = False
-        self.now = self._clock.now()
+        # Always later than the last slice, whatever the clock does: who has been used in between must be told apart.
+        self.now = max(self._clock.now(), self.now + 1)
         budget = TURNS_PER_SLICE
         queue = self._queue
         while queue and budget > 0:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any, TypeVar
 
-from actors import Actor, Address, Group, NotTaken, Parked, Request, Saga, Service, Stopped, UnknownActor
+from actors import Actor, Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Service, Stopped, UnknownActor
 from persistence import Batch, Journal
 from persistence.journal import to_records
 from persistence.writer import Writer
@@ -144,18 +144,36 @@ class Node:
         if cell is None or type(request) not in cell.kind.takes:
             self.check(address, request)
             cell = self.cell(address)
-        due = self.due(timeout)
-        path: tuple[Address[Any], ...] = ()
         now = handling.get()
-        if now is not None:  # asked by an actor in the middle of a message: its asker's deadline is its own
-            path = now.path
-            due = min(due or now.due, now.due or due)
+        path = now.path if now is not None else ()
+        due = self.deadline(timeout)
         if cell.limit <= len(cell.mail) or cell.gate is not None or path:
             cell = await self._room(cell, request, due, path)
         promise = self.promises.make(address, request)
         cell.put(Envelope(request, request_id, promise, correlation, None, None, due, path))
         reply: R = await promise.wait(due)
         return reply
+
+    def deadline(self, timeout: float | None) -> int:
+        """Return when to stop waiting: after the timeout, or when those do for whom an actor asks."""
+        due, now = self.due(timeout), handling.get()
+        return due if now is None else min(due or now.due, now.due or due)
+
+    async def services(self, addresses: Sequence[Address[Any]], due: int) -> list[ServiceCell]:
+        """Return the cells of services, when each has room for a message.
+
+        Raises:
+            MailboxFull: one had no room in time.
+        """
+        let_in: set[Address[Any]] = set()
+        while True:
+            cells = [cell for cell in map(self.cell, addresses) if isinstance(cell, ServiceCell)]
+            assert len(cells) == len(addresses)
+            crowded = next((cell for cell in cells if cell.crowded and (cell.full or cell.address not in let_in)), None)
+            if crowded is None:
+                return cells
+            await self._room(crowded, None, due, ())
+            let_in.add(crowded.address)
 
     async def _room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...]) -> Cell:
         """Return the cell that a message is for, when it has room for it."""
@@ -191,13 +209,21 @@ class Node:
             self.dead_letter(cell.address, envelope.message, cell.full_error())
             return DONE
         sent = asyncio.get_running_loop().create_future()
-        self.spawn(self._tell_later(cell, cell.line_up(self.timers), envelope, sent))
+        sender = cell.line_up(self.timers)
+        sent.add_done_callback(lambda _: sender.cancel())  # where who waits is cancelled; else it is done already
+        self.spawn(self._tell_later(cell, sender, envelope, sent))
         return sent
 
     async def _tell_later(
         self, cell: Cell, sender: asyncio.Future[None], envelope: Envelope, sent: asyncio.Future[None]
     ) -> None:
-        await cell.room(sender)
+        try:
+            await cell.room(sender)
+        except asyncio.CancelledError:
+            if not sent.done():
+                sent.set_exception(RuntimeClosed(f"it was closed before {cell.address} had room; nothing was sent"))
+                sent.exception()  # it need not be awaited, so nobody may ever look
+            raise
         self.cell(cell.address).put(envelope)
         if not sent.done():
             sent.set_result(None)
@@ -227,6 +253,7 @@ class Node:
 
     async def cut_off(self) -> None:
         """End what is still under way, now."""
+        self.closing = True
         for cell in self.directory:
             if isinstance(cell, ActorCell):
                 cell.cut_off()

@@ -36,7 +36,6 @@ from runtime.passivation import ACTIVE
 from runtime.projector import Projector
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
-from runtime.service_cell import ServiceCell
 from runtime.transaction import Transaction
 
 A = TypeVar("A")
@@ -243,20 +242,26 @@ class Runtime:
             Refused: one said no, and is named; nothing was written.
             Failed: one could not handle its command; nothing was written.
             OutcomeUnknown: it may or may not have taken effect; ask again with the same id.
+            MailboxFull: one had no room within ``timeout``; nothing was sent.
         """
         node = self._open_node()
-        cells: list[tuple[ServiceCell, Any]] = []
         for address, command in requests:
             node.directory.check(address, command)
-            cell = node.directory.cell(address)
-            if not isinstance(cell, ServiceCell):
+            if not issubclass(node.directory.kind(address.actor).cls, Service):
                 raise NotTaken(f"{address} is no service; only services can change together")
-            cells.append((cell, command))
-        if not cells:
+        if not requests:
             return ()
+        due = node.deadline(timeout)
+        cells = await node.services([address for address, _ in requests], due)
         promise = node.promises.make(*requests[0])
-        Transaction(node, cells, id, promise).start()
-        replies: tuple[Any, ...] = await promise.wait(node.due(timeout))
+        transaction = Transaction(
+            node, list(zip(cells, [command for _, command in requests], strict=True)), id, promise
+        )
+        transaction.start()
+        try:
+            replies: tuple[Any, ...] = await promise.wait(due)
+        finally:
+            transaction.end(None)  # where it has not been decided: nobody waits for it any more
         return replies
 
     async def result(self, address: Address[Saga[Any, R]], *, timeout: float | None = None) -> R:
@@ -272,8 +277,9 @@ class Runtime:
         if not isinstance(cell, SagaCell):
             raise NotTaken(f"{address} is no saga, and has no result")
         promise = node.promises.make(address, Join())
-        cell.put(Envelope(Join(), None, promise))
-        reply: R = await promise.wait(node.due(timeout))
+        due = node.deadline(timeout)
+        cell.put(Envelope(Join(), None, promise, None, None, None, due))
+        reply: R = await promise.wait(due)
         return reply
 
     # -- looking ------------------------------------------------------------------------------------------------
