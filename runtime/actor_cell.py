@@ -238,7 +238,7 @@ class ActorCell(PlainCell):
         life = self._life
         if life is not None and self._goes_on(life):
             waiting = len(self.mail) + len(self.control or ())
-            for _ in range(min(waiting, self.kind.at_once) - len(life.tasks)):
+            for _ in range(min(waiting, self.kind.at_once - len(life.tasks))):
                 self._start(life, self._run(life))
 
     def _goes_on(self, life: Life) -> bool:

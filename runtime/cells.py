@@ -218,7 +218,7 @@ class Cell(Inbox):
         else:
             raise error
 
-    def target(self, message: object) -> "Cell":  # noqa: ARG002 (a pool looks at it)
+    def target(self, message: object, path: tuple[Address[Any], ...] = ()) -> "Cell":  # noqa: ARG002 (a pool looks)
         """Return the cell that a message is for: this one, or one of a pool's workers."""
         return self
 

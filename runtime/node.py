@@ -177,7 +177,7 @@ class Node:
 
     async def _room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...]) -> Cell:
         """Return the cell that a message is for, when it has room for it."""
-        cell = cell.target(message)
+        cell = cell.target(message, path)
         if path.count(cell.address) >= cell.kind.at_once:
             raise cell.cycle_error(path)
         if cell.crowded:

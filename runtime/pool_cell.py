@@ -21,15 +21,16 @@ class PoolCell(Cell):
         self._next = 0
         self.limit = 0
 
-    def target(self, message: object) -> Cell:
-        """Return the worker for a message: by its key, or the next one that has room."""
+    def target(self, message: object, path: tuple[Address[Any], ...] = ()) -> Cell:
+        """Return the worker for a message: by its key, or the next one that has room and doesn't wait for the reply."""
         size = self._pool.size
         if self._pool.by is not None:
             # Not hash(), which is another one in each process.
             return self._worker(crc32(repr(self._pool.by(message)).encode()) % size)
         for _ in range(size):
             self._next = (self._next + 1) % size
-            if not self._worker(self._next).crowded:
+            worker = self._worker(self._next)
+            if not worker.crowded and worker.address not in path:
                 break
         return self._worker(self._next)
 
@@ -42,7 +43,7 @@ class PoolCell(Cell):
 
     def put_from_inside(self, envelope: Envelope) -> None:
         """Hand on a message of another actor's."""
-        self.target(envelope.message).put_from_inside(envelope)
+        self.target(envelope.message, envelope.path).put_from_inside(envelope)
 
     def _workers(self) -> list[Cell]:
         found = [self.world.find(worker_address(self.address, number)) for number in range(self._pool.size)]
