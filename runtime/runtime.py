@@ -23,13 +23,16 @@ from actors import (
     State,
 )
 from persistence import Journal
+from persistence.connection import shielded
 from persistence.sqlite import Durability
 from runtime import history as past
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
+from runtime.dead_letters import DeadLetter
 from runtime.history import HistoryEntry
 from runtime.journals import journal_of, view_of
+from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.node import Node
 from runtime.passivation import ACTIVE
@@ -132,13 +135,19 @@ class Runtime:
     ) -> None:
         node, self._node = self._open_node(), None
         try:
-            with anyio.move_on_after(self._shutdown_timeout, shield=True):
-                await node.drain()
-                await node.stop_actors()
+            await shielded(self._finish(node))
         finally:
             node.promises.lose_all("the runtime was closed")
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
             await self._stack.__aexit__(None, None, None)
+
+    async def _finish(self, node: Node) -> None:
+        """Bring to its end what is under way: turns, the journal, read models, plain actors, in this order."""
+        with anyio.move_on_after(self._shutdown_timeout) as deadline:
+            await node.drain()
+            await node.stop_actors()
+        if deadline.cancelled_caught:
+            log.warning("closing took too long, and cuts off what is under way", seconds=self._shutdown_timeout)
 
     def _open_node(self) -> Node:
         if self._node is None:
@@ -327,6 +336,10 @@ class Runtime:
         """Return every event of every actor that took part in a saga, in order."""
         node = self._open_node()
         return await past.trail(node.journal, address, node.directory)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return the last messages that nobody waited for and that could not be handled, oldest first."""
+        return list(self._open_node().dead_letters.recent)
 
     def unpark(self, address: Address[Any]) -> None:
         """Let a parked actor try again at once, with a new budget of restarts; does nothing where it is not parked."""
