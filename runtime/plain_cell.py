@@ -194,7 +194,7 @@ class PlainCell(Cell):
             self._timers = set()
         if len(self._timers) >= MOST_TIMERS:
             raise ActorMisuse(f"{self.address} has {MOST_TIMERS:,} timers already; cancel some")
-        timer = ActorTimer(self.world.timers, self._timers, self.post, message, delay, every)
+        timer = ActorTimer(self.world.delays, self._timers, self.post, message, delay, every)
         self._timers.add(timer)
         return timer
 

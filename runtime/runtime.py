@@ -107,12 +107,13 @@ class Runtime:
             for kind in node.directory.kinds(ReadModel):
                 producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
                 view = view_of(kind, producers, self._journal)
-                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, node.timers)
+                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, node.delays)
                 await view.open(self._journal.position)
                 stack.push_async_callback(view.close)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
             stack.callback(node.timers.close)
+            stack.callback(node.delays.close)
             tasks.start_soon(node.writer.run)
             tasks.start_soon(node.recovery.run)
             for projector in node.projectors.values():

@@ -88,7 +88,7 @@ class Supervisor:
         self._failed(address, error)
 
     def _failed(self, member: "Address[Any] | Supervisor", error: BaseException) -> None:
-        pause = self._budget.spend(self._world.clock.now(), self._world.random)
+        pause = self._budget.spend(self._world.clock.steady(), self._world.random)
         if pause is None and passing(error):
             pause = self._group.restart.backoff.cap.total_seconds()
         if pause is None:
@@ -105,7 +105,7 @@ class Supervisor:
             for start in starts:
                 start()
 
-        self._world.timers.after(pause, start_all)
+        self._world.delays.after(pause, start_all)
 
     def _affected(self, member: "Address[Any] | Supervisor") -> "list[Address[Any] | Supervisor]":
         match self._group.strategy:
