@@ -60,8 +60,14 @@ class Runtime:
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"memory:"``) or a journal; ``actors`` are the classes that live
-    here. Use it as ``async with Runtime(...) as runtime``, on asyncio. Entering opens the journal and wakes what is
-    unfinished in it; leaving lets turns finish, makes everything durable, catches the read models up, and closes.
+    here. Use it as ``async with Runtime(...) as runtime``, on asyncio or on uvloop (``pip install
+    'understudy[uvloop]'``, then ``uvloop.run(main())`` where you would write ``asyncio.run(main())``). ``groups`` are
+    supervised together, and started when it opens. ``active`` is how many actors may be in memory; beyond it, those
+    that have rested longest leave.
+
+    Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
+    turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
+    it within ``shutdown_timeout`` seconds, and whatever is still under way then is cut off.
     ``durability="normal"`` (SQLite) gives up that a power cut loses nothing that was acknowledged; a crash of the
     process still loses nothing.
 
