@@ -36,6 +36,9 @@ R = TypeVar("R")
 class Owner(Protocol):
     """Who decides what becomes of an actor that has crashed: its group."""
 
+    parent: Address[Any] | None
+    """Whose children the group holds, if it is one of children."""
+
     def crashed(self, address: Address[Any], error: BaseException, /) -> None:
         """Take note of a member's crash, and start again what has to be."""
         ...
