@@ -7,13 +7,13 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
-from actors import Actor, Address, Failed, Request
+from actors import Actor, Address, Command, Failed, Request
 from actors.actor import Reason
 from runtime.cells import Phase, World
 from runtime.failures import failure
 from runtime.kinds import Kind
 from runtime.log import log
-from runtime.mailbox import NO_MAIL, Envelope, new_mail, recycle
+from runtime.mailbox import Envelope, recycle
 from runtime.plain_cell import PlainCell
 
 A = TypeVar("A")
@@ -126,9 +126,7 @@ class ActorCell(PlainCell):
             envelope = self.mail.popleft()
             if not self.expired(envelope, self.world.clock.steady()):
                 return envelope
-        if self.mail is not NO_MAIL:
-            recycle(self.mail)
-            self.mail = NO_MAIL
+        self.mail = recycle(self.mail)
         return None
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -196,10 +194,8 @@ class ActorCell(PlainCell):
         self._old = None
         if life.unhandled:
             # At least once: the next incarnation gets these messages again, with the same ids.
-            if self.mail is NO_MAIL:
-                self.mail = new_mail(self.kind.mailbox.priority)
             last_first = sorted(life.unhandled, reverse=True)
-            self.mail.extendleft(envelope for _, envelope in last_first)
+            self.lane().extendleft(envelope for _, envelope in last_first)
         if life.reason is not None:
             self.world.watches.ended(self.address, life.reason, life.error)
         owner = self.world.owners.get(self.address)
@@ -312,6 +308,11 @@ class ActorCell(PlainCell):
         assert now is not None
         now.sent += 1
         return f"{envelope.id}>{now.sent}"
+
+    def tell(self, address: Address[A], message: Command[A, Any], id: str | None = None, /) -> None:  # noqa: A002
+        """Send a command without waiting for anything."""
+        self._envelope = self.envelope  # of the task that runs now
+        super().tell(address, message, id)
 
     async def ask(
         self,

@@ -14,7 +14,7 @@ from persistence.writer import Writer
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock
-from runtime.mailbox import NO_MAIL, Envelope, recycle
+from runtime.mailbox import Envelope, recycle
 
 TURNS_PER_CELL = 64
 """Turns that one cell may take before it goes to the back of the queue."""
@@ -69,7 +69,7 @@ class Dispatcher:
                 self._writer.hold(self._resume)
                 break
             cell = queue.popleft()
-            budget -= self._turns(cell, min(TURNS_PER_CELL, budget))
+            budget -= self._turns(cell, TURNS_PER_CELL if budget > TURNS_PER_CELL else budget)
             if (cell.mail or cell.control) and cell.runnable:
                 queue.append(cell)
             else:
@@ -106,9 +106,8 @@ class Dispatcher:
         cell.kind.counts.turns += taken
         if cell.gate:
             cell.let_in()
-        if not mail and mail is cell.mail and mail is not NO_MAIL:
-            cell.mail = NO_MAIL
-            recycle(mail)
+        if not mail and mail is cell.mail:
+            cell.mail = recycle(mail)
         return taken
 
     def _turn(self, cell: Cell, envelope: Envelope) -> None:
@@ -118,7 +117,7 @@ class Dispatcher:
             cell.kill()
         elif envelope.reply is None or not envelope.reply.gone:
             try:
-                cell.turn(envelope)
+                cell.control_turn(envelope)
             except BaseException as error:  # noqa: BLE001 (as above)
                 self._escaped(cell, envelope, error)
 
