@@ -60,7 +60,7 @@ class Life:
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: list[asyncio.Task[Any]] = []  # an empty set is four times as large
         self.finishing = False
         self.killed = False
         self.reason: Reason | None = None
@@ -122,6 +122,7 @@ class ActorCell(PlainCell):
     def _take(self) -> Envelope | None:
         if self.control:
             return self.control.popleft()
+        self.control = recycle(self.control)
         while self.mail:
             envelope = self.mail.popleft()
             if not self.expired(envelope, self.world.clock.steady()):
@@ -210,11 +211,11 @@ class ActorCell(PlainCell):
 
     def _start(self, life: Life, work: Coroutine[Any, Any, None]) -> None:
         task = self.world.spawn(work)
-        life.tasks.add(task)
+        life.tasks.append(task)
         task.add_done_callback(partial(self._done, life))
 
     def _done(self, life: Life, task: asyncio.Task[Any]) -> None:
-        life.tasks.discard(task)
+        life.tasks.remove(task)
         if life is self._life:
             self._work()
         elif life is self._old and not life.tasks:
@@ -225,7 +226,7 @@ class ActorCell(PlainCell):
     def _work(self) -> None:
         life = self._life
         if life is not None and self.phase is Phase.RUNNING and not life.finishing:
-            waiting = len(self.mail) + len(self.control or ())
+            waiting = len(self.mail) + len(self.control)
             for _ in range(min(waiting, self.kind.at_once) - len(life.tasks)):
                 self._start(life, self._run(life))
 

@@ -186,8 +186,8 @@ class Cell(Inbox):
 
     def post(self, envelope: Envelope) -> None:
         """Put a message into the control lane, which never waits behind the mail."""
-        if self.control is None:
-            self.control = deque()
+        if self.control is NO_MAIL:
+            self.control = SPARE.pop() if SPARE else deque[Envelope]()
         self.control.append(envelope)
         if self.runnable:
             if not self.queued:

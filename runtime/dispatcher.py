@@ -84,13 +84,12 @@ class Dispatcher:
         """Give a cell its turns: first what is in the control lane, then the mail. Return how many there were."""
         cell.used = self.now
         taken = 0
-        while cell.control and taken < most and cell.runnable:
-            taken += 1
-            self._turn(cell, cell.control.popleft())
+        if cell.control:
+            taken = self._control_turns(cell, most)
         mail = cell.mail
         chaos = self._chaos
         turn = cell.turn
-        while mail and taken < most and cell.runnable:
+        while mail and taken < most and cell.runnable and not cell.control:
             if chaos is not None and chaos.strikes():
                 cell.kill()
                 break
@@ -110,16 +109,22 @@ class Dispatcher:
             cell.mail = recycle(mail)
         return taken
 
-    def _turn(self, cell: Cell, envelope: Envelope) -> None:
-        if self._chaos is not None and self._chaos.strikes():
-            assert cell.control is not None
-            cell.control.appendleft(envelope)
-            cell.kill()
-        elif envelope.reply is None or not envelope.reply.gone:
-            try:
-                cell.control_turn(envelope)
-            except BaseException as error:  # noqa: BLE001 (as above)
-                self._escaped(cell, envelope, error)
+    def _control_turns(self, cell: Cell, most: int) -> int:
+        taken = 0
+        while cell.control and taken < most and cell.runnable:
+            if self._chaos is not None and self._chaos.strikes():
+                cell.kill()
+                break
+            taken += 1
+            envelope = cell.control.popleft()
+            if envelope.reply is None or not envelope.reply.gone:
+                try:
+                    cell.control_turn(envelope)
+                except BaseException as error:  # noqa: BLE001 (as above)
+                    self._escaped(cell, envelope, error)
+        if not cell.control:
+            cell.control = recycle(cell.control)
+        return taken
 
     def _escaped(self, cell: Cell, envelope: Envelope, error: BaseException) -> None:
         """Let a cell crash for what its turn should not have raised; it must not stop the others' turns."""

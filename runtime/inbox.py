@@ -22,7 +22,7 @@ class Inbox:
         priority = kind.mailbox.priority
         self.mail: Mail = PriorityMail(priority) if priority else NO_MAIL
         """What others have sent; bounded."""
-        self.control: deque[Envelope] | None = None
+        self.control: Mail = NO_MAIL
         """What the runtime itself has to say: outcomes, timers, ends of others. It never waits behind mail."""
         self.gate: Gate | None = None
         """Where callers outside wait for room; None while nobody ever had to."""

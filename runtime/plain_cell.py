@@ -10,7 +10,7 @@ from persistence import Record
 from runtime.actor_timer import ActorTimer
 from runtime.cells import Cell, Phase, World
 from runtime.kinds import Kind
-from runtime.mailbox import Envelope
+from runtime.mailbox import NO_MAIL, Envelope
 from runtime.saga_mail import Join, SagaEnd
 from runtime.supervision import Supervisor
 
@@ -66,7 +66,7 @@ class PlainCell(Cell):
     def forget(self) -> None:
         """Drop what is the incarnation's own: timers, watches, children, and what they had to say."""
         self.actor = None
-        self.control = None
+        self.control = NO_MAIL
         for timer in self._timers or ():
             timer.drop()
         for address in self._watching or ():
