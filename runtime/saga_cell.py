@@ -21,7 +21,7 @@ from actors import (
     Refused,
     SagaMisuse,
 )
-from persistence import Append, NewEvent, NotDecodable, NotEncodable, Record
+from persistence import AT_ONCE, NEVER, Append, NewEvent, NotDecodable, NotEncodable, Record
 from persistence.codec import encode
 from runtime import saga_events as events
 from runtime.cells import Cell, World
@@ -165,8 +165,8 @@ class SagaCell(Cell):
             for event in self._new:
                 event.meta = meta
             first = self._version == 0
-            unfinished = False if story.ended else True if first else None
-            append = Append(self.stream, self._version, self._new, self.now, self._cause if first else None, unfinished)
+            wake = NEVER if story.ended else AT_ONCE if first else None
+            append = Append(self.stream, self._version, self._new, self.now, self._cause if first else None, wake)
             self.world.writer.enqueue((append,))
             self._version += len(self._new)
             self.written = True
