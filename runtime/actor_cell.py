@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 import anyio
 
 from actors import Actor, Address, Failed, Refused, Request
+from actors.reminders import Remind
 from persistence import Record
+from runtime import reminders
 from runtime.cells import NO_MAIL, Cell, Phase, World, failure
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
@@ -143,3 +145,11 @@ class ActorCell(Cell):
         if id is None and envelope.id is not None:
             id = f"{envelope.id}>{self._asks}"  # noqa: A001
         return await self.world.ask(address, request, request_id=id, correlation=envelope.correlation)
+
+    async def remind(self, reminder: Remind, /) -> None:
+        """Set a reminder for the actor."""
+        await reminders.remind(self.world, reminder)
+
+    async def forget_reminder(self, name: str, /) -> None:
+        """Drop a reminder of the actor."""
+        await reminders.forget(self.world, self.address, name)

@@ -34,8 +34,9 @@ class Directory:
         """
         kind = self._kinds.get(name)
         if kind is None:
+            known = [name for name in self._kinds if "." not in name]  # the others are the runtime's own
             raise UnknownActor(
-                f"there is no actor {name!r} here, only {', '.join(sorted(self._kinds))}; add its class to actors=[...]"
+                f"there is no actor {name!r} here, only {', '.join(sorted(known))}; add its class to actors=[...]"
             )
         return kind
 

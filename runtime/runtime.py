@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -21,9 +21,11 @@ from actors import (
     Service,
     State,
 )
+from actors.reminders import Remind
 from persistence import Journal
 from persistence.sqlite import Durability
 from runtime import history as past
+from runtime import reminders
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
@@ -32,6 +34,7 @@ from runtime.journals import journal_of, view_of
 from runtime.mailbox import Envelope
 from runtime.node import Node
 from runtime.projector import Projector
+from runtime.reminders import PendingReminder
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
 from runtime.service_cell import ServiceCell
@@ -248,6 +251,52 @@ class Runtime:
         Transaction(node, cells, id, promise).start()
         replies: tuple[Any, ...] = await promise.wait(node.due(timeout))
         return replies
+
+    async def remind(
+        self,
+        address: Address[A],
+        name: str,
+        command: Command[A, Any],
+        /,
+        *,
+        after: timedelta | None = None,
+        at: datetime | None = None,
+        every: timedelta | None = None,
+    ) -> None:
+        """Have a command sent to an actor later; durable when this returns.
+
+        Once, ``after`` a time from now or ``at`` a time; again and again with ``every``. The same name again replaces
+        it. It never comes early, one that was missed comes once, and one that fails is sent again until it works. A
+        saga is started by it; a plain actor may get one twice, with the same ``message_id``.
+
+        Raises:
+            ValueError: the name is empty, or the times can't be meant; see :class:`actors.reminders.Remind`.
+            NotTaken, UnknownActor: nobody here takes this.
+            Failed: it can't be stored, or 1,000 are pending for this actor.
+            OutcomeUnknown: it may or may not have been set; set it again.
+        """
+        await reminders.remind(self._open_node(), Remind(name, command, after, at, every, address))
+
+    async def forget(self, address: Address[Any], name: str, /) -> None:
+        """Drop a reminder that :meth:`remind`, or the plain actor itself, has set; durable when this returns.
+
+        One whose time has come may be on its way already. What a service's ``decide`` has set, its ``decide`` drops.
+
+        Raises:
+            UnknownActor: there is no such class of actors.
+            OutcomeUnknown: it may or may not have been dropped; drop it again.
+        """
+        await reminders.forget(self._open_node(), address, name)
+
+    async def reminders(self, address: Address[Any], /) -> list[PendingReminder]:
+        """Return the reminders that are pending for an actor, and those that it has set as a service; soonest first.
+
+        Raises:
+            UnknownActor: there is no such class of actors.
+            Parked: they can't be read.
+        """
+        node = self._open_node()
+        return await reminders.reminders_of(node, node.promises, address)
 
     async def result(self, address: Address[Saga[Any, R]], *, timeout: float | None = None) -> R:
         """Wait for the end of a saga that was started before, maybe by another process.

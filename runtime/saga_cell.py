@@ -28,6 +28,7 @@ from runtime.cells import Cell, World
 from runtime.kinds import EventMeta, Kind, decoded, meta_of
 from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
+from runtime.reminder_mail import ReminderReturn
 from runtime.saga_mail import Join, StepOutcome, StepReturn, Waiters, Wake
 from runtime.saga_retry import pause_before_retry
 from runtime.saga_run import SagaRun
@@ -215,7 +216,9 @@ class SagaCell(Cell):
         )
 
     def _join(self, reply: ReplyTo | None) -> None:
-        if reply is not None:
+        if isinstance(reply, ReminderReturn):
+            reply.done(None)  # it has arrived, and need not wait for the end
+        elif reply is not None:
             self._waiters.add(reply)
         status = self.story.status
         if status in ("new", "parked") or self.story.ended:
