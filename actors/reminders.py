@@ -17,7 +17,7 @@ _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Remind(msgspec.Struct, frozen=True):
+class Remind(msgspec.Struct, frozen=True, tag=True):
     """Send ``command`` later, under a name; made by ``Decision.remind``.
 
     Once: ``after`` the time at which it is set, or ``at`` a time. Again and again with ``every``, from that time on,
@@ -66,7 +66,7 @@ class Remind(msgspec.Struct, frozen=True):
         return 0 if self.every is None else self.every // _MICROSECOND
 
 
-class Forget(msgspec.Struct, frozen=True):
+class Forget(msgspec.Struct, frozen=True, tag=True):
     """Drop the reminder of this name, if there is one; made by ``Decision.forget``."""
 
     name: str

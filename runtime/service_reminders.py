@@ -172,7 +172,7 @@ class ServiceReminders:
             return
         try:
             command = owner.kind.command(msgspec.Raw(one.command))
-            outcome = owner.consider(command, command_id, one.correlation or None, one.command, one)
+            outcome = owner.consider(command, command_id, one.correlation or None, fired=one)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything)
             self._settle(one, error)
         else:
