@@ -59,7 +59,10 @@ class Bell(Service[Struckness, Wind | Strike, Wound | Struck]):
             case Strike("never"):
                 raise Refused("it never strikes")
             case Strike(text, silent, again, drop):
-                then = (*(strike(name, seconds) for name, seconds in again), *map(Forget, drop))
+                then: tuple[Remind | Forget, ...] = (
+                    *(strike(name, seconds) for name, seconds in again),
+                    *map(Forget, drop),
+                )
                 return with_reminders(command.reply(len(state.texts), *([] if silent else [Struck(text)])), then)
             case _:
                 assert_never(command)

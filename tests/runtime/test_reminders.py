@@ -1,6 +1,5 @@
 """P2, P3, P11: reminders of a service's own are set with its decision, never early, and take effect once."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from actors import Failed, OutcomeUnknown, Refused
 from actors.reminders import Forget, Remind
 from persistence import NEVER, MemoryJournal
 from runtime import Chaos, ManualClock, PendingReminder, Runtime
+from runtime.service_cell import ServiceCell
 from tests.runtime.cast import DOWN, BookTrip, Hold, Room, Trip
 from tests.runtime.reminding import (
     BELL,
@@ -27,7 +27,7 @@ from tests.runtime.reminding import (
     struck_at,
     wind,
 )
-from tests.runtime.tools import HeldJournal, check_once, content, node_of, of, quiet, restart_of, types_of
+from tests.runtime.tools import HeldJournal, check_once, comes, content, node_of, of, quiet, restart_of, types_of
 
 DROP = Forget("a")
 
@@ -168,8 +168,7 @@ async def test_an_interval_that_is_shorter_than_its_work_does_not_keep_the_runti
     journal = HeldJournal()
     async with Runtime(journal, EVERYBODY) as runtime:
         await wind(runtime, Remind("a", Strike("a"), every=timedelta(microseconds=1)))
-        while len(of(journal.records, "Struck")) < 10:
-            await asyncio.sleep(0)
+        await comes(lambda: len(of(journal.records, "Struck")) >= 10)
     check_never_early(journal.records)
 
 
@@ -225,7 +224,7 @@ async def test_a_thousand_may_be_pending_and_no_more() -> None:
     journal, clock = HeldJournal(), ManualClock()
     async with Runtime(journal, EVERYBODY, clock=clock) as runtime:
         await wind(runtime, *(strike(f"{n}", 10) for n in range(1_000)))
-        with pytest.raises(Failed, match="1,000 reminders are pending, which is the most .* before 'more' is set"):
+        with pytest.raises(Failed, match=r"1,000 reminders are pending, which is the most .* before 'more' is set"):
             await wind(runtime, strike("more", 1))
         await wind(runtime, strike("7", 11), Forget("8"), strike("more", 10))
         assert len(await runtime.reminders(BELL)) == 1_000
@@ -241,8 +240,8 @@ async def test_without_reminders_nothing_is_added() -> None:
         await runtime.ask(BELL, Wind("x"), id="one")
         await runtime.ask(BELL, Wind("x", noted=False))
         cell = node_of(runtime).find(BELL)
-        assert cell is not None
-        assert cell._reminders is None  # type: ignore[attr-defined] # pyright: ignore
+        assert isinstance(cell, ServiceCell)
+        assert cell._reminders is None  # pyright: ignore[reportPrivateUsage]
     assert [(record.type, record.data) for record in journal.records] == [
         ("Wound", b'{"type":"Wound","text":"wound"}'),
         ("Wound", b'{"type":"Wound","text":"x"}'),
