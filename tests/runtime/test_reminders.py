@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors import Failed, OutcomeUnknown, Refused
+from actors import Failed, OutcomeUnknown, Parked, Refused, RestartPolicy
 from actors.reminders import Forget, Remind
 from persistence import NEVER, MemoryJournal
 from runtime import Chaos, ManualClock, PendingReminder, Runtime
@@ -538,6 +538,26 @@ async def test_a_refusal_counts_as_done() -> None:
     assert [content(record).get("refused") for record in of(journal.records, "service.reminded")] == [
         "it never strikes", None,
     ]  # fmt: skip
+
+
+async def test_a_service_that_is_parked_with_one_in_its_mailbox_gets_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Bell, state: Any, event: Any) -> Any:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(Bell, "restart", RestartPolicy(restarts=0))
+    journal, clock = HeldJournal(), ManualClock()
+    async with Runtime(journal, EVERYBODY, clock=clock) as runtime:
+        await wind(runtime, strike("a", 5))
+        await quiet(runtime)
+        clock.advance(5)
+        with monkeypatch.context() as bug:
+            bug.setattr(Bell, "evolve", fails)
+            await runtime.kill(BELL)
+            await pass_time(runtime, clock, 10, 10)
+            with pytest.raises(Parked):
+                await runtime.reminders(BELL)
+        await pass_time(runtime, clock, 120, 60)
+        assert await struck(runtime) == ("a",)
 
 
 async def test_reminders_of_a_class_that_is_not_here_wait() -> None:

@@ -278,6 +278,40 @@ async def test_killing_who_keeps_them_sends_no_second_copy() -> None:
     assert len(Desk.inbox) == 1
 
 
+async def test_one_that_is_replaced_while_it_is_under_way_comes_too() -> None:
+    clock, begun, go = ManualClock(), asyncio.Event(), asyncio.Event()
+
+    async def play(desk: Desk, note: Note) -> str:
+        begun.set()
+        await go.wait()
+        return "done"
+
+    Desk.script = play
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        await runtime.remind(DESK, "note", Note("first"), after=seconds(5))
+        clock.advance(5)
+        await begun.wait()
+        await runtime.remind(DESK, "note", Note("second"), after=seconds(5))
+        go.set()
+        await pass_time(runtime, clock, 4)
+        assert [text for _, text in Desk.inbox] == ["first"]
+        await pass_time(runtime, clock, 1)
+        assert [text for _, text in Desk.inbox] == ["first", "second"]
+
+
+async def test_who_keeps_them_may_be_awake_before_they_are_due() -> None:
+    clock = ManualClock()
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        await runtime.remind(DESK, "note", Note("later"), after=seconds(5))
+        await runtime.remind(DESK, "now", Note("now"), after=seconds(0))
+        await runtime.kill(type(DESK)("runtime.reminders", "Desk/d"))
+        assert len(await runtime.reminders(DESK)) >= 1
+        await pass_time(runtime, clock, 4.9)
+        assert [text for _, text in Desk.inbox] == ["now"]
+        await pass_time(runtime, clock, 0.1)
+    assert [text for _, text in Desk.inbox] == ["now", "later"]
+
+
 async def test_an_actor_without_a_runtime_says_so() -> None:
     with pytest.raises(RuntimeClosed, match="Sleeper is not run by a runtime, so it can't be reminded"):
         await Sleeper("s").remind("nap", Woken("x"), after=seconds(1))
