@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 from actors import Actor, ActorMisuse, Address, Command, MailboxFull, NotTaken, ReadModel, Request, Saga, Stopped
 from actors.actor import Timer
+from actors.reminders import Remind
 from persistence import Record
+from runtime import reminders
 from runtime.actor_timer import ActorTimer
 from runtime.cells import Cell, Phase, World
 from runtime.kinds import Kind
@@ -206,6 +208,14 @@ class PlainCell(Cell):
         timer = ActorTimer(self.world.delays, self._timers, self.post, message, delay, every)
         self._timers.add(timer)
         return timer
+
+    async def remind(self, reminder: Remind, /) -> None:
+        """Set a reminder for the actor, which is durable."""
+        await reminders.remind(self.world, reminder)
+
+    async def forget_reminder(self, name: str, /) -> None:
+        """Drop a reminder of the actor."""
+        await reminders.forget(self.world, self.address, name)
 
     # -- stash --------------------------------------------------------------------------------------------------
 

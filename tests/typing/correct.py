@@ -5,7 +5,7 @@ This file is only read by the checkers; ``test_typing.py`` runs them.
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, assert_never, assert_type
 from uuid import UUID
 
@@ -41,6 +41,7 @@ from actors import (
     sql,
 )
 from actors.actor import Context
+from runtime import PendingReminder, Runtime
 
 
 class Held(Message):
@@ -80,7 +81,10 @@ class Flight(Service[Seats, HoldSeat | ReleaseSeat, SeatHeld | SeatReleased]):
                 raise Refused(f"flight {self.key} is full")
             case HoldSeat(trip):
                 seat = len(state.held) + 1
-                return command.reply(Held(seat), SeatHeld(trip, seat))
+                decision = command.reply(Held(seat), SeatHeld(trip, seat))
+                assert_type(decision.remind("expire", ReleaseSeat(trip), after=timedelta(minutes=10)), Decision)
+                again = Charge(trip, 1)
+                return decision.remind("charge", again, every=timedelta(1), to=Payments.at("x")).forget("other")
             case ReleaseSeat(trip) if trip not in state.held:
                 return command.reply(None)
             case ReleaseSeat(trip):
@@ -115,6 +119,8 @@ class Payments(Actor):
     async def receive(self, message: Charge) -> Receipt:
         held = await self.ask(Flight.at("LH441"), HoldSeat(message.trip))
         assert_type(held, Held)
+        await self.remind("again", Charge(message.trip, 1), at=datetime(2030, 1, 1, tzinfo=UTC))
+        await self.forget("other")
         return Receipt(f"{self.message_id}/{self.key}", message.price)
 
 
@@ -243,6 +249,16 @@ class Bell(Actor):
 
 class Lookup(Query["Flight | Trips", str]):
     """Two actors that answer the same question."""
+
+
+async def reminding(runtime: Runtime) -> None:
+    await runtime.remind(Flight.at("LH441"), "release", ReleaseSeat("trip-7"), after=timedelta(hours=1))
+    await runtime.remind(Payments.at("ana"), "charge", Charge("trip-7", 1), every=timedelta(days=1))
+    await runtime.remind(
+        TripSaga.at("trip-7"), "go", BookTrip("LH441", Flight.at(), 1), at=datetime(2030, 1, 1, tzinfo=UTC)
+    )
+    await runtime.forget(Flight.at("LH441"), "release")
+    assert_type(await runtime.reminders(Flight.at("LH441")), list[PendingReminder])
 
 
 async def outside(runtime: Context) -> None:
