@@ -24,7 +24,7 @@ from runtime.failures import passing
 from runtime.inbox import Inbox
 from runtime.kinds import Kind
 from runtime.log import log
-from runtime.mailbox import NO_MAIL, Envelope, new_mail
+from runtime.mailbox import NO_MAIL, SPARE, Envelope
 from runtime.restarts import Budget
 from runtime.timers import Timers
 from runtime.watches import Watches
@@ -35,6 +35,9 @@ R = TypeVar("R")
 
 class Owner(Protocol):
     """Who decides what becomes of an actor that has crashed: its group."""
+
+    parent: Address[Any] | None
+    """Whose children the group holds, if it is one of children."""
 
     def crashed(self, address: Address[Any], error: BaseException, /) -> None:
         """Take note of a member's crash, and start again what has to be."""
@@ -55,6 +58,7 @@ class World(Protocol):
     journal: Journal
     writer: Writer
     timers: Timers
+    delays: Timers
     clock: Clock
     random: Random
     watches: Watches
@@ -96,7 +100,7 @@ class World(Protocol):
         ...
 
     def due(self, timeout: float | None, /) -> int:
-        """Return when a timeout of so many seconds from now is over, in microseconds since 1970; 0: never."""
+        """Return when a timeout of so many seconds from now is over, in microseconds of steady time; 0: never."""
         ...
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
@@ -171,10 +175,9 @@ class Cell(Inbox):
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox; an actor that is not there is revived by it."""
-        mail = self.mail
-        if mail is NO_MAIL:
-            mail = self.mail = new_mail(self.kind.mailbox.priority)
-        mail.append(envelope)
+        if self.mail is NO_MAIL:
+            self.mail = SPARE.pop() if SPARE else deque[Envelope]()
+        self.mail.append(envelope)
         if self.runnable:
             if not self.queued:
                 self.world.ready(self)
@@ -183,8 +186,8 @@ class Cell(Inbox):
 
     def post(self, envelope: Envelope) -> None:
         """Put a message into the control lane, which never waits behind the mail."""
-        if self.control is None:
-            self.control = deque()
+        if self.control is NO_MAIL:
+            self.control = SPARE.pop() if SPARE else deque[Envelope]()
         self.control.append(envelope)
         if self.runnable:
             if not self.queued:
@@ -204,14 +207,15 @@ class Cell(Inbox):
         Raises:
             MailboxFull: there is none, and nobody waits for a reply who could be told.
         """
-        error: Exception | None = None
+        error: Exception
         if len(self.mail) >= self.limit:
             error = self.full_error()
         elif envelope.path and envelope.path.count(self.address) >= self.kind.at_once:
             error = self.cycle_error(envelope.path)
-        if error is None:
+        else:
             self.put(envelope)
-        elif envelope.reply is not None:
+            return
+        if envelope.reply is not None:
             envelope.reply.failed(error)
         elif self.kind.mailbox.overflow == "drop":
             self.world.dead_letter(self.address, envelope.message, error)
@@ -225,6 +229,10 @@ class Cell(Inbox):
     def turn(self, envelope: Envelope) -> None:
         """Handle one message to its end. What goes wrong goes to the asker; what is raised crashes the actor."""
         raise NotImplementedError
+
+    def control_turn(self, envelope: Envelope) -> None:
+        """Handle one message of the control lane to its end."""
+        self.turn(envelope)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -283,9 +291,8 @@ class Cell(Inbox):
     def end_with_owner(self) -> None:
         """End for good: whoever waits for an answer is told that none will come."""
         self.stop("finished")
-        mail, self.mail = self.mail, NO_MAIL
-        for envelope in mail:
-            self.give_back(envelope, Failed(f"{self.address} has ended with its parent"))
+        while self.mail:
+            self.give_back(self.mail.popleft(), Failed(f"{self.address} has ended with its parent"))
         self.let_all_in()
         self.world.release(self)
 
@@ -299,7 +306,7 @@ class Cell(Inbox):
             return
         if self.budget is None:
             self.budget = Budget(self.kind.restart)
-        pause = self.budget.spend(self.world.clock.now(), self.world.random)
+        pause = self.budget.spend(self.world.clock.steady(), self.world.random)
         if pause is None and passing(error):
             pause = self.kind.restart.backoff.cap.total_seconds()  # the actor is not to blame, and there is no hurry
         self.stop("crashed" if pause is not None else "parked", error)
@@ -307,7 +314,7 @@ class Cell(Inbox):
             self.park(error)
             return
         log.warning("actor crashed", actor=str(self.address), restart_in=round(pause, 3), error=repr(error))
-        self.world.timers.after(pause, self.suspend())
+        self.world.delays.after(pause, self.suspend())
 
     def suspend(self) -> Callable[[], None]:
         """Let the actor, which is stopped, wait with its mail; return what starts it again."""
@@ -331,7 +338,7 @@ class Cell(Inbox):
         self.let_all_in()
         incarnation = self.incarnation
         pause = self.kind.restart.parked_for.total_seconds()
-        self.world.timers.after(pause, lambda: self.unpark() if self.incarnation == incarnation else None)
+        self.world.delays.after(pause, lambda: self.unpark() if self.incarnation == incarnation else None)
 
     def unpark(self) -> None:
         """Let a parked actor, and the group that it is in, try again with a new budget."""
@@ -346,9 +353,8 @@ class Cell(Inbox):
             self.revive()
 
     def _refuse_mail(self) -> None:
-        mail, self.mail = self.mail, NO_MAIL
-        for envelope in mail:
-            self.give_back(envelope, self.parked_error())
+        while self.mail:
+            self.give_back(self.mail.popleft(), self.parked_error())
 
     def give_back(self, envelope: Envelope, error: Exception) -> None:
         """Say to whoever asked, or else as a dead letter, why a message was not handled."""

@@ -8,10 +8,11 @@ from random import Random
 from typing import Any, TypeVar
 
 from actors import Actor, Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Service, Stopped, UnknownActor
-from persistence import Batch, Journal
+from persistence import Batch, Journal, Stream
 from persistence.journal import to_records
 from persistence.writer import Writer
 from runtime.actor_cell import ActorCell, handling
+from runtime.alarm import Alarm
 from runtime.cells import Cell, Owner, Phase
 from runtime.chaos import Chaos
 from runtime.clock import Clock
@@ -26,6 +27,7 @@ from runtime.pool_cell import PoolCell
 from runtime.projector import Projector
 from runtime.promises import Promises
 from runtime.recovery import Recovery
+from runtime.reminders import Reminders
 from runtime.saga_cell import SagaCell
 from runtime.service_cell import ServiceCell
 from runtime.supervision import Supervisor
@@ -76,11 +78,12 @@ class Node:
         self.random = Random()
         self.tasks = Tasks()
         self.timers = Timers(clock)
+        self.delays = Timers(clock, clock.steady)
         self.writer = Writer(journal, self._durable, self._lost, self._may_start)
         self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos)
         self.recovery = Recovery(journal, self.writer, self._settle)
         self.directory = Directory(
-            actors,
+            [*actors, Reminders],
             {
                 Service: lambda address, kind: ServiceCell(self, address, kind),
                 Saga: lambda address, kind: SagaCell(self, address, kind),
@@ -89,7 +92,7 @@ class Node:
             lambda address, kind: PoolCell(self, address, kind),
         )
         self.dead_letters = DeadLetters(clock)
-        self.passivator = Passivator(self.directory, self.timers, active)
+        self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added
         self.ready = self.dispatcher.ready
         self.recover = self.recovery.request
@@ -103,8 +106,9 @@ class Node:
         self.watches = Watches(self._notice)
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
+        self.alarm = Alarm(journal, self.timers, self.spawn, self._ring)
         self.projectors: dict[str, Projector] = {}
-        self.promises = Promises(self.writer, self.timers)
+        self.promises = Promises(self.writer, self.delays)
         self.closing = False
         self._attempts = 0
         """How often the journal has been lost since something became durable."""
@@ -117,8 +121,8 @@ class Node:
         return f"{self._name}-{self._count}"
 
     def due(self, timeout: float | None) -> int:
-        """Return when a timeout of so many seconds from now is over, in microseconds since 1970; 0: never."""
-        return 0 if timeout is None or timeout == float("inf") else self.clock.now() + int(timeout * 1e6) + 1
+        """Return when a timeout of so many seconds from now is over, in microseconds of steady time; 0: never."""
+        return 0 if timeout is None or timeout == float("inf") else self.clock.steady() + int(timeout * 1e6) + 1
 
     def _notice(self, watcher: Address[Any], stopped: Stopped) -> None:
         cell = self.find(watcher)
@@ -150,7 +154,7 @@ class Node:
         if cell.limit <= len(cell.mail) or cell.gate is not None or path:
             cell = await self._room(cell, request, due, path)
         promise = self.promises.make(address, request)
-        cell.put(Envelope(request, request_id, promise, correlation, None, None, due, path))
+        cell.put(Envelope(request, request_id, promise, correlation, None, due, path))
         reply: R = await promise.wait(due)
         return reply
 
@@ -183,7 +187,7 @@ class Node:
         if cell.crowded:
             if cell.kind.mailbox.overflow != "wait":
                 raise cell.full_error()
-            await cell.room(cell.line_up(self.timers, due))
+            await cell.room(cell.line_up(self.delays, due))
             cell = self.cell(cell.address)  # another one, if the journal was lost meanwhile
         return cell
 
@@ -209,7 +213,7 @@ class Node:
             self.dead_letter(cell.address, envelope.message, cell.full_error())
             return DONE
         sent = asyncio.get_running_loop().create_future()
-        sender = cell.line_up(self.timers)
+        sender = cell.line_up(self.delays)
         sent.add_done_callback(lambda _: sender.cancel())  # where who waits is cancelled; else it is done already
         self.spawn(self._tell_later(cell, sender, envelope, sent))
         return sent
@@ -229,7 +233,8 @@ class Node:
             sent.set_result(None)
 
     async def drain(self) -> None:
-        """Wait until nothing is under way but timers, and the read models have caught up."""
+        """Wait until nothing is under way but timers, and the read models have caught up. No reminder comes then."""
+        self.alarm.close()
         while not self.idle and not self.writer.ended:
             self.dispatcher.arm()
             await self.writer.barrier()
@@ -260,7 +265,7 @@ class Node:
         await self.tasks.close(GRACE)
 
     async def wake_unfinished(self) -> int:
-        """Bring back the actors whose work is unfinished; return how many."""
+        """Bring back the actors whose work is unfinished, and set the alarm for others; return how many."""
         woken = 0
         for actor, key in await self.journal.unfinished():
             try:
@@ -271,7 +276,22 @@ class Node:
             woken += 1
             if cell.phase is Phase.STOPPED:
                 cell.revive()
+        await self.alarm.open()
         return woken
+
+    def _ring(self, stream: Stream) -> bool:
+        """Wake a service, for a reminder of its own is due; return whether it is there."""
+        address = Address[Any](*stream)
+        try:
+            cell = self.directory.cell(address)
+        except (UnknownActor, NotTaken) as error:
+            log.error("reminders of an unknown actor", actor=str(address), error=str(error))
+            return False
+        if not isinstance(cell, ServiceCell):
+            log.error("reminders of an actor that is no service any more", actor=str(address))
+            return False
+        cell.ring()
+        return True
 
     def _may_start(self) -> bool:
         """Whether the next group may start: not while turns that would share it are only a short read away."""
@@ -287,6 +307,7 @@ class Node:
 
     def _durable(self, batches: list[Batch], first: int) -> None:
         self._attempts = 0
+        self.alarm.note(batches)
         if self.projectors:
             records = to_records(batches, first)
             for projector in self.projectors.values():
@@ -302,7 +323,7 @@ class Node:
             self._attempts += 1
             if self._attempts > 2:
                 # Nothing has become durable in the meantime: a full disk, say. Waking would send all again.
-                await self.timers.pause(min(0.1 * 2 ** min(self._attempts - 3, 6), 5.0))
+                await self.delays.pause(min(0.1 * 2 ** min(self._attempts - 3, 6), 5.0))
             try:
                 await self.journal.recover()
                 for projector in self.projectors.values():
