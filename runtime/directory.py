@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from actors import Actor, Address, DefinitionError, NotTaken, ReadModel, Saga, Service, UnknownActor
+from actors import Actor, Address, DefinitionError, Failed, NotTaken, ReadModel, Saga, Service, UnknownActor
 from runtime.cells import Cell, Phase
 from runtime.kinds import Kind, kind_of
 from runtime.pool_cell import worker_address
@@ -100,6 +100,8 @@ class Directory:
         if not cell.unfinished and self._cells.get(cell.address) is cell:
             del self._cells[cell.address]
             cell.kind.counts.active -= 1
+        elif cell.phase is Phase.STOPPED and (cell.mail or cell.control):
+            cell.revive()  # at its end it has sent itself something
 
     def clear(self, keep: type[Cell], error: BaseException) -> None:
         """Drop all cells but those of one sort; their mail goes with them."""
@@ -107,6 +109,11 @@ class Directory:
             if not isinstance(cell, keep):
                 del self._cells[address]
                 cell.kind.counts.active -= 1
+                for envelope in cell.mail:
+                    if envelope.reply is None:  # who asked is told by the promise
+                        cell.give_back(
+                            envelope, Failed(f"{address} was not given it: the journal could not be written")
+                        )
                 cell.mail.clear()
                 cell.stop("killed", error)
                 cell.let_all_in()  # to the mailbox of the cell that comes next

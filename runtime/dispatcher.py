@@ -134,8 +134,7 @@ class Dispatcher:
             self.arm()
             raise error
         cell.crashed(error)
-        if envelope.reply is not None:
-            envelope.reply.failed(OutcomeUnknown(f"{cell.name} crashed: {error!r}"))
+        cell.give_back(envelope, OutcomeUnknown(f"{cell.name} crashed: {error!r}"))
 
     def _resume(self, _durable: bool) -> None:
         self.arm()

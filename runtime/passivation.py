@@ -1,6 +1,7 @@
 """Passivation: actors that rest leave the memory, after a while or when there are too many; mail brings them back."""
 
 import asyncio
+from functools import partial
 from heapq import nsmallest
 
 from runtime.cells import Cell
@@ -14,6 +15,8 @@ STRETCH = 1_000
 """How many cells are looked at before the event loop gets its turn."""
 SHORTEST = 0.05
 """Seconds between two rounds, at the least."""
+AGAIN = 1.0
+"""Seconds after which those are looked at again of whom too many were busy."""
 
 
 class Passivator:
@@ -28,6 +31,8 @@ class Passivator:
         """Classes of which there are too many; None: there are too many of all together."""
         self._patience: dict[Kind | None, int] = {}
         """With more than so many it is worth to look again: the last look found too few that rest."""
+        self._again: set[Kind | None] = set()
+        """Those that will be looked at again by themselves."""
         idles = [kind.passivation.idle for kind in directory.all_kinds if kind.passivation.idle is not None]
         self._pause = max(min(idles).total_seconds() / 4, SHORTEST) if idles else None
         self._next_round()
@@ -55,7 +60,20 @@ class Passivator:
             resting = [cell for cell in cells if cell.resting]
             for cell in nsmallest(too_many, resting, key=_last_used):
                 self._let_go(cell)
-            self._patience[crowd] = len(cells) - len(resting) + most // 10
+            busy = len(cells) - len(resting)
+            self._patience[crowd] = busy + most // 10
+            if busy > most and crowd not in self._again:
+                self._again.add(crowd)
+                self._timers.after(AGAIN, partial(self._look_again, crowd))
+
+    def _look_again(self, crowd: Kind | None) -> None:
+        """Look again for those who may leave: there were too many who were busy."""
+        self._again.discard(crowd)
+        self._patience.pop(crowd, None)
+        if crowd is None:
+            self._count(None, len(self._directory), self._active)
+        else:
+            self._count(crowd, crowd.counts.active, crowd.passivation.active)
 
     # -- too long -----------------------------------------------------------------------------------------------
 
