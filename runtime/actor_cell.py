@@ -151,7 +151,9 @@ class ActorCell(PlainCell):
         self._begins = False
         try:
             actor: Actor = self.kind.cls(self.address.key)
-        except Exception as error:  # noqa: BLE001 (the author's code; one that can't even begin is parked in the end)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 (the author's code; one that can't begin is parked in the end)
             self.crashed(error)
             return
         actor.attach(self)

@@ -143,7 +143,7 @@ class Runtime(Inspection):
         try:
             await shielded(self._finish(node))
         finally:
-            node.promises.lose_all("the runtime was closed")
+            node.promises.close()
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
             await self._stack.__aexit__(None, None, None)
 

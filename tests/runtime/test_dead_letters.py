@@ -1,4 +1,4 @@
-"""Messages that nobody waits for and that were not handled: kept, counted, told once a burst, and never their content."""
+"""Messages that nobody waits for and that were not handled: kept, counted, told once a burst, without their content."""
 
 import asyncio
 import logging
@@ -56,14 +56,15 @@ async def test_what_is_told_and_refused_or_not_handled(caplog: pytest.LogCapture
     Clerk.script, Agent.script = play, play_later
     DOWN.add("down")
     async with Runtime("memory:", EVERYONE, clock=ManualClock()) as runtime:
-        for address, message in (
+        tells: list[tuple[Any, Any]] = [
             (Room.at("r"), Release("x")),
             (Room.at("down"), Hold(SECRET)),
             (Room.at("r"), Odd("not a decision")),
             (Clerk.at("c"), Say(SECRET)),
             (Clerk.at("d"), Say("x")),
             (Agent.at("a"), Say(SECRET)),
-        ):
+        ]
+        for address, message in tells:
             runtime.tell(address, message)
             await quiet(runtime)
         assert letters(runtime) == [
@@ -140,7 +141,8 @@ async def test_who_sends_what_nobody_takes_is_told_at_once() -> None:
     errors: list[Exception] = []
 
     def play(clerk: Clerk, message: Say) -> str:
-        for address, strange in ((Room.at("r"), Strange()), (Address("Nobody", "n"), Say())):
+        wrong: list[tuple[Address[Any], Any]] = [(Room.at("r"), Strange()), (Address("Nobody", "n"), Say())]
+        for address, strange in wrong:
             try:
                 clerk.tell(address, strange)
             except (NotTaken, UnknownActor) as error:
