@@ -23,10 +23,14 @@ RESISTS = 10.0
 """Seconds after which an actor that was told to end and goes on is told again, and named in the log."""
 
 
+TURNS = 16
+"""Messages that an actor may handle before the event loop gets its turn, if it doesn't wait for anything itself."""
+
+
 class Handling:
     """One message that is being handled by an async actor."""
 
-    __slots__ = ("cell", "envelope", "number", "overdue", "sent", "stashed")
+    __slots__ = ("cell", "envelope", "number", "over", "overdue", "sent", "stashed")
 
     def __init__(self, cell: "ActorCell", envelope: Envelope | None = None, number: int = 0) -> None:
         self.cell = cell
@@ -35,6 +39,8 @@ class Handling:
         self.sent = 0
         """How many requests have been sent for it."""
         self.stashed = False
+        self.over = False
+        """Whether it has ended, so that tasks which it has left behind no longer act in its name."""
         self.overdue = False
         """Whether it has taken too long, and was cancelled for that."""
 
@@ -49,8 +55,14 @@ class Handling:
         return self.envelope.due if self.envelope is not None else 0
 
 
-handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
+_handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
 """What the running task handles; tasks that the author's code starts inherit it."""
+
+
+def handling() -> Handling | None:
+    """Return what the running task handles, if it is an actor's."""
+    now = _handling.get()
+    return None if now is None or now.over else now
 
 
 class Life:
@@ -237,6 +249,8 @@ class ActorCell(PlainCell):
                 return
             await self._handle(life, envelope)
             self.let_in()
+            if not self._taken % TURNS:
+                await asyncio.sleep(0)  # one that never waits must not keep the others waiting
 
     async def _handle(self, life: Life, envelope: Envelope) -> None:
         self._taken += 1
@@ -265,7 +279,7 @@ class ActorCell(PlainCell):
 
     async def _guarded(self, life: Life, now: Handling, work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         """Run the author's code, for so long as it may take; return its result, or what it raised."""
-        handling.set(now)
+        _handling.set(now)
         task = asyncio.current_task()
         assert task is not None
         limit, timer = life.actor.time_limit, None
@@ -284,6 +298,7 @@ class ActorCell(PlainCell):
         except BaseException as raised:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             return None, raised
         finally:
+            now.over = True
             if timer is not None:
                 timer.cancel()
 
@@ -300,12 +315,12 @@ class ActorCell(PlainCell):
     @property
     def envelope(self) -> Envelope | None:
         """The message that the running task handles."""
-        now = handling.get()
+        now = handling()
         return now.envelope if now is not None and now.cell is self else None
 
     def next_id(self, envelope: Envelope) -> str:
         """Return the id of the next request that is sent for a message: the same, should the message come again."""
-        now = handling.get()
+        now = handling()
         assert now is not None
         now.sent += 1
         return f"{envelope.id}>{now.sent}"
@@ -335,7 +350,7 @@ class ActorCell(PlainCell):
     def stash(self) -> None:
         """Put the message that is being handled aside."""
         super().stash()
-        now = handling.get()
+        now = handling()
         assert now is not None
         now.stashed = True
 

@@ -150,7 +150,7 @@ class Node:
             cell = self.cell(address)
         due = self.due(timeout)
         path: tuple[Address[Any], ...] = ()
-        now = handling.get()
+        now = handling()
         if now is not None:  # asked by an actor in the middle of a message: its asker's deadline is its own
             path = now.path
             due = min(due or now.due, now.due or due)
