@@ -1,11 +1,11 @@
 """Actors: messages a second, latency beside a flood, and memory, next to what users would pick instead.
 
     python -m benchmarks.actors [--peers PYTHON | --make-peers DIR] [--loop asyncio|uvloop|both] [--scale 1.0]
-                                [--rounds 5] [--only WORK ...] [--json FILE]
+                                [--rounds 5] [--only WORK ...] [--base CONTESTANT] [--json FILE]
 
 Each measurement is a process of its own. All contestants do one work one after the other, then the next work, and all
-of that once a round; the table shows the best round of each, and how many times the hand-rolled actor's figure (on the
-same loop; of asyncio for peers that have no loop) it is. Understudy runs on ``Runtime("memory:")``.
+of that once a round; the table shows the best round of each, and how many times the figure of one of them (``--base``,
+by default the hand-rolled actor, on the same loop) it is. Understudy runs on ``Runtime("memory:")``.
 """
 
 import argparse
@@ -57,18 +57,23 @@ def best(work: Work, runs: list[Figures]) -> Figures:
     return {figure: pick(run[figure] for run in runs) for figure in work.figures}
 
 
-def table(works: Sequence[Work], contestants: Sequence[Contestant], loops: Sequence[str], runs: Runs) -> list[str]:
+def cell(figures: Figures | None, base: Figures | None, figure: str) -> str:
+    if figures is None:
+        return f"{'-':>18}"
+    ratio = f"{figures[figure] / base[figure]:6.2f}x" if base else ""
+    return f"{figures[figure]:11,.0f}{ratio:7}"
+
+
+def table(
+    works: Sequence[Work], contestants: Sequence[Contestant], loops: Sequence[str], runs: Runs, base: str
+) -> list[str]:
     lines = [f"{'':26} {'loop':7}" + "".join(f"{contestant.name:>18}" for contestant in contestants)]
     for work in works:
         for loop in loops:
             of = {name: best(work, r) for (at, on, name), r in runs.items() if (at, on) == (work.name, loop)}
             for figure, row in work.figures.items():
-                base = of[BY_HAND][figure]
-                cells = [
-                    f"{of[c.name][figure]:11,.0f} {of[c.name][figure] / base:5.2f}x" if c.name in of else f"{'-':>17}"
-                    for c in contestants
-                ]
-                lines.append(f"{row:26} {loop:7}" + "".join(f" {cell}" for cell in cells))
+                cells = (cell(of.get(contestant.name), of.get(base), figure) for contestant in contestants)
+                lines.append(f"{row:26} {loop:7}" + "".join(cells))
     return lines
 
 
@@ -99,6 +104,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="how many times as many messages")
     parser.add_argument("--rounds", type=int, default=5, help="how often; the best of them is shown")
     parser.add_argument("--only", nargs="+", metavar="WORK", choices=[work.name for work in WORKS])
+    parser.add_argument("--base", default=BY_HAND, choices=(BY_HAND, QUEUE.name), help="what ratios are to")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures of all rounds here")
     options = parser.parse_args()
     python = make_peers(options.make_peers.absolute()) if options.make_peers else options.peers
@@ -106,7 +112,7 @@ def main() -> None:
     loops = ("asyncio", "uvloop") if options.loop == "both" else (options.loop,)
     works = [work for work in WORKS if not options.only or work.name in options.only]
     runs = measured(works, contestants, loops, options.scale, options.rounds)
-    print("\n".join([*table(works, contestants, loops, runs), "", *notes(works, contestants)]))
+    print("\n".join([*table(works, contestants, loops, runs, options.base), "", *notes(works, contestants)]))
     if options.json:
         options.json.write_text(json.dumps(report(runs, options), indent=2) + "\n")
 
