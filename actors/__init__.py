@@ -1,8 +1,10 @@
 """What a user of Understudy writes: messages, services, sagas, read models and plain actors. All of it is pure."""
 
-from actors.actor import Actor
+from actors.actor import Actor, Stopped, Timer
 from actors.address import Address
 from actors.errors import (
+    ActorMisuse,
+    AskCycle,
     CommandIdReused,
     DefinitionError,
     Failed,
@@ -21,7 +23,7 @@ from actors.errors import (
     UnknownActor,
 )
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
-from actors.policies import UNDO_RETRY, Backoff, RestartPolicy, RetryPolicy
+from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
 from actors.saga import Parallel, Saga, Step
 from actors.service import Service
@@ -29,7 +31,9 @@ from actors.service import Service
 __all__ = [
     "UNDO_RETRY",
     "Actor",
+    "ActorMisuse",
     "Address",
+    "AskCycle",
     "Backoff",
     "Command",
     "CommandIdReused",
@@ -37,7 +41,9 @@ __all__ = [
     "DefinitionError",
     "Event",
     "Failed",
+    "Group",
     "JournalMismatch",
+    "Mailbox",
     "MailboxFull",
     "Message",
     "Meta",
@@ -45,6 +51,8 @@ __all__ = [
     "OutcomeUnknown",
     "Parallel",
     "Parked",
+    "Passivation",
+    "Pool",
     "Query",
     "ReadModel",
     "ReadModelBehind",
@@ -61,6 +69,8 @@ __all__ = [
     "State",
     "Statement",
     "Step",
+    "Stopped",
+    "Timer",
     "UnderstudyError",
     "UnknownActor",
     "sql",

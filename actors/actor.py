@@ -1,73 +1,250 @@
-"""Plain actors: the ones that talk to the outside world."""
+"""Plain actors: state in memory, timers, children, and, where they are async, the outside world."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+import inspect
+from collections.abc import Awaitable, Coroutine, Mapping
+from datetime import timedelta
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from actors.address import Address
-from actors.definition import annotated, by_name
-from actors.errors import RuntimeClosed
-from actors.messages import Request
-from actors.policies import RestartPolicy
+from actors.definition import annotated, by_name, check_actor
+from actors.errors import ActorMisuse
+from actors.messages import Command, Request
+from actors.policies import Group, Mailbox, Passivation, Pool, RestartPolicy
 
 A = TypeVar("A")
 R = TypeVar("R")
 
+Reason = Literal["finished", "crashed", "parked", "killed"]
 
-class Asker(Protocol):
-    """What an actor needs of its runtime to talk to others."""
 
-    async def ask(self, address: Address[A], request: Request[A, R], /, *, id: str | None = None) -> R:  # noqa: A002
-        """Send a request and wait for its reply."""
+class Stopped(Command[Any, None]):
+    """Told to an actor about one that it watched: it has ended, and why.
+
+    ``error`` says what went wrong, where something did. It comes after all that the watched actor had sent before.
+    """
+
+    address: Address[Any]
+    reason: Reason
+    error: str = ""
+
+
+class Timer(Protocol):
+    """A timer of a plain actor's."""
+
+    def cancel(self) -> None:
+        """Take the timer back; does nothing when it has fired."""
+        ...
+
+
+class Context(Protocol):
+    """What a plain actor needs of its runtime."""
+
+    @property
+    def message_id(self) -> str:
+        """The id of the message that is being handled."""
+        ...
+
+    def ask(
+        self,
+        address: Address[A],
+        request: Request[A, R],
+        /,
+        *,
+        id: str | None = None,  # noqa: A002
+        timeout: float | None = None,
+    ) -> Coroutine[Any, Any, R]:
+        """Send a request; await the reply."""
+        ...
+
+    def tell(self, address: Address[A], message: Command[A, Any], /, *, id: str | None = None) -> None:  # noqa: A002
+        """Send a command without waiting for a reply."""
+        ...
+
+    def watch(self, address: Address[Any], /) -> None:
+        """Have the actor told when another one ends."""
+        ...
+
+    def unwatch(self, address: Address[Any], /) -> None:
+        """Take a watch back."""
+        ...
+
+    def spawn(self, address: Address[Any], /) -> None:
+        """Start a child."""
+        ...
+
+    def after(self, delay: timedelta, message: Command[Any, Any], every: timedelta | None, /) -> Timer:
+        """Send the actor a message later."""
+        ...
+
+    def stash(self) -> None:
+        """Put the message that is being handled aside."""
+        ...
+
+    def unstash(self) -> None:
+        """Put all that was put aside back."""
+        ...
+
+    def finish(self) -> None:
+        """End in order, after this message."""
         ...
 
 
 class Actor:
-    """An async actor that may do I/O and keeps nothing across crashes.
+    """An actor that keeps nothing across crashes.
 
-    It gets its mail when everything that caused it is durable, at least once: ``self.message_id`` is the same
-    each time one message comes, and is the idempotency key to hand to the outside world. What ``receive``
-    returns is the reply; raising :class:`Refused` is a business 'no', any other exception a failure, after which
-    the actor is started anew.
+    With ``async def receive`` it may do I/O. It gets its mail when everything that caused it is durable, at least once:
+    ``self.message_id`` is the same each time one message comes, and is the idempotency key to hand to the outside
+    world. It handles one message at a time, or up to ``at_once``.
+
+    With ``def receive`` it is handled like a service, in a turn of its own without a task, and much faster. It can't
+    await, and must do nothing outside: what it is told may not be durable yet, and when the journal can't be written it
+    is dropped with what was lost.
+
+    What ``receive`` returns is the reply; raising :class:`Refused` is a business 'no', any other exception a failure,
+    after which the actor is started anew.
     """
 
     restart: ClassVar[RestartPolicy] = RestartPolicy()
+    mailbox: ClassVar[Mailbox] = Mailbox()
+    passivation: ClassVar[Passivation] = Passivation()
+    pool: ClassVar[Pool | None] = None
+    """How many workers stand behind each address of the class; None: the actor itself."""
+    children: ClassVar[Group] = Group()
+    """How its children are supervised; it has no ``members``, for children are started by :meth:`spawn`."""
+    at_once: ClassVar[int] = 1
+    """How many messages it handles at once; more than one only where ``receive`` is async."""
+    time_limit: ClassVar[timedelta | None] = timedelta(minutes=5)
+    """How long handling one message, starting or stopping may take, where they are async; then it is cancelled, and the
+    actor has crashed. None: as long as it likes."""
     commands: ClassVar[Mapping[str, type[Request[Any, Any]]]] = {}
     """The message classes that it takes, by stable name; read from the annotation of ``receive``."""
-    message_id: str = ""
+    is_async: ClassVar[bool] = True
+    """Whether ``receive`` is async; read from its definition."""
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self._asker: Asker | None = None
+        self._context: Context | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "receive" in cls.__dict__:
             cls.commands = by_name(cls, annotated(cls, "receive", "message: A | B"), Request)
+            cls.is_async = inspect.iscoroutinefunction(cls.__dict__["receive"])
+        check_actor(cls)
 
     @classmethod
     def at(cls, key: str = "") -> Address[Self]:
         """Return the address of the actor of this class with this key."""
         return Address(cls.__name__, key)
 
-    async def receive(self, message: Any) -> Any:
+    # -- what a subclass writes ---------------------------------------------------------------------------------
+
+    def started(self) -> Awaitable[None] | None:
+        """Prepare for work, before the first message; mail waits meanwhile. May be async where ``receive`` is."""
+
+    def receive(self, message: Any) -> Any:
         """Handle one message; the return value is the reply."""
-        raise NotImplementedError(f"{type(self).__name__} needs an async receive(self, message)")
+        raise NotImplementedError(f"{type(self).__name__} needs a receive(self, message: A | B), async or not")
 
-    async def ask(self, address: Address[A], request: Request[A, R], *, id: str | None = None) -> R:  # noqa: A002
-        """Ask another actor and wait for its reply.
+    def stopped(self) -> Awaitable[None] | None:
+        """Clean up: it has finished, has crashed, or is leaving the memory. Not called when it is killed."""
 
-        The id, where none is given, follows from the id of the message that is being handled and from how many asks it
-        has made so far: when the message comes again, what it asks for takes effect once.
+    # -- what it can do while it handles a message --------------------------------------------------------------
+
+    @property
+    def message_id(self) -> str:
+        """The id of the message that is being handled: the same each time that message comes."""
+        return self._here().message_id
+
+    def ask(
+        self,
+        address: Address[A],
+        request: Request[A, R],
+        *,
+        id: str | None = None,  # noqa: A002
+        timeout: float | None = None,
+    ) -> Coroutine[Any, Any, R]:
+        """Ask another actor and wait for its reply, for ``timeout`` seconds, or until its own asker's deadline.
+
+        The id, where none is given, follows from the id of the message that is being handled and from how many requests
+        it has sent so far: when the message comes again, what it asks for takes effect once.
 
         Raises:
             Refused: a business 'no'.
             Failed: the other could not handle it.
             OutcomeUnknown: it may or may not have taken effect.
+            AskCycle: the other waits, itself or through others, for this one.
+            MailboxFull: the other's mailbox had no room in time.
+            ActorMisuse: at once, where ``receive`` isn't async.
         """
-        if self._asker is None:
-            raise RuntimeClosed(f"{type(self).__name__} is not run by a runtime, so it can't ask {address}")
-        return await self._asker.ask(address, request, id=id)
+        return self._here().ask(address, request, id=id, timeout=timeout)
 
-    def attach(self, asker: Asker) -> None:
+    def tell(self, address: Address[A], message: Command[A, Any], *, id: str | None = None) -> None:  # noqa: A002
+        """Send a command without waiting for a reply, or for room.
+
+        Raises:
+            MailboxFull: there is no room in the mailbox.
+            NotTaken, UnknownActor: nobody here takes this.
+        """
+        self._here().tell(address, message, id=id)
+
+    def watch(self, address: Address[Any]) -> None:
+        """Have :class:`Stopped` sent here when another actor ends: at once, if it is not alive.
+
+        A plain actor is alive while it is in memory. A service rests without ending; a saga ends when its story does.
+        A watch is over when it has been told, and when the watching actor itself ends.
+
+        Raises:
+            NotTaken: this actor's ``receive`` doesn't take ``Stopped``.
+            UnknownActor: there is no such class of actors here.
+        """
+        self._here().watch(address)
+
+    def unwatch(self, address: Address[Any]) -> None:
+        """Take a watch back; nothing is told any more."""
+        self._here().unwatch(address)
+
+    def spawn(self, address: Address[A]) -> Address[A]:
+        """Start a plain actor as a child, supervised as ``children`` says; it ends with this one.
+
+        Raises:
+            NotTaken: the address is not a plain actor's.
+            ActorMisuse: it has a parent already, or is alive without one.
+        """
+        self._here().spawn(address)
+        return address
+
+    def after(self, delay: timedelta, message: Command[Self, Any]) -> Timer:
+        """Send this actor a message later, never early. The timer ends with the actor."""
+        return self._here().after(delay, message, None)
+
+    def every(self, interval: timedelta, message: Command[Self, Any]) -> Timer:
+        """Send this actor a message again and again, one interval apart; what was missed is sent once."""
+        return self._here().after(interval, message, interval)
+
+    def stash(self) -> None:
+        """Put the message that is being handled aside until :meth:`unstash`; its asker goes on waiting.
+
+        Raises:
+            MailboxFull: as much is stashed as the mailbox may hold.
+        """
+        self._here().stash()
+
+    def unstash(self) -> None:
+        """Put all that was stashed back, before all other mail, in the order in which it came."""
+        self._here().unstash()
+
+    def stop(self) -> None:
+        """End in order when this message has been handled; mail that comes later starts the actor anew."""
+        self._here().finish()
+
+    # -- for the runtime ----------------------------------------------------------------------------------------
+
+    def attach(self, context: Context) -> None:
         """Give the actor its runtime; called once, by the runtime."""
-        self._asker = asker
+        self._context = context
+
+    def _here(self) -> Context:
+        if self._context is None:
+            raise ActorMisuse(f"{type(self).__name__} is not run by a runtime (or only being made: see started())")
+        return self._context

@@ -83,6 +83,21 @@ def check_state(owner: type, state: Any) -> None:
         )
 
 
+def check_actor(owner: Any) -> None:
+    """Check that a plain actor that isn't async has nothing that only an async one can have."""
+    if owner.is_async:
+        if owner.at_once < 1:
+            raise DefinitionError(f"{owner.__name__} needs at_once of 1 or more, not {owner.at_once}")
+        return
+    for hook in ("started", "stopped"):
+        if inspect.iscoroutinefunction(getattr(owner, hook)):
+            raise DefinitionError(
+                f"{owner.__name__}.{hook} is async, but receive is not; write async def receive, or def {hook}"
+            )
+    if owner.at_once != 1:
+        raise DefinitionError(f"{owner.__name__} can handle several messages at once only with async def receive")
+
+
 def check_no_undo_after_pivot(owner: type) -> None:
     """Check the straight lines of ``run`` for a step with an undo behind the pivot.
 

@@ -53,6 +53,14 @@ class MailboxFull(UnderstudyError):
     """The actor's mailbox is at its limit, and the sender would not or could not wait."""
 
 
+class AskCycle(UnderstudyError):
+    """Actors asked each other in a circle, and each would wait for the next for ever; the message names the path."""
+
+
+class ActorMisuse(UnderstudyError):
+    """A plain actor's code did what it can't do; the message says what to write instead."""
+
+
 class RuntimeClosed(UnderstudyError):
     """The runtime is not open: it has not been entered yet, or is shutting down."""
 

@@ -1,11 +1,15 @@
-"""Policies: how often, how soon and for how long something is tried again. All are bounded."""
+"""Policies: what an actor's class says of restarts, mail, memory, pools and groups. All are bounded."""
 
 import math
 import random
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any, Literal, get_args
 
 import msgspec
+
+from actors.address import Address
 
 
 class Backoff(msgspec.Struct, frozen=True):
@@ -62,3 +66,77 @@ class RestartPolicy(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.restarts < 0 or self.within <= timedelta(0) or self.parked_for <= timedelta(0):
             raise ValueError(f"a restart policy needs restarts >= 0, within > 0 and parked_for > 0, not {self!r}")
+
+
+Overflow = Literal["wait", "refuse", "drop"]
+
+
+class Mailbox(msgspec.Struct, frozen=True):
+    """How much mail an actor may have waiting, what happens to more, and what is handled first.
+
+    ``limit`` counts messages. At the limit, ``overflow="wait"`` lets senders outside wait until there is room or
+    their deadline has come; ``"refuse"`` tells them :class:`MailboxFull` at once; ``"drop"`` drops the newest
+    message as a dead letter (who asked is told :class:`MailboxFull`). Actors never wait for each other's mailboxes,
+    or two full ones could wait for each other for ever: their ``tell`` raises :class:`MailboxFull`. ``priority`` gives
+    message classes a number, 0 where none is given: higher ones are handled first, each in the order of its coming.
+    """
+
+    limit: int = 10_000
+    overflow: Overflow = "wait"
+    priority: Mapping[type[Any], int] = {}
+
+    def __post_init__(self) -> None:
+        if self.limit < 1 or self.overflow not in get_args(Overflow):
+            raise ValueError(f"a mailbox needs limit >= 1 and overflow 'wait', 'refuse' or 'drop', not {self!r}")
+
+
+class Passivation(msgspec.Struct, frozen=True):
+    """When an actor that has nothing to do leaves the memory; its next message brings it back.
+
+    ``idle`` is how long it may rest (None: for ever). When more than ``active`` of one class are in memory, those that
+    have rested longest leave first. Only what is durable leaves; what a plain actor has in memory is lost with it, so
+    one that keeps state there may want ``idle=None``.
+    """
+
+    idle: timedelta | None = timedelta(minutes=10)
+    active: int = 100_000
+
+    def __post_init__(self) -> None:
+        if self.active < 1 or (self.idle is not None and self.idle <= timedelta(0)):
+            raise ValueError(f"passivation needs active >= 1 and idle > 0 or None, not {self!r}")
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """Several workers behind one address of a plain actor.
+
+    Messages go round robin, or, where ``by`` returns a message's key, always to the same worker for the same key, so
+    that each key's messages keep their order.
+    """
+
+    size: int = 4
+    by: Callable[[Any], object] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= 10_000:
+            raise ValueError(f"a pool needs a size of 1 to 10,000 workers, not {self.size}")
+
+
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Actors that are supervised together, in the order in which they are started.
+
+    When a member crashes, ``"one_for_one"`` starts only it again, ``"one_for_all"`` all of them, ``"rest_for_one"`` it
+    and those that come after it. ``restart`` is the budget of the whole group; spent, the failure goes to the group's
+    owner: the group that it is a member of, the plain actor whose children it holds, or else the runtime, which parks
+    all members. The strategies are those of Erlang/OTP's supervisors.
+    """
+
+    members: tuple["Address[Any] | Group", ...] = ()
+    strategy: Strategy = "one_for_one"
+    restart: RestartPolicy = RestartPolicy()
+
+    def __post_init__(self) -> None:
+        if self.strategy not in get_args(Strategy):
+            raise ValueError(f"a group's strategy is one of {', '.join(get_args(Strategy))}, not {self.strategy!r}")

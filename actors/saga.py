@@ -15,7 +15,7 @@ from actors.address import Address
 from actors.definition import by_name, check_no_undo_after_pivot, check_takes_commands
 from actors.errors import SagaMisuse
 from actors.messages import Command, Event
-from actors.policies import UNDO_RETRY, RetryPolicy
+from actors.policies import UNDO_RETRY, Mailbox, Passivation, RetryPolicy
 
 A = TypeVar("A")
 C = TypeVar("C", bound=Command[Any, Any])
@@ -86,6 +86,8 @@ class Saga(Generic[C, R]):
     """How long the saga may take before its pivot; then it is compensated. None: no deadline."""
     retry: ClassVar[RetryPolicy] = RetryPolicy()
     undo_retry: ClassVar[RetryPolicy] = UNDO_RETRY
+    mailbox: ClassVar[Mailbox] = Mailbox()
+    passivation: ClassVar[Passivation] = Passivation()
     commands: ClassVar[Mapping[str, type[Command[Any, Any]]]] = {}
     result: ClassVar[Any] = None
     events: ClassVar[Mapping[str, type[Event]]] = {}

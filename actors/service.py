@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 from actors.address import Address
 from actors.definition import by_name, check_state, check_takes_commands
 from actors.messages import Command, Decision, Event, State
-from actors.policies import RestartPolicy
+from actors.policies import Mailbox, Passivation, RestartPolicy
 
 S = TypeVar("S", bound=State)
 C = TypeVar("C", bound=Command[Any, Any])
@@ -31,6 +31,8 @@ class Service(Generic[S, C, E]):
 
     initial: S
     restart: ClassVar[RestartPolicy] = RestartPolicy()
+    mailbox: ClassVar[Mailbox] = Mailbox()
+    passivation: ClassVar[Passivation] = Passivation()
     commands: ClassVar[Mapping[str, type[Command[Any, Any]]]] = {}
     """The command classes that it takes, by stable name; read from the class's own annotations."""
     events: ClassVar[Mapping[str, type[Event]]] = {}

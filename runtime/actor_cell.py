@@ -1,59 +1,147 @@
-"""The cell of a plain actor: the only kind that has a task, and only while it has mail."""
+"""The cell of an async plain actor: the only kind that has tasks, and only while it has mail."""
 
 import asyncio
-from collections import deque
+import inspect
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeVar
 
-import anyio
-
-from actors import Actor, Address, Failed, Refused, Request
-from persistence import Record
-from runtime.cells import NO_MAIL, Cell, Phase, World, failure
+from actors import Actor, Address, Failed, Request
+from actors.actor import Reason
+from runtime.cells import Phase, World
+from runtime.failures import failure
 from runtime.kinds import Kind
-from runtime.mailbox import Envelope
+from runtime.log import log
+from runtime.mailbox import NO_MAIL, Envelope, new_mail, recycle
+from runtime.plain_cell import PlainCell
 
 A = TypeVar("A")
 R = TypeVar("R")
 
+RESISTS = 10.0
+"""Seconds after which an actor that was told to end and goes on is told again, and named in the log."""
 
-class ActorCell(Cell):
-    """A plain actor at work.
+
+class Handling:
+    """One message that is being handled by an async actor."""
+
+    __slots__ = ("cell", "envelope", "number", "overdue", "sent", "stashed")
+
+    def __init__(self, cell: "ActorCell", envelope: Envelope | None = None, number: int = 0) -> None:
+        self.cell = cell
+        self.envelope = envelope
+        self.number = number
+        self.sent = 0
+        """How many requests have been sent for it."""
+        self.stashed = False
+        self.overdue = False
+        """Whether it has taken too long, and was cancelled for that."""
+
+    @property
+    def path(self) -> tuple[Address[Any], ...]:
+        """The actors that wait while this goes on, the first asker first."""
+        return (*(self.envelope.path if self.envelope is not None else ()), self.cell.address)
+
+    @property
+    def due(self) -> int:
+        """When the asker stops waiting; 0: never."""
+        return self.envelope.due if self.envelope is not None else 0
+
+
+handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
+"""What the running task handles; tasks that the author's code starts inherit it."""
+
+
+class Life:
+    """One incarnation: its actor object and its tasks."""
+
+    __slots__ = ("actor", "error", "finishing", "killed", "reason", "tasks", "unhandled")
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.finishing = False
+        self.killed = False
+        self.reason: Reason | None = None
+        self.error: BaseException | None = None
+        self.unhandled: list[tuple[int, Envelope]] = []
+        """What it was in the middle of when it was killed."""
+
+
+class ActorCell(PlainCell):
+    """An async plain actor at work.
 
     A message reaches the mailbox only when all that was enqueued before it was sent is durable: what the actor does
-    outside can't be taken back.
+    outside can't be taken back. A new incarnation begins when the last task of the old one has ended.
     """
 
-    __slots__ = ("_asks", "_envelope", "_scope", "_working", "actor")
+    __slots__ = ("_begins", "_life", "_old", "_taken")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
-        self.actor: Actor | None = None
-        self._scope: anyio.CancelScope | None = None
-        self._working = False
-        self._envelope: Envelope | None = None
-        """The message that it handles now."""
-        self._asks = 0
-        """What it has asked of others while it handled it."""
+        self._life: Life | None = None
+        self._old: Life | None = None
+        """An incarnation that is still ending."""
+        self._begins = False
+        """Whether a new one is to begin when it has."""
+        self._taken = 0
 
     @property
     def unfinished(self) -> bool:
-        """Whether it has mail or is at work."""
-        return bool(self.mail) or self._working or self.held > 0
+        """Whether it has mail, also on its way, or is at work."""
+        at_work = self._old is not None or (self._life is not None and bool(self._life.tasks))
+        return at_work or self.limit < self.kind.mailbox.limit or super().unfinished
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is an incarnation, or one is about to begin."""
+        return super().alive or self._old is not None
+
+    # -- mail ---------------------------------------------------------------------------------------------------
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox, once it may leave the turns."""
 
         def release(durable: bool) -> None:
-            self.held -= 1
+            self.limit += 1
             if durable:
                 super(ActorCell, self).put(envelope)
                 self._work()
+            else:
+                self.give_back(envelope, Failed(f"{self.address} was not given it: the journal could not be written"))
 
-        self.held += 1
+        self.limit -= 1
         self.world.writer.hold(release)
 
+    def post(self, envelope: Envelope) -> None:
+        """Put a message into the control lane."""
+        super().post(envelope)
+        self._work()
+
+    def _take(self) -> Envelope | None:
+        if self.control:
+            return self.control.popleft()
+        while self.mail:
+            envelope = self.mail.popleft()
+            if not self.expired(envelope, self.world.clock.now()):
+                return envelope
+        if self.mail is not NO_MAIL:
+            recycle(self.mail)
+            self.mail = NO_MAIL
+        return None
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
     def revive(self) -> None:
-        """Begin a new incarnation: there is nothing to read back."""
+        """Begin a new incarnation, when the old one has ended."""
+        if self.world.closing:
+            return
+        self.phase = Phase.RECOVERING
+        if self._old is not None:
+            self._begins = True
+            return
+        self._begins = False
         try:
             actor: Actor = self.kind.cls(self.address.key)
         except Exception as error:  # noqa: BLE001 (the author's code; one that can't even begin is parked in the end)
@@ -61,85 +149,200 @@ class ActorCell(Cell):
             return
         actor.attach(self)
         self.actor = actor
-        self.phase = Phase.RUNNING
-        self._work()
+        self._life = life = Life(actor)
+        self._start(life, self._begin(life))
 
-    def begin(self) -> None:
-        """Do nothing: a plain actor keeps nothing."""
+    async def _begin(self, life: Life) -> None:
+        _, error = await self._guarded(life, Handling(self), life.actor.started)
+        if self._life is life:
+            if error is not None:
+                self.crashed(error)
+            else:
+                self.phase = Phase.RUNNING
+                self._work()
 
-    def replay(self, record: Record) -> None:
-        """Do nothing: a plain actor has no stream."""
+    def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:
+        """End the incarnation, leaving the mail; its tasks end by themselves, unless it is killed."""
+        life, self._life = self._life, None
+        self._begins = False
+        super().stop(None)
+        if life is None:
+            if reason is not None and self._old is None:
+                self.world.watches.ended(self.address, reason, error)
+            return
+        self._old, life.reason, life.error = life, reason, error
+        if reason == "killed" or (reason in ("crashed", "parked") and asyncio.current_task() not in life.tasks):
+            life.killed = True
+            self._cancel(life)
+        if not life.tasks:
+            self._start(life, self._end(life))
 
-    def forget(self) -> None:
-        """Drop the actor object and stop what it is doing."""
-        self.actor = None
-        if self._scope is not None:
-            self._scope.cancel()
+    def _cancel(self, life: Life) -> None:
+        for task in list(life.tasks):
+            task.cancel()
+
+        def again() -> None:
+            if life.tasks:
+                log.warning("actor resists its end", actor=self.name, tasks=len(life.tasks))
+                self._cancel(life)
+
+        self.world.timers.after(RESISTS, again)
+
+    async def _end(self, life: Life) -> None:
+        if not life.killed:
+            _, error = await self._guarded(life, Handling(self), life.actor.stopped)
+            if error is not None:
+                log.warning("actor failed at its end", actor=self.name, error=repr(error))
+        self._old = None
+        if life.unhandled:
+            # At least once: the next incarnation gets these messages again, with the same ids.
+            if self.mail is NO_MAIL:
+                self.mail = new_mail(self.kind.mailbox.priority)
+            last_first = sorted(life.unhandled, reverse=True)
+            self.mail.extendleft(envelope for _, envelope in last_first)
+        if life.reason is not None:
+            self.world.watches.ended(self.address, life.reason, life.error)
+        owner = self.world.owners.get(self.address)
+        if life.reason == "finished" and owner is not None:
+            owner.finished(self.address)
+        if self.phase is Phase.PARKED:
+            self._bring_back()  # refuse what was put back
+        elif self._begins or (self.phase is Phase.STOPPED and (self.mail or self.control)):
+            self.revive()
+        elif self.phase is Phase.STOPPED:
+            self.world.release(self)
+
+    def _start(self, life: Life, work: Coroutine[Any, Any, None]) -> None:
+        task = self.world.spawn(work)
+        life.tasks.add(task)
+        task.add_done_callback(partial(self._done, life))
+
+    def _done(self, life: Life, task: asyncio.Task[Any]) -> None:
+        life.tasks.discard(task)
+        if life is self._life:
+            self._work()
+        elif life is self._old and not life.tasks:
+            self._start(life, self._end(life))
+
+    # -- work ---------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        if self.phase is Phase.RUNNING and self.mail and not self._working:
-            self._working = True
-            self.world.spawn(self._run)
+        life = self._life
+        if life is not None and self.phase is Phase.RUNNING and not life.finishing:
+            waiting = len(self.mail) + len(self.control or ())
+            for _ in range(min(waiting, self.kind.at_once) - len(life.tasks)):
+                self._start(life, self._run(life))
 
-    async def _run(self) -> None:
-        try:
-            # One at a time: a new incarnation's first message waits here for the old one's last to have ended.
-            while self.mail and self.phase is Phase.RUNNING:
-                await self._handle(self.mail.popleft())
-                self.let_in()
-            if not self.mail:
-                self.mail = NO_MAIL
-        finally:
-            self._working = False
-        self._work()
+    async def _run(self, life: Life) -> None:
+        while self._life is life and self.phase is Phase.RUNNING and not life.finishing:
+            envelope = self._take()
+            if envelope is None:
+                return
+            await self._handle(life, envelope)
+            self.let_in()
 
-    async def _handle(self, envelope: Envelope) -> None:
-        actor = self.actor
-        assert actor is not None
-        actor.message_id = envelope.id or self.world.new_id()
-        self._envelope, self._asks = envelope, 0
-        error: Exception | None = None
-        reply: Any = None
-        with anyio.CancelScope() as self._scope:
+    async def _handle(self, life: Life, envelope: Envelope) -> None:
+        self._taken += 1
+        self.kind.counts.turns += 1
+        self.used = self.world.clock.now()
+        now = Handling(self, envelope, self._taken)
+        message, reply_to = envelope.message, envelope.reply
+        reply, error = await self._guarded(life, now, partial(life.actor.receive, message))
+        if error is None and reply_to is not None and not now.stashed:
             try:
-                reply = await actor.receive(envelope.message)
-            except Refused as refused:
-                error = refused
-            except asyncio.CancelledError as cancelled:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise  # we are the ones who are cancelled, not something that the actor waited for
-                error = failure(self.address, envelope.message, cancelled)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as raised:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
-                error = failure(self.address, envelope.message, raised)
-        killed = self._scope.cancelled_caught
-        self._scope = self._envelope = None
-        if killed:
-            # At least once: the next incarnation gets the message again, with the same id.
-            self.mail = deque([envelope, *self.mail])
-            return
-        if envelope.reply is None:
-            if error is not None:
-                self.world.dead_letter(self.address, envelope.message, error)
-        elif error is None:
-            envelope.reply.done(reply)
+                self.kind.check_reply(message.__class__, reply)
+            except TypeError as wrong:
+                error = wrong
+        if error is None:
+            if reply_to is not None and not now.stashed:
+                reply_to.done(reply)
+        elif life.killed and isinstance(error, asyncio.CancelledError):
+            life.unhandled.append((now.number, envelope))
         else:
-            envelope.reply.failed(error)
-        if isinstance(error, Failed) and self.actor is actor:
-            self.crashed(error)  # the failure may have left the object in disorder
+            told = failure(self.address, message, error)
+            self.give_back(envelope, told)
+            if told is not error and self._life is life:
+                self.crashed(told)  # the failure may have left the object in disorder
+        if life.finishing and self._life is life:
+            self.stop("finished")
 
-    async def ask(self, address: Address[A], request: Request[A, R], /, *, id: str | None = None) -> R:  # noqa: A002
-        """Ask another actor, in the name of the message that is being handled.
+    async def _guarded(self, life: Life, now: Handling, work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+        """Run the author's code, for so long as it may take; return its result, or what it raised."""
+        handling.set(now)
+        task = asyncio.current_task()
+        assert task is not None
+        limit, timer = life.actor.time_limit, None
+        if limit is not None:
+            timer = self.world.timers.after(limit.total_seconds(), partial(_cut_off, now, task))
+        try:
+            result = work()
+            return (await result if inspect.isawaitable(result) else result), None
+        except asyncio.CancelledError as cancelled:
+            while not life.killed and task.cancelling():
+                task.uncancel()  # it was the time limit, or the author's code; the task has more to do
+            overdue = TimeoutError(f"it took longer than {limit}, the actor's time_limit")
+            return None, overdue if now.overdue and not life.killed else cancelled
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as raised:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
+            return None, raised
+        finally:
+            if timer is not None:
+                timer.cancel()
 
-        The id of what is asked is derived from the message's own, so that a message that comes again asks for nothing
-        twice.
-        """
-        self._asks += 1
-        envelope = self._envelope
-        if envelope is None:
-            return await self.world.ask(address, request, request_id=id)
-        if id is None and envelope.id is not None:
-            id = f"{envelope.id}>{self._asks}"  # noqa: A001
-        return await self.world.ask(address, request, request_id=id, correlation=envelope.correlation)
+    def cut_off(self) -> None:
+        """Cancel whatever is under way: the runtime closes, and can't wait any longer."""
+        for life in (self._life, self._old):
+            if life is not None:
+                life.killed = True
+                for task in list(life.tasks):
+                    task.cancel()
+
+    # -- the context of the actor -------------------------------------------------------------------------------
+
+    @property
+    def envelope(self) -> Envelope | None:
+        """The message that the running task handles."""
+        now = handling.get()
+        return now.envelope if now is not None and now.cell is self else None
+
+    def next_id(self, envelope: Envelope) -> str:
+        """Return the id of the next request that is sent for a message: the same, should the message come again."""
+        now = handling.get()
+        assert now is not None
+        now.sent += 1
+        return f"{envelope.id}>{now.sent}"
+
+    async def ask(
+        self,
+        address: Address[A],
+        request: Request[A, R],
+        /,
+        *,
+        id: str | None = None,  # noqa: A002
+        timeout: float | None = None,
+    ) -> R:
+        """Ask another actor, in the name of the message that is being handled."""
+        envelope, correlation = self.envelope, None
+        if envelope is not None:
+            correlation = envelope.correlation
+            if id is None and envelope.id is not None:
+                id = self.next_id(envelope)  # noqa: A001
+        return await self.world.ask(address, request, request_id=id, correlation=correlation, timeout=timeout)
+
+    def stash(self) -> None:
+        """Put the message that is being handled aside."""
+        super().stash()
+        now = handling.get()
+        assert now is not None
+        now.stashed = True
+
+    def finish(self) -> None:
+        """End in order, when what is being handled has been."""
+        if self._life is not None:
+            self._life.finishing = True
+
+
+def _cut_off(now: Handling, task: asyncio.Task[Any]) -> None:
+    now.overdue = True
+    task.cancel()

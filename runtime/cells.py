@@ -10,26 +10,43 @@ Mail belongs to the address, not to the incarnation: a crash drops what the acto
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum
-from functools import partial
 from random import Random
 from typing import Any, Protocol, TypeVar
 
-from actors import Address, Failed, MailboxFull, Parked, Request
-from persistence import Journal, JournalDamaged, JournalError, Record, Stream
+from actors import Address, Failed, Parked, Request
+from actors.actor import Reason
+from persistence import Journal, Record, Stream
 from persistence.writer import Writer
 from runtime.clock import Clock
+from runtime.failures import passing
+from runtime.inbox import Inbox
 from runtime.kinds import Kind
 from runtime.log import log
-from runtime.mailbox import MAILBOX_LIMIT, Envelope
+from runtime.mailbox import NO_MAIL, Envelope, new_mail
+from runtime.restarts import Budget
 from runtime.timers import Timers
+from runtime.watches import Watches
 
 A = TypeVar("A")
 R = TypeVar("R")
 
-NO_MAIL: deque[Envelope] = deque()
-"""Shared by all cells without mail; an empty deque of one's own takes 760 bytes."""
+
+class Owner(Protocol):
+    """Who decides what becomes of an actor that has crashed: its group."""
+
+    def crashed(self, address: Address[Any], error: BaseException, /) -> None:
+        """Take note of a member's crash, and start again what has to be."""
+        ...
+
+    def finished(self, address: Address[Any], /) -> None:
+        """Take note of a member that has ended in order."""
+        ...
+
+    def unpark(self) -> None:
+        """Let the whole group try again, with a new budget."""
+        ...
 
 
 class World(Protocol):
@@ -40,6 +57,11 @@ class World(Protocol):
     timers: Timers
     clock: Clock
     random: Random
+    watches: Watches
+    closing: bool
+    """Whether the node is closing, so that plain actors that have ended are not started again."""
+    owners: dict[Address[Any], Owner]
+    """The groups of the actors that are supervised."""
 
     def ready(self, cell: "Cell", /) -> None:
         """Give a cell that has mail its turn, sometime."""
@@ -73,7 +95,11 @@ class World(Protocol):
         """Return an id for a message that came without one."""
         ...
 
-    def spawn(self, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
+    def due(self, timeout: float | None, /) -> int:
+        """Return when a timeout of so many seconds from now is over, in microseconds since 1970; 0: never."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Run something as a task of the node."""
         ...
 
@@ -88,16 +114,10 @@ class World(Protocol):
         *,
         request_id: str | None = None,
         correlation: str | None = None,
+        timeout: float | None = None,
     ) -> R:
         """Send a command from outside of the turns, and wait for the reply."""
         ...
-
-
-def failure(address: Address[Any], message: object, error: BaseException) -> Failed:
-    """Return what to tell the asker of a message that an actor could not handle."""
-    failed = Failed(f"{address} failed at {type(message).__name__}: {type(error).__name__}: {error}")
-    failed.__cause__ = error
-    return failed
 
 
 class Phase(Enum):
@@ -109,48 +129,38 @@ class Phase(Enum):
     PARKED = "parked"
 
 
-class Cell:
+class Cell(Inbox):
     """An actor's place in the runtime: its mailbox, its phase, and its incarnation, kept by subclasses."""
 
     __slots__ = (
-        "address",
-        "coming",
+        "budget",
         "error",
-        "held",
         "incarnation",
-        "kind",
-        "mail",
         "name",
         "phase",
         "queued",
-        "restarts",
         "runnable",
-        "senders",
+        "since",
+        "used",
         "world",
         "written",
     )
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
+        super().__init__(address, kind)
         self.world = world
-        self.kind = kind
-        self.address = address
         self.name = str(address)
-        self.mail: deque[Envelope] = NO_MAIL
-        self.senders: deque[asyncio.Future[None]] | None = None
-        """Callers outside who wait for room in the mailbox, first come first served."""
-        self.coming = 0
-        """How many of them have been let in and have not put their message yet."""
-        self.held = 0
-        """Messages on their way here that wait for what caused them to be durable; only plain actors have such."""
         self.phase = Phase.STOPPED
         self.runnable = False
         """Whether the dispatcher may give it turns: it is running, and not waiting in the middle of something."""
         self.queued = False
         self.incarnation = 0
-        self.restarts: deque[int] | None = None
+        self.budget: Budget | None = None
         self.error: BaseException | None = None
         self.written = False
         """Whether it has ever enqueued events, so that its recovery must wait until they are durable."""
+        self.used = self.since = 0
+        """When it last had a turn, and since when at most its oldest mail waits; kept by the dispatcher."""
 
     @property
     def stream(self) -> Stream:
@@ -161,75 +171,56 @@ class Cell:
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox; an actor that is not there is revived by it."""
-        if self.mail is NO_MAIL:
-            self.mail = deque()
-        self.mail.append(envelope)
+        mail = self.mail
+        if mail is NO_MAIL:
+            mail = self.mail = new_mail(self.kind.mailbox.priority)
+        mail.append(envelope)
         if self.runnable:
             if not self.queued:
                 self.world.ready(self)
-        elif self.phase is Phase.STOPPED:
+        else:
+            self._bring_back()
+
+    def post(self, envelope: Envelope) -> None:
+        """Put a message into the control lane, which never waits behind the mail."""
+        if self.control is None:
+            self.control = deque()
+        self.control.append(envelope)
+        if self.runnable:
+            if not self.queued:
+                self.world.ready(self)
+        else:
+            self._bring_back()
+
+    def _bring_back(self) -> None:
+        if self.phase is Phase.STOPPED:
             self.revive()
         elif self.phase is Phase.PARKED:
             self._refuse_mail()
 
     def put_from_inside(self, envelope: Envelope) -> None:
-        """Put a message from another actor's turn, which can't wait for room: beyond the limit it fails."""
-        if self.full and envelope.reply is not None:
-            envelope.reply.failed(self.full_error())
-        else:
-            self.put(envelope)
-
-    @property
-    def full(self) -> bool:
-        """Whether the mailbox, with what is held on its way there, is at its limit."""
-        return len(self.mail) + self.held >= MAILBOX_LIMIT
-
-    @property
-    def crowded(self) -> bool:
-        """Whether a sender from outside must line up: the mailbox is full, or others were here first."""
-        return len(self.mail) + self.held >= MAILBOX_LIMIT or self.coming > 0 or bool(self.senders)
-
-    def full_error(self) -> MailboxFull:
-        """Return the error for senders that can't wait."""
-        return MailboxFull(f"the mailbox of {self.address} is full ({MAILBOX_LIMIT:,} messages); ask again later")
-
-    def line_up(self, due: int | None = None) -> asyncio.Future[None]:
-        """Join the senders who wait for room, at once; to be awaited by :meth:`room`."""
-        sender: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self.senders is None:
-            self.senders = deque()
-        self.senders.append(sender)
-        if due is not None:
-            timer = self.world.timers.at(due, partial(self._turn_away, sender))
-            sender.add_done_callback(lambda _: timer.cancel())
-        return sender
-
-    async def room(self, sender: asyncio.Future[None]) -> None:
-        """Wait until there is room for one who has lined up.
+        """Put a message from another actor's turn, which can't wait for room.
 
         Raises:
-            MailboxFull: it had none in time.
+            MailboxFull: there is none, and nobody waits for a reply who could be told.
         """
-        try:
-            await sender
-        finally:
-            if not sender.cancelled() and sender.exception() is None:
-                self.coming -= 1
+        error: Exception | None = None
+        if len(self.mail) >= self.limit:
+            error = self.full_error()
+        elif envelope.path and envelope.path.count(self.address) >= self.kind.at_once:
+            error = self.cycle_error(envelope.path)
+        if error is None:
+            self.put(envelope)
+        elif envelope.reply is not None:
+            envelope.reply.failed(error)
+        elif self.kind.mailbox.overflow == "drop":
+            self.world.dead_letter(self.address, envelope.message, error)
+        else:
+            raise error
 
-    def _turn_away(self, sender: asyncio.Future[None]) -> None:
-        if not sender.done():
-            sender.set_exception(self.full_error())
-
-    def let_in(self) -> None:
-        """Let waiting senders go on, when the mailbox is down to half."""
-        if self.senders is not None and len(self.mail) <= MAILBOX_LIMIT // 2:
-            room = MAILBOX_LIMIT - len(self.mail)
-            while self.senders and room:
-                sender = self.senders.popleft()
-                if not sender.done():  # one who went away takes no room
-                    sender.set_result(None)
-                    self.coming += 1
-                    room -= 1
+    def target(self, message: object) -> "Cell":  # noqa: ARG002 (a pool looks at it)
+        """Return the cell that a message is for: this one, or one of a pool's workers."""
+        return self
 
     def turn(self, envelope: Envelope) -> None:
         """Handle one message to its end. What goes wrong goes to the asker; what is raised crashes the actor."""
@@ -254,7 +245,7 @@ class Cell:
         """Go on: all that the journal holds has been replayed."""
         self.phase = Phase.RUNNING
         self.runnable = True
-        if self.mail and not self.queued:
+        if (self.mail or self.control) and not self.queued:
             self.world.ready(self)
 
     def forget(self) -> None:
@@ -263,57 +254,71 @@ class Cell:
 
     @property
     def unfinished(self) -> bool:
-        """Whether it must live on without mail."""
-        return bool(self.mail)
+        """Whether it must live on: it has mail, or a duty."""
+        return bool(self.mail or self.control or self.gate)
+
+    @property
+    def resting(self) -> bool:
+        """Whether it could leave the memory, and nobody would notice."""
+        return not self.unfinished and not self.queued and self.phase in (Phase.RUNNING, Phase.STOPPED)
 
     def kill(self) -> None:
         """Crash: the incarnation is gone. Mail and duties stay, and bring the next one to life."""
         if self.phase in (Phase.STOPPED, Phase.PARKED):
             return
         must_live = self.unfinished or self.phase is Phase.RECOVERING
-        self.stop()
-        if must_live or self.mail:  # stopping may have put back what it was in the middle of
+        self.stop("killed")
+        if must_live or self.unfinished:  # stopping may have put back what it was in the middle of
             self.revive()
 
-    def stop(self) -> None:
-        """End the incarnation, leaving the mail."""
+    def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:
+        """End the incarnation, leaving the mail. Watchers are told the reason; None: it only rests."""
         self.incarnation += 1
         self.runnable = False
         self.phase = Phase.STOPPED
         self.forget()
+        if reason is not None:
+            self.world.watches.ended(self.address, reason, error)
+
+    def end_with_owner(self) -> None:
+        """End for good: whoever waits for an answer is told that none will come."""
+        self.stop("finished")
+        mail, self.mail = self.mail, NO_MAIL
+        for envelope in mail:
+            self.give_back(envelope, Failed(f"{self.address} has ended with its parent"))
+        self.world.release(self)
 
     def crashed(self, error: BaseException) -> None:
         """Stop after an error, and start again after a pause, or park when the budget of restarts is spent."""
-        self.stop()
-        passing = isinstance(error, JournalError) and not isinstance(error, JournalDamaged)
-        pause = self._next_pause()
-        if pause is None and passing:
+        self.kind.counts.failures += 1
+        owner = self.world.owners.get(self.address)
+        if owner is not None:
+            self.stop("crashed", error)
+            owner.crashed(self.address, error)
+            return
+        if self.budget is None:
+            self.budget = Budget(self.kind.restart)
+        pause = self.budget.spend(self.world.clock.now(), self.world.random)
+        if pause is None and passing(error):
             pause = self.kind.restart.backoff.cap.total_seconds()  # the actor is not to blame, and there is no hurry
+        self.stop("crashed" if pause is not None else "parked", error)
         if pause is None:
             self.park(error)
             return
         log.warning("actor crashed", actor=str(self.address), restart_in=round(pause, 3), error=repr(error))
+        self.world.timers.after(pause, self.suspend())
+
+    def suspend(self) -> Callable[[], None]:
+        """Let the actor, which is stopped, wait with its mail; return what starts it again."""
         self.phase = Phase.RECOVERING
         incarnation = self.incarnation
 
         def again() -> None:
             if self.incarnation == incarnation and self.phase is Phase.RECOVERING:
+                self.kind.counts.restarts += 1
                 self.revive()
 
-        self.world.timers.after(pause, again)
-
-    def _next_pause(self) -> float | None:
-        policy = self.kind.restart
-        now = self.world.clock.now()
-        if self.restarts is None:
-            self.restarts = deque(maxlen=policy.restarts + 1)
-        since = now - round(policy.within.total_seconds() * 1e6)
-        while self.restarts and self.restarts[0] < since:
-            self.restarts.popleft()
-        self.restarts.append(now)
-        if len(self.restarts) > policy.restarts:
-            return None
-        return policy.backoff.pause(len(self.restarts), self.world.random)
+        return again
 
     def park(self, error: BaseException) -> None:
         """Set the actor aside, visibly; its mail is answered with :class:`Parked`."""
@@ -328,18 +333,28 @@ class Cell:
         self.world.timers.after(pause, lambda: self.unpark() if self.incarnation == incarnation else None)
 
     def unpark(self) -> None:
-        """Let a parked actor try again, with a new budget."""
-        if self.phase is Phase.PARKED:
-            self.incarnation += 1
-            self.phase, self.error, self.restarts = Phase.STOPPED, None, None
-            if self.unfinished:
-                self.revive()
+        """Let a parked actor, and the group that it is in, try again with a new budget."""
+        if self.phase is not Phase.PARKED:
+            return
+        owner = self.world.owners.get(self.address)
+        self.incarnation += 1
+        self.phase, self.error, self.budget = Phase.STOPPED, None, None
+        if owner is not None:
+            owner.unpark()
+        if self.unfinished and self.phase is Phase.STOPPED:
+            self.revive()
 
     def _refuse_mail(self) -> None:
         mail, self.mail = self.mail, NO_MAIL
         for envelope in mail:
-            if envelope.reply is not None:
-                envelope.reply.failed(self.parked_error())
+            self.give_back(envelope, self.parked_error())
+
+    def give_back(self, envelope: Envelope, error: Exception) -> None:
+        """Say to whoever asked, or else as a dead letter, why a message was not handled."""
+        if envelope.reply is not None:
+            envelope.reply.failed(error)
+        else:
+            self.world.dead_letter(self.address, envelope.message, error)
 
     def parked_error(self) -> Parked:
         """Return the error for those who ask a parked actor."""

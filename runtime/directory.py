@@ -6,6 +6,7 @@ from typing import Any
 from actors import Actor, Address, DefinitionError, NotTaken, ReadModel, Saga, Service, UnknownActor
 from runtime.cells import Cell, Phase
 from runtime.kinds import Kind, kind_of
+from runtime.pool_cell import worker_address
 
 MakeCell = Callable[[Address[Any], Kind], Cell]
 
@@ -13,10 +14,14 @@ MakeCell = Callable[[Address[Any], Kind], Cell]
 class Directory:
     """Finds the cell of an address; makes it where there is none."""
 
-    def __init__(self, actors: Sequence[type], makers: dict[type, MakeCell]) -> None:
+    def __init__(self, actors: Sequence[type], makers: dict[type, MakeCell], make_pool: MakeCell) -> None:
         self._kinds: dict[str, Kind] = {}
         self._makers: dict[str, MakeCell] = {}
         self._cells: dict[Address[Any], Cell] = {}
+        self.find = self._cells.get
+        """Return the cell of an address, if it is in memory."""
+        self.on_new: Callable[[Kind], None] = lambda _: None
+        """Called with the kind of each cell that is made."""
         for cls in actors:
             kind = kind_of(cls)
             if kind.name in self._kinds:
@@ -25,6 +30,14 @@ class Directory:
             for base, make in makers.items():
                 if issubclass(cls, base):
                     self._makers[kind.name] = make
+            if kind.pool is not None:
+                worker = kind_of(cls)
+                worker.pool, worker.counts = None, kind.counts
+                for number in range(kind.pool.size):
+                    name = worker_address(Address(kind.name), number).actor
+                    self._kinds[name] = worker
+                    self._makers[name] = self._makers[kind.name]
+                self._makers[kind.name] = make_pool
 
     def kind(self, name: str) -> Kind:
         """Return the kind of a class of actors.
@@ -34,14 +47,18 @@ class Directory:
         """
         kind = self._kinds.get(name)
         if kind is None:
-            raise UnknownActor(
-                f"there is no actor {name!r} here, only {', '.join(sorted(self._kinds))}; add its class to actors=[...]"
-            )
+            names = ", ".join(sorted(kind.name for kind in self.all_kinds))
+            raise UnknownActor(f"there is no actor {name!r} here, only {names}; add its class to actors=[...]")
         return kind
+
+    @property
+    def all_kinds(self) -> list[Kind]:
+        """What is known of each class of actors, without the workers of pools."""
+        return [kind for name, kind in self._kinds.items() if name == kind.name]
 
     def kinds(self, base: type[Service[Any, Any, Any] | Saga[Any, Any] | ReadModel | Actor]) -> list[Kind]:
         """Return the kinds of all classes made from this base."""
-        return [kind for kind in self._kinds.values() if issubclass(kind.cls, base)]
+        return [kind for kind in self.all_kinds if issubclass(kind.cls, base)]
 
     def check(self, address: Address[Any], message: object) -> None:
         """Make sure that the actor at an address takes a message.
@@ -55,10 +72,6 @@ class Directory:
             takes = ", ".join(sorted(kind.commands)) or "queries"
             raise NotTaken(f"{kind.name} doesn't take {type(message).__name__}, only {takes}")
 
-    def find(self, address: Address[Any]) -> Cell | None:
-        """Return the cell of an address, if it is in memory."""
-        return self._cells.get(address)
-
     def cell(self, address: Address[Any]) -> Cell:
         """Return the cell of an address; it need not be awake.
 
@@ -68,31 +81,36 @@ class Directory:
         cell = self._cells.get(address)
         if cell is None:
             kind = self.kind(address.actor)
-            make = self._makers.get(kind.name)
+            make = self._makers.get(address.actor)
             if make is None:
                 raise NotTaken(f"{kind.name} takes queries only, from outside: await runtime.ask({address}, ...)")
             if not address.key.isascii():
                 _check_text(address.key)
             cell = self._cells[address] = make(address, kind)
+            kind.counts.active += 1
+            self.on_new(kind)
         return cell
 
     def release(self, cell: Cell) -> None:
         """Let go of a cell that nothing keeps in memory; mail brings it back."""
-        idle = not cell.unfinished and not cell.queued and cell.phase is not Phase.RECOVERING
-        if idle and self._cells.get(cell.address) is cell:
+        if cell.unfinished or cell.queued or cell.phase not in (Phase.RUNNING, Phase.STOPPED):
+            return
+        if cell.phase is Phase.RUNNING:
+            cell.stop(None)  # an async actor comes here again when that is over
+        if not cell.unfinished and self._cells.get(cell.address) is cell:
             del self._cells[cell.address]
-            cell.stop()
+            cell.kind.counts.active -= 1
 
-    def clear(self, keep: type[Cell]) -> None:
+    def clear(self, keep: type[Cell], error: BaseException) -> None:
         """Drop all cells but those of one sort; their mail goes with them."""
-        cells = list(self._cells.items())
-        self._cells = {address: cell for address, cell in cells if isinstance(cell, keep)}
-        for _, cell in cells:
+        for address, cell in list(self._cells.items()):
             if not isinstance(cell, keep):
+                del self._cells[address]
+                cell.kind.counts.active -= 1
                 cell.mail.clear()
-                cell.stop()
-                while cell.senders:
-                    cell.let_in()  # to the mailbox of the cell that comes next
+                cell.stop("killed", error)
+                if cell.gate is not None:
+                    cell.gate.let_all_in()  # to the mailbox of the cell that comes next
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(list(self._cells.values()))

@@ -13,6 +13,8 @@ from actors import OutcomeUnknown
 from persistence.writer import Writer
 from runtime.cells import Cell
 from runtime.chaos import Chaos
+from runtime.clock import Clock
+from runtime.mailbox import NO_MAIL, Envelope, recycle
 
 TURNS_PER_CELL = 64
 """Turns that one cell may take before it goes to the back of the queue."""
@@ -23,8 +25,11 @@ TURNS_PER_SLICE = 256
 class Dispatcher:
     """Runs turns, one after the other, on the event loop on which it is made."""
 
-    def __init__(self, writer: Writer, settle: Callable[[], None], chaos: Chaos | None = None) -> None:
+    def __init__(self, writer: Writer, clock: Clock, settle: Callable[[], None], chaos: Chaos | None = None) -> None:
         self._writer = writer
+        self._clock = clock
+        self.now = clock.now()
+        """When the last slice began; cells keep it as when they were last used."""
         self._settle = settle
         self._chaos = chaos
         self._queue: deque[Cell] = deque()
@@ -55,6 +60,7 @@ class Dispatcher:
 
     def _slice(self) -> None:
         self._armed = False
+        self.now = self._clock.now()
         budget = TURNS_PER_SLICE
         queue = self._queue
         while queue and budget > 0:
@@ -64,7 +70,7 @@ class Dispatcher:
                 break
             cell = queue.popleft()
             budget -= self._turns(cell, min(TURNS_PER_CELL, budget))
-            if cell.mail and cell.runnable:
+            if (cell.mail or cell.control) and cell.runnable:
                 queue.append(cell)
             else:
                 cell.queued = False
@@ -75,29 +81,56 @@ class Dispatcher:
         self._settle()
 
     def _turns(self, cell: Cell, most: int) -> int:
+        """Give a cell its turns: first what is in the control lane, then the mail. Return how many there were."""
+        cell.used = self.now
+        taken = 0
+        while cell.control and taken < most and cell.runnable:
+            taken += 1
+            self._turn(cell, cell.control.popleft())
         mail = cell.mail
         chaos = self._chaos
         turn = cell.turn
-        taken = 0
         while mail and taken < most and cell.runnable:
             if chaos is not None and chaos.strikes():
                 cell.kill()
                 break
             taken += 1
             envelope = mail.popleft()
+            reply = envelope.reply
+            if reply is not None and (reply.gone or envelope.due) and cell.expired(envelope, self._clock.now()):
+                continue
             try:
                 turn(envelope)
-            except (SystemExit, KeyboardInterrupt):
-                cell.queued = False
-                self.arm()
-                raise
             except BaseException as error:  # noqa: BLE001 (whatever it is, it must not stop the others' turns)
-                cell.crashed(error)
-                if envelope.reply is not None:
-                    envelope.reply.failed(OutcomeUnknown(f"{cell.name} crashed: {error!r}"))
-        if cell.senders:
+                self._escaped(cell, envelope, error)
+        cell.kind.counts.turns += taken
+        if cell.gate:
             cell.let_in()
+        if not mail and mail is cell.mail and mail is not NO_MAIL:
+            cell.mail = NO_MAIL
+            recycle(mail)
         return taken
+
+    def _turn(self, cell: Cell, envelope: Envelope) -> None:
+        if self._chaos is not None and self._chaos.strikes():
+            assert cell.control is not None
+            cell.control.appendleft(envelope)
+            cell.kill()
+        elif envelope.reply is None or not envelope.reply.gone:
+            try:
+                cell.turn(envelope)
+            except BaseException as error:  # noqa: BLE001 (as above)
+                self._escaped(cell, envelope, error)
+
+    def _escaped(self, cell: Cell, envelope: Envelope, error: BaseException) -> None:
+        """Let a cell crash for what its turn should not have raised; it must not stop the others' turns."""
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            cell.queued = False
+            self.arm()
+            raise error
+        cell.crashed(error)
+        if envelope.reply is not None:
+            envelope.reply.failed(OutcomeUnknown(f"{cell.name} crashed: {error!r}"))
 
     def _resume(self, _durable: bool) -> None:
         self.arm()

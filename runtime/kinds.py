@@ -11,6 +11,9 @@ from actors import (
     DefinitionError,
     Event,
     JournalMismatch,
+    Mailbox,
+    Passivation,
+    Pool,
     ReadModel,
     RestartPolicy,
     Saga,
@@ -63,6 +66,22 @@ def decoded(decoder: Decoder, record: Record, data: bytes) -> Any:
         ) from error
 
 
+class Counts:
+    """What has happened to the actors of one class, since the runtime was made."""
+
+    __slots__ = ("active", "expired", "failures", "restarts", "turns")
+
+    def __init__(self) -> None:
+        self.active = 0
+        """How many are in memory."""
+        self.turns = 0
+        self.failures = 0
+        """Crashes: what was raised, and was no refusal."""
+        self.restarts = 0
+        self.expired = 0
+        """Messages that were not begun, because nobody waited for the reply any more."""
+
+
 class Kind:
     """What the runtime knows about one class of actors."""
 
@@ -79,9 +98,16 @@ class Kind:
         self._command_decoders = {name: Decoder(command) for name, command in self.commands.items()}
         self.restart: RestartPolicy = getattr(cls, "restart", RestartPolicy())
         """How an actor of this class is started again after a crash."""
+        self.mailbox: Mailbox = getattr(cls, "mailbox", Mailbox())
+        self.passivation: Passivation = getattr(cls, "passivation", Passivation())
+        self.pool: Pool | None = getattr(cls, "pool", None)
+        self.at_once: int = getattr(cls, "at_once", 1)
+        """How many messages one actor may handle at the same time."""
+        self.counts = Counts()
         self.result = Decoder(getattr(cls, "result", None))
         """Reads and writes what a saga ends with."""
         self._replies: dict[type, Decoder] = {}
+        self._reply_checks: dict[type, ReplyCheck] = {}
 
     def event(self, record: Record) -> Any:
         """Return a record's event.
@@ -136,12 +162,57 @@ class Kind:
         command: Command[Any, Any] = decoder.decode(data)
         return command
 
+    def check_reply(self, request: type, reply: object) -> None:
+        """Make sure that a reply is what the class of requests declares.
+
+        Raises:
+            TypeError: it is something else.
+        """
+        check = self._reply_checks.get(request)
+        if check is None:
+            check = self._reply_checks[request] = ReplyCheck(request)
+        if type(reply) is not check.cls:
+            check(reply)
+
     def reply(self, request: type) -> Decoder:
         """Return what reads and writes the replies to a class of requests."""
         decoder = self._replies.get(request)
         if decoder is None:
             decoder = self._replies[request] = Decoder(reply_type(request))
         return decoder
+
+
+class ReplyCheck:
+    """Tells a reply of the wrong type."""
+
+    __slots__ = ("_declared", "_request", "cls")
+
+    def __init__(self, request: type) -> None:
+        self._request = request
+        self._declared = reply_type(request)
+        self.cls: Any = self._declared if isinstance(self._declared, type) else None
+        """What most replies are made of, where one class says it; a reply of just this class needs no look."""
+
+    def __call__(self, reply: object) -> None:
+        """Look at a reply closely.
+
+        Raises:
+            TypeError: it isn't what is declared.
+        """
+        if self.cls is None:
+            try:
+                msgspec.convert(reply, self._declared)
+            except msgspec.ValidationError as error:
+                raise self._wrong(reply) from error
+            except TypeError:
+                return  # a type of the author's own, which msgspec doesn't know
+        elif not isinstance(reply, self.cls) and not (self.cls is float and isinstance(reply, int)):
+            raise self._wrong(reply)
+
+    def _wrong(self, reply: object) -> TypeError:
+        declared = getattr(self._declared, "__name__", self._declared) if self.cls is not None else self._declared
+        given = "nothing was returned" if reply is None else f"it was a {type(reply).__name__}"
+        return TypeError(f"{self._request.__name__} declares the reply {declared}, but {given}")
 
 
 class _Tagged(msgspec.Struct):

@@ -1,11 +1,13 @@
-"""What lies in a mailbox: a message in its envelope, and where its reply goes."""
+"""What lies in a mailbox: messages in their envelopes, and the gate at which senders wait when it is full."""
 
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
-MAILBOX_LIMIT = 10_000
-"""How much mail an actor may have waiting before its senders wait, or are refused."""
+from actors import Address
 
 
 class ReplyTo(Protocol):
@@ -16,11 +18,11 @@ class ReplyTo(Protocol):
         """Whether nobody waits for the reply any more."""
         ...
 
-    def done(self, value: Any) -> None:
+    def done(self, value: Any, /) -> None:
         """Give the reply."""
         ...
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: Exception, /) -> None:
         """Say that there is none: a refusal, a failure, or an unknown outcome."""
         ...
 
@@ -30,7 +32,9 @@ class Envelope(msgspec.Struct, gc=False):
 
     ``id`` names the request, so that it can be asked again; None: its sender never will. ``correlation`` is the
     request or saga in whose name it is sent. ``undoes`` is the id of the command that this one undoes. ``data`` is
-    the message as JSON, where its sender has written it down already.
+    the message as JSON, where its sender has written it down already. ``due`` is when its asker stops waiting, in
+    microseconds since 1970; 0: never. ``path`` names the actors that wait for the reply, the first asker first.
+    ``sender`` is the plain actor that sent it.
     """
 
     message: Any
@@ -39,3 +43,157 @@ class Envelope(msgspec.Struct, gc=False):
     correlation: str | None = None
     undoes: str | None = None
     data: bytes | None = None
+    due: int = 0
+    path: tuple[Address[Any], ...] = ()
+    sender: Address[Any] | None = None
+
+
+class Mail(Protocol):
+    """The messages of one lane, next one first: a deque, or several by priority."""
+
+    def append(self, envelope: Envelope, /) -> None:
+        """Put a message behind all others of its priority."""
+        ...
+
+    def popleft(self) -> Envelope:
+        """Take the next message."""
+        ...
+
+    def extendleft(self, envelopes: Iterable[Envelope], /) -> None:
+        """Put messages back, each before all others of its priority."""
+        ...
+
+    def insert(self, index: int, envelope: Envelope, /) -> None:
+        """Put a message at this place."""
+        ...
+
+    def clear(self) -> None:
+        """Drop all messages."""
+        ...
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Envelope]: ...
+
+
+_nothing: deque[Envelope] = deque()
+NO_MAIL: Mail = _nothing
+"""Shared by all cells without mail; an empty deque of one's own takes 760 bytes."""
+
+
+class PriorityMail:
+    """Messages by the priority of their class, high ones first; each priority in the order of its coming."""
+
+    __slots__ = ("_lanes", "_priority")
+
+    def __init__(self, priority: Mapping[type[Any], int]) -> None:
+        self._priority = priority
+        levels = sorted({0, *priority.values()}, reverse=True)
+        self._lanes: dict[int, deque[Envelope]] = {level: deque() for level in levels}
+
+    def _lane(self, envelope: Envelope) -> deque[Envelope]:
+        return self._lanes[self._priority.get(envelope.message.__class__, 0)]
+
+    def append(self, envelope: Envelope, /) -> None:
+        """Put a message behind all others of its priority."""
+        self._lane(envelope).append(envelope)
+
+    def popleft(self) -> Envelope:
+        """Take the next message.
+
+        Raises:
+            IndexError: there is none.
+        """
+        for lane in self._lanes.values():
+            if lane:
+                return lane.popleft()
+        raise IndexError("no mail")
+
+    def extendleft(self, envelopes: Iterable[Envelope], /) -> None:
+        """Put messages back, each before all others of its priority."""
+        for envelope in envelopes:
+            self._lane(envelope).appendleft(envelope)
+
+    def insert(self, index: int, envelope: Envelope, /) -> None:
+        """Put a message at the place ``index``, whatever its priority."""
+        *before, last = self._lanes.values()
+        for lane in before:
+            if index <= len(lane):
+                lane.insert(index, envelope)
+                return
+            index -= len(lane)
+        last.insert(index, envelope)
+
+    def clear(self) -> None:
+        """Drop all messages."""
+        for lane in self._lanes.values():
+            lane.clear()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lanes.values()))
+
+    def __iter__(self) -> Iterator[Envelope]:
+        for lane in self._lanes.values():
+            yield from lane
+
+
+def new_mail(priority: Mapping[type[Any], int]) -> Mail:
+    """Return an empty lane."""
+    if priority:
+        return PriorityMail(priority)
+    return _spare.pop() if _spare else deque[Envelope]()
+
+
+def recycle(mail: Mail) -> None:
+    """Keep an empty lane for the next cell that gets mail: to make one costs more than to keep a few."""
+    if len(_spare) < SPARE_LIMIT and not isinstance(mail, PriorityMail):
+        _spare.append(mail)
+
+
+SPARE_LIMIT = 256
+_spare: list[Mail] = []
+
+
+class Gate:
+    """Senders from outside who wait for room in a mailbox, first come, first served."""
+
+    __slots__ = ("_let_in", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._let_in = 0
+        """How many have been let in and have not put their message yet."""
+
+    @property
+    def open(self) -> bool:
+        """Whether nobody waits here, or is on the way in."""
+        return not self._waiting and not self._let_in
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def line_up(self) -> asyncio.Future[None]:
+        """Join those who wait, at once; to be awaited by :meth:`pass_through`."""
+        sender: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(sender)
+        return sender
+
+    async def pass_through(self, sender: asyncio.Future[None]) -> None:
+        """Wait until there is room for one who has lined up; what the future was given is raised."""
+        try:
+            await sender
+        finally:
+            if not sender.cancelled() and sender.exception() is None:
+                self._let_in -= 1
+
+    def let_in(self, room: int) -> None:
+        """Let so many go on."""
+        while self._waiting and room > 0:
+            sender = self._waiting.popleft()
+            if not sender.done():  # one who went away takes no room
+                sender.set_result(None)
+                self._let_in += 1
+                room -= 1
+
+    def let_all_in(self) -> None:
+        """Let all go on."""
+        self.let_in(len(self._waiting))

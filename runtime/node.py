@@ -2,31 +2,37 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any, TypeVar
 
-from anyio.abc import TaskGroup
-
-from actors import Actor, Address, NotTaken, Parked, Request, Saga, Service, UnknownActor
+from actors import Actor, Address, Group, NotTaken, Parked, Request, Saga, Service, Stopped, UnknownActor
 from persistence import Batch, Journal
 from persistence.journal import to_records
 from persistence.writer import Writer
-from runtime.actor_cell import ActorCell
-from runtime.cells import Cell, Phase
+from runtime.actor_cell import ActorCell, handling
+from runtime.cells import Cell, Owner, Phase
 from runtime.chaos import Chaos
 from runtime.clock import Clock
+from runtime.dead_letters import DeadLetters
 from runtime.directory import Directory
 from runtime.dispatcher import Dispatcher
 from runtime.log import log
 from runtime.mailbox import Envelope
+from runtime.passivation import ACTIVE, Passivator
+from runtime.plain_cell import PlainCell
+from runtime.pool_cell import PoolCell
 from runtime.projector import Projector
 from runtime.promises import Promises
 from runtime.recovery import Recovery
 from runtime.saga_cell import SagaCell
 from runtime.service_cell import ServiceCell
+from runtime.supervision import Supervisor
+from runtime.tasks import Tasks
 from runtime.timers import Timers
+from runtime.turn_cell import TurnCell
+from runtime.watches import Watches
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -34,6 +40,10 @@ R = TypeVar("R")
 
 ENOUGH = 256
 """With so many events enqueued a group starts, even if an actor that is about to wake would add to it."""
+
+
+GRACE = 5.0
+"""Seconds for which closing waits for a task that it has cancelled, and that resists."""
 
 
 class _Done:
@@ -53,25 +63,34 @@ class Node:
     """The parts of one runtime, made and used on one event loop."""
 
     def __init__(
-        self, journal: Journal, actors: Sequence[type], clock: Clock, chaos: Chaos | None, tasks: TaskGroup
+        self,
+        journal: Journal,
+        actors: Sequence[type],
+        clock: Clock,
+        chaos: Chaos | None = None,
+        groups: Sequence[Group] = (),
+        active: int = ACTIVE,
     ) -> None:
-        self.loop = asyncio.get_running_loop()
         self.journal = journal
         self.clock = clock
         self.random = Random()
-        self.tasks = tasks
+        self.tasks = Tasks()
         self.timers = Timers(clock)
         self.writer = Writer(journal, self._durable, self._lost, self._may_start)
-        self.dispatcher = Dispatcher(self.writer, self._start_group, chaos)
+        self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos)
         self.recovery = Recovery(journal, self.writer, self._settle)
         self.directory = Directory(
             actors,
             {
                 Service: lambda address, kind: ServiceCell(self, address, kind),
                 Saga: lambda address, kind: SagaCell(self, address, kind),
-                Actor: lambda address, kind: ActorCell(self, address, kind),
+                Actor: lambda address, kind: (ActorCell if kind.cls.is_async else TurnCell)(self, address, kind),
             },
+            lambda address, kind: PoolCell(self, address, kind),
         )
+        self.dead_letters = DeadLetters(clock)
+        self.passivator = Passivator(self.directory, self.timers, active)
+        self.directory.on_new = self.passivator.added
         self.ready = self.dispatcher.ready
         self.recover = self.recovery.request
         self.release = self.directory.release
@@ -79,11 +98,14 @@ class Node:
         self.cell = self.directory.cell
         self.kind = self.directory.kind
         self.check = self.directory.check
+        self.dead_letter = self.dead_letters.add
+        self.spawn = self.tasks.start
+        self.watches = Watches(self._notice)
+        self.owners: dict[Address[Any], Owner] = {}
+        self.groups = [Supervisor(self, group) for group in groups]
         self.projectors: dict[str, Projector] = {}
         self.promises = Promises(self.writer, self.timers)
-        self.spawned = 0
-        """Tasks of plain actors and of repeated commands that are under way."""
-        self._none_spawned = asyncio.Event()
+        self.closing = False
         self._attempts = 0
         """How often the journal has been lost since something became durable."""
         self._name = os.urandom(6).hex()
@@ -94,27 +116,19 @@ class Node:
         self._count += 1
         return f"{self._name}-{self._count}"
 
-    def due(self, timeout: float | None) -> int | None:
-        """Return when a timeout of so many seconds from now is over, in microseconds since 1970; never early."""
-        return None if timeout is None or timeout == float("inf") else self.clock.now() + int(timeout * 1e6) + 1
+    def due(self, timeout: float | None) -> int:
+        """Return when a timeout of so many seconds from now is over, in microseconds since 1970; 0: never."""
+        return 0 if timeout is None or timeout == float("inf") else self.clock.now() + int(timeout * 1e6) + 1
 
-    def spawn(self, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Run something as a task of the node."""
-        self.spawned += 1
-        self.tasks.start_soon(self._watched, work, args)
-
-    async def _watched(self, work: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
-        try:
-            await work(*args)
-        finally:
-            self.spawned -= 1
-            if not self.spawned:
-                self._none_spawned.set()
+    def _notice(self, watcher: Address[Any], stopped: Stopped) -> None:
+        cell = self.find(watcher)
+        if isinstance(cell, PlainCell):
+            cell.notice(stopped)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is under way but timers."""
-        return self.dispatcher.idle and self.recovery.idle and not self.spawned and not self.writer.pending
+        return self.dispatcher.idle and self.recovery.idle and not self.tasks and not self.writer.pending
 
     async def ask(
         self,
@@ -126,27 +140,59 @@ class Node:
         timeout: float | None = None,
     ) -> R:
         """Send a command and wait for the reply."""
-        self.directory.check(address, request)
-        cell = self.directory.cell(address)
+        cell = self.find(address)
+        if cell is None or type(request) not in cell.kind.takes:
+            self.check(address, request)
+            cell = self.cell(address)
         due = self.due(timeout)
-        if cell.crowded:
-            await cell.room(cell.line_up(due))
-            cell = self.directory.cell(address)  # another one, if the journal was lost meanwhile
+        path: tuple[Address[Any], ...] = ()
+        now = handling.get()
+        if now is not None:  # asked by an actor in the middle of a message: its asker's deadline is its own
+            path = now.path
+            due = min(due or now.due, now.due or due)
+        if cell.limit <= len(cell.mail) or cell.gate is not None or path:
+            cell = await self._room(cell, request, due, path)
         promise = self.promises.make(address, request)
-        cell.put(Envelope(request, request_id, promise, correlation))
+        cell.put(Envelope(request, request_id, promise, correlation, None, None, due, path))
         reply: R = await promise.wait(due)
         return reply
 
+    async def _room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...]) -> Cell:
+        """Return the cell that a message is for, when it has room for it."""
+        cell = cell.target(message)
+        if path.count(cell.address) >= cell.kind.at_once:
+            raise cell.cycle_error(path)
+        if cell.crowded:
+            if cell.kind.mailbox.overflow != "wait":
+                raise cell.full_error()
+            await cell.room(cell.line_up(self.timers, due))
+            cell = self.cell(cell.address)  # another one, if the journal was lost meanwhile
+        return cell
+
     def tell(self, address: Address[Any], message: Any, message_id: str | None = None) -> Awaitable[None]:
         """Send a command without waiting for a reply."""
-        self.check(address, message)
-        cell = self.cell(address)
-        if cell.crowded:
-            sent = self.loop.create_future()
-            self.spawn(self._tell_later, cell, cell.line_up(), Envelope(message, message_id), sent)
-            return sent
-        cell.put(Envelope(message, message_id))
-        return DONE
+        cell = self.find(address)
+        if cell is None or type(message) not in cell.kind.takes:
+            self.check(address, message)
+            cell = self.cell(address)
+        if cell.limit > len(cell.mail) and cell.gate is None:
+            cell.put(Envelope(message, message_id))
+            return DONE
+        return self._tell_crowded(cell.target(message), Envelope(message, message_id))
+
+    def _tell_crowded(self, cell: Cell, envelope: Envelope) -> Awaitable[None]:
+        if not cell.crowded:
+            cell.put(envelope)
+            return DONE
+        overflow = cell.kind.mailbox.overflow
+        if overflow == "refuse":
+            raise cell.full_error()
+        if overflow == "drop":
+            self.dead_letter(cell.address, envelope.message, cell.full_error())
+            return DONE
+        sent = asyncio.get_running_loop().create_future()
+        self.spawn(self._tell_later(cell, cell.line_up(self.timers), envelope, sent))
+        return sent
 
     async def _tell_later(
         self, cell: Cell, sender: asyncio.Future[None], envelope: Envelope, sent: asyncio.Future[None]
@@ -161,15 +207,30 @@ class Node:
         while not self.idle and not self.writer.ended:
             self.dispatcher.arm()
             await self.writer.barrier()
-            if self.spawned and self.dispatcher.idle and self.recovery.idle:
-                self._none_spawned = asyncio.Event()
-                await self._none_spawned.wait()
+            if self.tasks and self.dispatcher.idle and self.recovery.idle:
+                await self.tasks.none()
             else:
                 await asyncio.sleep(0)
         for projector in self.projectors.values():
             with suppress(Parked):  # it was told when that happened
                 if not projector.failures:  # one that fails goes on from its checkpoint, another time
                     await projector.reached(self.journal.position)
+
+    async def stop_actors(self) -> None:
+        """End the plain actors in order, so that they can clean up; none is started again."""
+        self.closing = True
+        for cell in self.directory:
+            if isinstance(cell, PlainCell):
+                cell.stop(None)
+        await self.tasks.none()
+        await self.writer.barrier()
+
+    async def cut_off(self) -> None:
+        """End what is still under way, now."""
+        for cell in self.directory:
+            if isinstance(cell, ActorCell):
+                cell.cut_off()
+        await self.tasks.close(GRACE)
 
     async def wake_unfinished(self) -> int:
         """Bring back the actors whose work is unfinished; return how many."""
@@ -184,10 +245,6 @@ class Node:
             if cell.phase is Phase.STOPPED:
                 cell.revive()
         return woken
-
-    def dead_letter(self, address: Address[Any], message: object, error: Exception) -> None:
-        """Log a message that nobody waits for and that could not be handled."""
-        log.warning("dead letter", actor=str(address), message=type(message).__name__, error=repr(error))
 
     def _may_start(self) -> bool:
         """Whether the next group may start: not while turns that would share it are only a short read away."""
@@ -212,7 +269,7 @@ class Node:
         """Drop all that rests on events that may be lost, and begin again from what the journal holds."""
         log.error("the journal could not be written", error=repr(error))
         self.recovery.clear()
-        self.directory.clear(keep=ActorCell)
+        self.directory.clear(keep=ActorCell, error=error)
         self.promises.lose_all("the journal could not be written")
         while True:
             self._attempts += 1
@@ -224,6 +281,8 @@ class Node:
                 for projector in self.projectors.values():
                     projector.look()  # what failed may have been written all the same
                 await self.wake_unfinished()
+                for group in self.groups:
+                    group.start()
                 return
             except Exception as again:  # noqa: BLE001 (a full or a broken disk; it is tried until it is mended)
                 log.error("the journal is not usable", error=repr(again), attempt=self._attempts)

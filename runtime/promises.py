@@ -84,10 +84,10 @@ class Promise:
                 )
             )
 
-    async def wait(self, due: int | None) -> Any:
-        """Wait for the reply until ``due`` (microseconds since 1970); then the outcome is unknown."""
+    async def wait(self, due: int) -> Any:
+        """Wait for the reply until ``due`` (microseconds since 1970; 0: for ever); then the outcome is unknown."""
         timer = None
-        if due is not None:
+        if due:
             timer = self._promises.timers.at(due, lambda: self.lose("no reply came in time"))
         try:
             return await self._future

@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from actors import (
     Address,
     Command,
+    Group,
     NotTaken,
     Query,
     ReadModel,
@@ -31,6 +32,7 @@ from runtime.history import HistoryEntry
 from runtime.journals import journal_of, view_of
 from runtime.mailbox import Envelope
 from runtime.node import Node
+from runtime.passivation import ACTIVE
 from runtime.projector import Projector
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
@@ -73,12 +75,16 @@ class Runtime:
         durability: Durability = "full",
         clock: Clock | None = None,
         chaos: Chaos | None = None,
+        groups: Sequence[Group] = (),
+        active: int = ACTIVE,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
         self._actors = actors
         self._clock = clock or SystemClock()
         self._chaos = chaos
+        self._groups = groups
+        self._active = active
         self._shutdown_timeout = shutdown_timeout
         self._entered = False
         self._node: Node | None = None
@@ -94,7 +100,7 @@ class Runtime:
             await self._journal.open()
             stack.push_async_callback(self._journal.close)
             tasks = anyio.create_task_group()
-            node = Node(self._journal, self._actors, self._clock, self._chaos, tasks)
+            node = Node(self._journal, self._actors, self._clock, self._chaos, self._groups, self._active)
             for kind in node.directory.kinds(ReadModel):
                 producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
                 view = view_of(kind, producers, self._journal)
@@ -108,8 +114,11 @@ class Runtime:
             tasks.start_soon(node.recovery.run)
             for projector in node.projectors.values():
                 tasks.start_soon(projector.run)
+            stack.push_async_callback(node.cut_off)
             try:
                 await node.wake_unfinished()
+                for group in node.groups:
+                    group.start()
             except Exception as error:  # noqa: BLE001 (raised below: the task group would wrap it into a group)
                 failure = error
             else:
@@ -125,6 +134,7 @@ class Runtime:
         try:
             with anyio.move_on_after(self._shutdown_timeout, shield=True):
                 await node.drain()
+                await node.stop_actors()
         finally:
             node.promises.lose_all("the runtime was closed")
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.

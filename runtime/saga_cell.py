@@ -21,6 +21,7 @@ from actors import (
     Refused,
     SagaMisuse,
 )
+from actors.actor import Reason
 from persistence import Append, NewEvent, NotDecodable, NotEncodable, Record
 from persistence.codec import encode
 from runtime import saga_events as events
@@ -67,7 +68,7 @@ class SagaCell(Cell):
     @property
     def unfinished(self) -> bool:
         """Whether it must live on: there is mail, somebody waits, or the story has not ended."""
-        return self.story.status in ("running", "compensating") or bool(self.mail) or bool(self._waiters)
+        return self.story.status in ("running", "compensating") or bool(self._waiters) or super().unfinished
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -99,7 +100,7 @@ class SagaCell(Cell):
             self._turn(self.name, self._go_on, None)
             return
         self._answer_waiters()
-        if status != "parked" and not self.mail:
+        if status != "parked" and not self.mail and not self.control:
             self.world.writer.hold(self._leave)
 
     def _go_on(self, _: None) -> None:
@@ -110,6 +111,10 @@ class SagaCell(Cell):
             self._undo_next()
         else:
             self._begin_run(self.kind.command(started.command))
+
+    def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:  # noqa: ARG002
+        """End the incarnation, leaving the mail. Nobody is told: a saga ends when its story does."""
+        super().stop(None)
 
     def forget(self) -> None:
         """Drop the coroutine, the timers and the story."""
@@ -199,7 +204,7 @@ class SagaCell(Cell):
         deadline: timedelta | None = self.kind.cls.deadline
         due = 0 if deadline is None else self.now + round(deadline / timedelta(microseconds=1))
         self._correlation = envelope.correlation or self._correlation
-        self.emit(events.Started(msgspec.Raw(data), due))
+        self.emit(events.Started(msgspec.Raw(data), due, envelope.path))
         self._join(envelope.reply)
         self._arm_deadline(due)
         self._begin_run(command)
@@ -372,7 +377,8 @@ class SagaCell(Cell):
             return False
         self._under_way.add(request)
         envelope = Envelope(command, request, StepReturn(self.world.find, self.address, step, undo), self._correlation)
-        asked = self.story.steps[step].asked
+        asked, started = self.story.steps[step].asked, self.story.started
+        envelope.path = (*started.path, self.address) if started is not None else (self.address,)
         envelope.undoes, envelope.data = (step_id, bytes(asked.undo)) if undo else (None, bytes(asked.command))
         self._outbox.append((to, envelope))
         return True
@@ -389,4 +395,4 @@ class SagaCell(Cell):
         wake = Envelope(Wake(self.incarnation, step, undo))
         if (old := self._timers.get(step or "")) is not None:
             old.cancel()
-        self._timers[step or ""] = self.world.timers.at(due, lambda: self.put(wake))
+        self._timers[step or ""] = self.world.timers.at(due, lambda: self.post(wake))

@@ -16,10 +16,15 @@ class SagaEvent(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Started(SagaEvent):
-    """The saga was asked to begin. ``deadline``: microseconds since 1970, 0 for none."""
+    """The saga was asked to begin. ``deadline``: microseconds since 1970, 0 for none.
+
+    ``path`` names the actors that wait for its end, the first one first; kept, so that a circle is found also by a saga
+    that was brought back.
+    """
 
     command: msgspec.Raw
     deadline: int = 0
+    path: tuple[Address[Any], ...] = ()
 
 
 class Asked(SagaEvent):

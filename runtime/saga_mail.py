@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
-from actors import Address
+from actors import Address, Parked
 from runtime.cells import Cell
 from runtime.mailbox import Envelope, ReplyTo
+from runtime.watches import Watches
 
 
 class StepOutcome(msgspec.Struct):
@@ -56,7 +57,27 @@ class StepReturn(msgspec.Struct, gc=False):
         # An unfinished saga has its cell, or gets it back and sends the step again; one that has ended needs no reply.
         cell = self.find(self.saga)
         if cell is not None:
-            cell.put(Envelope(outcome))
+            cell.post(Envelope(outcome))
+
+
+class SagaEnd(msgspec.Struct, gc=False):
+    """Where a saga's result goes for those who only watch it: they are told that it has ended."""
+
+    watches: Watches
+    saga: Address[Any]
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody watches any more."""
+        return self.saga not in self.watches
+
+    def done(self, _value: Any) -> None:
+        """Say that it has completed."""
+        self.watches.ended(self.saga, "finished")
+
+    def failed(self, error: Exception) -> None:
+        """Say that it was compensated or is parked, or was never started."""
+        self.watches.ended(self.saga, "parked" if isinstance(error, Parked) else "finished", error)
 
 
 class Waiters:

@@ -1,6 +1,5 @@
 """The cell of a service: decide, evolve, enqueue, reply, all in one synchronous turn."""
 
-from collections import deque
 from typing import Any
 
 import msgspec
@@ -17,10 +16,11 @@ from actors import (
 )
 from persistence import Append, JournalError, NewEvent, NotDecodable, Record
 from persistence.codec import encode
-from runtime.cells import Cell, World, failure
+from runtime.cells import Cell, World
+from runtime.failures import failure
 from runtime.fingerprint import fingerprint_of
 from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
-from runtime.mailbox import Envelope, ReplyTo
+from runtime.mailbox import NO_MAIL, Envelope, ReplyTo, new_mail
 from runtime.transaction import Outcome, Part
 
 
@@ -75,9 +75,16 @@ class ServiceCell(Cell):
         self.version = 0
         self.seen = {}
         if self._part is not None:
-            self.mail = deque([self._part, *self.mail])
+            if self.mail is NO_MAIL:
+                self.mail = new_mail(self.kind.mailbox.priority)
+            self.mail.extendleft((self._part,))
             self._part.message.left(self)
             self._part = None
+
+    @property
+    def resting(self) -> bool:
+        """Whether it could leave the memory, and nobody would notice."""
+        return self._part is None and super().resting
 
     # -- turns --------------------------------------------------------------------------------------------------
 
@@ -118,6 +125,8 @@ class ServiceCell(Cell):
         if type(decision) is not Decision:
             raise TypeError(f"{self.kind.name}.decide must return command.reply(...), not {decision!r}")
         events = decision.events
+        if command_id is None:
+            self.kind.check_reply(type(command), decision.reply)
         if not events and command_id is None:
             return Outcome(self.state, decision.reply, None)
         state = self.state
@@ -170,12 +179,7 @@ class ServiceCell(Cell):
         return Outcome(self.state, None, append)
 
     def _refuse(self, envelope: Envelope, error: Exception) -> None:
-        if not isinstance(error, Refused):
-            error = failure(self.address, envelope.message, error)
-        if envelope.reply is not None:
-            envelope.reply.failed(error)
-        else:
-            self.world.dead_letter(self.address, envelope.message, error)
+        self.give_back(envelope, failure(self.address, envelope.message, error))
 
     # -- repeats ------------------------------------------------------------------------------------------------
 
@@ -185,7 +189,7 @@ class ServiceCell(Cell):
         if version < 0:
             envelope.reply.failed(Refused(f"step {envelope.id} was undone before it arrived at {self.address}"))
         else:
-            self.world.spawn(self._answer_again, envelope, version, envelope.reply)
+            self.world.spawn(self._answer_again(envelope, version, envelope.reply))
 
     async def _answer_again(self, envelope: Envelope, version: int, reply: ReplyTo) -> None:
         """Answer a repeated command with its first reply, from the journal."""

@@ -13,7 +13,8 @@ import msgspec
 
 from actors import Address, CommandIdReused, Refused
 from persistence import Append
-from runtime.cells import World, failure
+from runtime.cells import World
+from runtime.failures import failure
 from runtime.fingerprint import canonical
 from runtime.mailbox import Envelope
 from runtime.promises import Promise
@@ -190,7 +191,7 @@ class Transaction:
             )
             return
         versions = [version for version in seen if version is not None]
-        self._world.spawn(self._first_replies, versions)
+        self._world.spawn(self._first_replies(versions))
         self.end(None)
 
     async def _first_replies(self, versions: list[int]) -> None:

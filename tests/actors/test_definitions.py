@@ -329,7 +329,7 @@ def test_what_is_not_written_says_so() -> None:
         Flight("").evolve(Seats(), SeatHeld("t"))
     with pytest.raises(NotImplementedError, match="Trip needs an async run"):
         Trip("").run(BookTrip("t")).send(None)
-    with pytest.raises(NotImplementedError, match="Bus needs an async receive"):
+    with pytest.raises(NotImplementedError, match="Bus needs a receive"):
         Bus("").receive(None).send(None)
     with pytest.raises(NotImplementedError, match="ReadModel needs a project"):
         ReadModel().project(None, None)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]

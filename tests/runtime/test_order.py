@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from actors import MailboxFull
+from actors import Mailbox, MailboxFull
 from runtime import Chaos, ManualClock, Runtime
 from runtime.dispatcher import TURNS_PER_CELL
-from runtime.mailbox import MAILBOX_LIMIT
 from tests.runtime.cast import ALL, Board, Desk, Held, Hold, Lines, Look, Note, Room
 from tests.runtime.tools import HeldJournal, check_once, comes, content, node_of, of, quiet
 
+MAILBOX_LIMIT = Mailbox().limit
 SENDERS = 20
 EACH = 50
 

@@ -34,7 +34,7 @@ from actors import (
     Step,
     sql,
 )
-from actors.actor import Asker
+from actors.actor import Context
 
 
 class Held(Message):
@@ -206,7 +206,7 @@ class Lookup(Query["Flight | Trips", str]):
     """Two actors that answer the same question."""
 
 
-async def outside(runtime: Asker) -> None:
+async def outside(runtime: Context) -> None:
     assert_type(Flight.at("LH441"), Address[Flight])
     assert_type(Flight.at("LH441").key, str)
     assert_type(await runtime.ask(Flight.at("LH441"), HoldSeat("trip-7")), Held)

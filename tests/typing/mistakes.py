@@ -9,7 +9,7 @@ from typing import Any, assert_never
 import msgspec
 
 from actors import Actor, Address, Command, Decision, Event, Message, Meta, Query, ReadModel, Saga, Service, State, sql
-from actors.actor import Asker
+from actors.actor import Context
 
 
 class Held(Message):
@@ -194,7 +194,7 @@ class Mailer(Actor):
         return await self.ask(Flight.at(), ReleaseSeat("trip-7"))  # mistake: a reply passed on as another
 
 
-async def outside(runtime: Asker, anyone: Address[object]) -> None:
+async def outside(runtime: Context, anyone: Address[object]) -> None:
     flight, hold = Flight.at("LH441"), HoldSeat("trip-7")
     await runtime.ask(Hotel.at("Ritz"), hold)  # mistake: command sent to the wrong actor
     await runtime.ask(anyone, hold)  # mistake: command sent to who knows whom
@@ -222,5 +222,5 @@ async def outside(runtime: Asker, anyone: Address[object]) -> None:
     print(room, row, rows, wide, held, hotel)
 
 
-async def narrowed(runtime: Asker) -> int:
+async def narrowed(runtime: Context) -> int:
     return await runtime.ask(Flights.at(), SeatOf("trip-7"))  # mistake: reply narrowed by a return

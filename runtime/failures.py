@@ -1,0 +1,20 @@
+"""What is said of a failure, and whose fault it was."""
+
+from typing import Any
+
+from actors import Address, AskCycle, Failed, Refused
+from persistence import JournalDamaged, JournalError
+
+
+def failure(address: Address[Any], message: object, error: BaseException) -> Exception:
+    """Return what to tell the asker of a message that an actor could not handle."""
+    if isinstance(error, (Refused, AskCycle)):
+        return error
+    failed = Failed(f"{address} failed at {type(message).__name__}: {type(error).__name__}: {error}")
+    failed.__cause__ = error
+    return failed
+
+
+def passing(error: BaseException) -> bool:
+    """Whether it is the journal that could not be used, which passes, and not the actor that failed."""
+    return isinstance(error, JournalError) and not isinstance(error, JournalDamaged)

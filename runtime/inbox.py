@@ -1,0 +1,81 @@
+"""An actor's mailbox: what has come and waits, and the rules for what comes when it is full."""
+
+import asyncio
+from collections import deque
+from functools import partial
+from typing import Any
+
+from actors import Address, AskCycle, MailboxFull
+from runtime.kinds import Kind
+from runtime.mailbox import NO_MAIL, Envelope, Gate, Mail
+from runtime.timers import Timers
+
+
+class Inbox:
+    """A bounded lane for mail, a lane for control messages, and a gate for those who wait for room."""
+
+    __slots__ = ("address", "control", "gate", "kind", "limit", "mail")
+
+    def __init__(self, address: Address[Any], kind: Kind) -> None:
+        self.kind = kind
+        self.address = address
+        self.mail: Mail = NO_MAIL
+        """What others have sent; bounded."""
+        self.control: deque[Envelope] | None = None
+        """What the runtime itself has to say: outcomes, timers, ends of others. It never waits behind mail."""
+        self.gate: Gate | None = None
+        """Where callers outside wait for room; None while nobody ever had to."""
+        self.limit: int = kind.mailbox.limit
+        """How much mail there may be, less what is on its way and has its place already."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a sender from outside must line up: the mailbox is full, or others were here first."""
+        return len(self.mail) >= self.limit or (self.gate is not None and not self.gate.open)
+
+    def expired(self, envelope: Envelope, now: int) -> bool:
+        """Whether nobody waits for the reply any more, so that the message need not be begun."""
+        reply = envelope.reply
+        if reply is None or not (reply.gone or 0 < envelope.due <= now):
+            return False
+        self.kind.counts.expired += 1
+        return True
+
+    def full_error(self) -> MailboxFull:
+        """Return the error for senders that can't wait."""
+        return MailboxFull(
+            f"the mailbox of {self.address} is full ({self.kind.mailbox.limit:,} messages); ask again later"
+        )
+
+    def cycle_error(self, path: tuple[Address[Any], ...]) -> AskCycle:
+        """Return the error for those whose asking would end where it began."""
+        circle = " -> ".join(map(str, (*path[path.index(self.address) :], self.address)))
+        return AskCycle(f"each would wait for the next for ever: {circle}; let one of them tell instead of ask")
+
+    def line_up(self, timers: Timers, due: int = 0) -> asyncio.Future[None]:
+        """Join the senders who wait for room, at once; to be awaited by :meth:`room`."""
+        if self.gate is None:
+            self.gate = Gate()
+        sender = self.gate.line_up()
+        if due:
+            timer = timers.at(due, partial(self._turn_away, sender))
+            sender.add_done_callback(lambda _: timer.cancel())
+        return sender
+
+    async def room(self, sender: asyncio.Future[None]) -> None:
+        """Wait until there is room for one who has lined up.
+
+        Raises:
+            MailboxFull: it had none in time.
+        """
+        assert self.gate is not None
+        await self.gate.pass_through(sender)
+
+    def _turn_away(self, sender: asyncio.Future[None]) -> None:
+        if not sender.done():
+            sender.set_exception(self.full_error())
+
+    def let_in(self) -> None:
+        """Let waiting senders go on, when the mailbox is down to half."""
+        if self.gate and len(self.mail) <= self.limit // 2:
+            self.gate.let_in(self.limit - len(self.mail))

@@ -1,0 +1,89 @@
+"""Passivation: actors that rest leave the memory, after a while or when there are too many; mail brings them back."""
+
+import asyncio
+from heapq import nsmallest
+
+from runtime.cells import Cell
+from runtime.directory import Directory
+from runtime.kinds import Kind
+from runtime.timers import Timers
+
+ACTIVE = 1_000_000
+"""How many actors a runtime keeps in memory, unless it is told otherwise."""
+STRETCH = 1_000
+"""How many cells are looked at before the event loop gets its turn."""
+SHORTEST = 0.05
+"""Seconds between two rounds, at the least."""
+
+
+class Passivator:
+    """Looks for actors that may leave."""
+
+    def __init__(self, directory: Directory, timers: Timers, active: int = ACTIVE) -> None:
+        self._directory = directory
+        self._timers = timers
+        self._active = active
+        self._loop = asyncio.get_running_loop()
+        self._crowds: set[Kind | None] = set()
+        """Classes of which there are too many; None: there are too many of all together."""
+        self._patience: dict[Kind | None, int] = {}
+        """With more than so many it is worth to look again: the last look found too few that rest."""
+        idles = [kind.passivation.idle for kind in directory.all_kinds if kind.passivation.idle is not None]
+        self._pause = max(min(idles).total_seconds() / 4, SHORTEST) if idles else None
+        self._next_round()
+
+    # -- too many -----------------------------------------------------------------------------------------------
+
+    def added(self, kind: Kind) -> None:
+        """Take note of one more actor in memory."""
+        self._count(kind, kind.counts.active, kind.passivation.active)
+        self._count(None, len(self._directory), self._active)
+
+    def _count(self, crowd: Kind | None, active: int, most: int) -> None:
+        if active > most and active > self._patience.get(crowd, 0):
+            if not self._crowds:
+                self._loop.call_soon(self._make_room)
+            self._crowds.add(crowd)
+
+    def _make_room(self) -> None:
+        crowds, self._crowds = self._crowds, set()
+        for crowd in crowds:
+            most = self._active if crowd is None else crowd.passivation.active
+            cells = [cell for cell in self._directory if crowd is None or cell.kind is crowd]
+            # A tenth below the limit, so that not every newcomer makes for another look at all.
+            too_many = len(cells) - most + most // 10
+            resting = [cell for cell in cells if cell.resting]
+            for cell in nsmallest(too_many, resting, key=_last_used):
+                self._let_go(cell)
+            self._patience[crowd] = len(cells) - len(resting) + most // 10
+
+    # -- too long -----------------------------------------------------------------------------------------------
+
+    def _next_round(self) -> None:
+        if self._pause is not None:
+            self._timers.after(self._pause, lambda: self._look_at(list(self._directory)))
+
+    def _look_at(self, cells: list[Cell]) -> None:
+        now = self._timers.now()
+        for cell in cells[:STRETCH]:
+            idle = cell.kind.passivation.idle
+            if idle is not None and now - cell.used >= idle.total_seconds() * 1e6 and cell.resting:
+                self._let_go(cell)
+        if len(cells) > STRETCH:
+            self._loop.call_soon(self._look_at, cells[STRETCH:])
+        else:
+            self._next_round()
+
+    def _let_go(self, cell: Cell) -> None:
+        """Let an actor leave when all that it has written is durable, unless it has been used meanwhile."""
+        used = cell.used
+
+        def leave(durable: bool) -> None:
+            if durable and cell.used == used and cell.resting:
+                self._directory.release(cell)
+
+        cell.world.writer.hold(leave)
+
+
+def _last_used(cell: Cell) -> int:
+    return cell.used

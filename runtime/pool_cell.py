@@ -1,0 +1,77 @@
+"""The cell of a pool: it has no actor of its own, and hands what comes on to its workers."""
+
+from typing import Any
+from zlib import crc32
+
+from actors import Address, Pool
+from runtime.cells import Cell, Phase, World
+from runtime.kinds import Kind
+from runtime.mailbox import Envelope
+
+
+class PoolCell(Cell):
+    """Several workers behind one address. Its own mailbox has no room, so senders always look for a worker's."""
+
+    __slots__ = ("_next", "_pool")
+
+    def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
+        super().__init__(world, address, kind)
+        assert kind.pool is not None
+        self._pool: Pool = kind.pool
+        self._next = 0
+        self.limit = 0
+
+    def target(self, message: object) -> Cell:
+        """Return the worker for a message: by its key, or the next one that has room."""
+        size = self._pool.size
+        if self._pool.by is not None:
+            # Not hash(), which is another one in each process.
+            return self._worker(crc32(repr(self._pool.by(message)).encode()) % size)
+        for _ in range(size):
+            self._next = (self._next + 1) % size
+            if not self._worker(self._next).crowded:
+                break
+        return self._worker(self._next)
+
+    def _worker(self, number: int) -> Cell:
+        return self.world.cell(worker_address(self.address, number))
+
+    def put(self, envelope: Envelope) -> None:
+        """Hand a message on."""
+        self.target(envelope.message).put(envelope)
+
+    def put_from_inside(self, envelope: Envelope) -> None:
+        """Hand on a message of another actor's."""
+        self.target(envelope.message).put_from_inside(envelope)
+
+    def _workers(self) -> list[Cell]:
+        found = [self.world.find(worker_address(self.address, number)) for number in range(self._pool.size)]
+        return [worker for worker in found if worker is not None]
+
+    @property
+    def resting(self) -> bool:
+        """Whether it could leave the memory: always, for it keeps nothing but whose turn it is."""
+        return self.phase is Phase.STOPPED
+
+    def kill(self) -> None:
+        """Kill all workers."""
+        for worker in self._workers():
+            worker.kill()
+
+    def unpark(self) -> None:
+        """Let all workers that are parked try again."""
+        for worker in self._workers():
+            worker.unpark()
+
+    def forget(self) -> None:
+        """Do nothing: there is nothing to forget."""
+
+
+def worker_address(pool: Address[Any], number: int) -> Address[Any]:
+    """Return the address of one worker of a pool; no class has such a name, so it can be no other actor's."""
+    return Address(f"{pool.actor}#{number}", pool.key)
+
+
+def pool_of(actor: str) -> str:
+    """Return the name of the class of a worker's pool; that of any other actor as it is."""
+    return actor.partition("#")[0]
