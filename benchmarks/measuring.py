@@ -19,7 +19,7 @@ RING = 100
 """Actors in the ring."""
 CROWD = 100
 """Actors that tell one collector."""
-PER_ROUND = 100
+PER_ROUND = 50
 """What each of them tells it at a time."""
 SPAWNED_AT_ONCE = 1_000
 LIGHT = 1_000
