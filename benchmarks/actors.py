@@ -4,8 +4,9 @@
                                 [--rounds 5] [--only WORK ...] [--base CONTESTANT] [--json FILE]
 
 Each measurement is a process of its own. All contestants do one work one after the other, then the next work, and all
-of that once a round; the table shows the best round of each, and how many times the figure of one of them (``--base``,
-by default the hand-rolled actor, on the same loop) it is. Understudy runs on ``Runtime("memory:")``.
+of that once a round. The table shows the best round of each, and a ratio to one of them (``--base``, by default the
+hand-rolled actor, on the same loop): the median of the rounds' own ratios, for what disturbs a round disturbs both.
+Understudy runs on ``Runtime("memory:")``.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 import venv
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.contestants import BY_HAND, HAND_ROLLED, OURS, QUEUE, WORKS, Contestant, Work, peers
@@ -52,16 +54,15 @@ def measured(
     return runs
 
 
-def best(work: Work, runs: list[Figures]) -> Figures:
-    pick = min if work.less_is_better else max
-    return {figure: pick(run[figure] for run in runs) for figure in work.figures}
-
-
-def cell(figures: Figures | None, base: Figures | None, figure: str) -> str:
-    if figures is None:
+def cell(work: Work, figure: str, rounds: list[Figures] | None, base: list[Figures] | None) -> str:
+    """Return the best of the rounds, and the median of their ratios to the base."""
+    if rounds is None:
         return f"{'-':>18}"
-    ratio = f"{figures[figure] / base[figure]:6.2f}x" if base else ""
-    return f"{figures[figure]:11,.0f}{ratio:7}"
+    best = (min if work.less_is_better else max)(figures[figure] for figures in rounds)
+    ratio = ""
+    if base is not None:
+        ratio = f"{median(ours[figure] / theirs[figure] for ours, theirs in zip(rounds, base, strict=True)):6.2f}x"
+    return f"{best:11,.0f}{ratio:7}"
 
 
 def table(
@@ -70,9 +71,11 @@ def table(
     lines = [f"{'':26} {'loop':7}" + "".join(f"{contestant.name:>18}" for contestant in contestants)]
     for work in works:
         for loop in loops:
-            of = {name: best(work, r) for (at, on, name), r in runs.items() if (at, on) == (work.name, loop)}
             for figure, row in work.figures.items():
-                cells = (cell(of.get(contestant.name), of.get(base), figure) for contestant in contestants)
+                cells = (
+                    cell(work, figure, runs.get((work.name, loop, one.name)), runs.get((work.name, loop, base)))
+                    for one in contestants
+                )
                 lines.append(f"{row:26} {loop:7}" + "".join(cells))
     return lines
 
@@ -102,7 +105,7 @@ def main() -> None:
     where.add_argument("--make-peers", metavar="DIR", type=Path, help="install them into a new environment first")
     parser.add_argument("--loop", choices=("asyncio", "uvloop", "both"), default="asyncio")
     parser.add_argument("--scale", type=float, default=1.0, help="how many times as many messages")
-    parser.add_argument("--rounds", type=int, default=5, help="how often; the best of them is shown")
+    parser.add_argument("--rounds", type=int, default=5, help="how often all of it is done")
     parser.add_argument("--only", nargs="+", metavar="WORK", choices=[work.name for work in WORKS])
     parser.add_argument("--base", default=BY_HAND, choices=(BY_HAND, QUEUE.name), help="what ratios are to")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures of all rounds here")
