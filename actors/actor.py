@@ -205,11 +205,11 @@ class Actor:
         self._here().unwatch(address)
 
     def spawn(self, address: Address[A]) -> Address[A]:
-        """Start a plain actor as a child, supervised as ``children`` says; it ends with this one.
+        """Make a plain actor a child, supervised as ``children`` says: start it, if need be; it ends with this one.
 
         Raises:
-            NotTaken: the address is not a plain actor's.
-            ActorMisuse: it has a parent already, or is alive without one.
+            NotTaken: the address is not a plain actor's, or a pool's.
+            ActorMisuse: it has a parent or a group already, or is this one's own.
         """
         self._here().spawn(address)
         return address

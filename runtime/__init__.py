@@ -2,7 +2,18 @@
 
 from runtime.chaos import Chaos
 from runtime.clock import Clock, ManualClock, SystemClock
+from runtime.dead_letters import DeadLetter
 from runtime.history import HistoryEntry
 from runtime.runtime import Runtime
+from runtime.signals import stop_on_signals
 
-__all__ = ["Chaos", "Clock", "HistoryEntry", "ManualClock", "Runtime", "SystemClock"]
+__all__ = [
+    "Chaos",
+    "Clock",
+    "DeadLetter",
+    "HistoryEntry",
+    "ManualClock",
+    "Runtime",
+    "SystemClock",
+    "stop_on_signals",
+]

@@ -124,7 +124,7 @@ class ActorCell(PlainCell):
             return self.control.popleft()
         while self.mail:
             envelope = self.mail.popleft()
-            if not self.expired(envelope, self.world.clock.now()):
+            if not self.expired(envelope, self.world.clock.steady()):
                 return envelope
         if self.mail is not NO_MAIL:
             recycle(self.mail)
@@ -186,7 +186,7 @@ class ActorCell(PlainCell):
                 log.warning("actor resists its end", actor=self.name, tasks=len(life.tasks))
                 self._cancel(life)
 
-        self.world.timers.after(RESISTS, again)
+        self.world.delays.after(RESISTS, again)
 
     async def _end(self, life: Life) -> None:
         if not life.killed:
@@ -244,7 +244,7 @@ class ActorCell(PlainCell):
     async def _handle(self, life: Life, envelope: Envelope) -> None:
         self._taken += 1
         self.kind.counts.turns += 1
-        self.used = self.world.clock.now()
+        self.used = self.world.clock.steady()
         now = Handling(self, envelope, self._taken)
         message, reply_to = envelope.message, envelope.reply
         reply, error = await self._guarded(life, now, partial(life.actor.receive, message))
@@ -273,7 +273,7 @@ class ActorCell(PlainCell):
         assert task is not None
         limit, timer = life.actor.time_limit, None
         if limit is not None:
-            timer = self.world.timers.after(limit.total_seconds(), partial(_cut_off, now, task))
+            timer = self.world.delays.after(limit.total_seconds(), partial(_cut_off, now, task))
         try:
             result = work()
             return (await result if inspect.isawaitable(result) else result), None

@@ -36,6 +36,9 @@ R = TypeVar("R")
 class Owner(Protocol):
     """Who decides what becomes of an actor that has crashed: its group."""
 
+    parent: Address[Any] | None
+    """Whose children the group holds, if it is one of children."""
+
     def crashed(self, address: Address[Any], error: BaseException, /) -> None:
         """Take note of a member's crash, and start again what has to be."""
         ...
@@ -55,6 +58,7 @@ class World(Protocol):
     journal: Journal
     writer: Writer
     timers: Timers
+    delays: Timers
     clock: Clock
     random: Random
     watches: Watches
@@ -96,7 +100,7 @@ class World(Protocol):
         ...
 
     def due(self, timeout: float | None, /) -> int:
-        """Return when a timeout of so many seconds from now is over, in microseconds since 1970; 0: never."""
+        """Return when a timeout of so many seconds from now is over, in microseconds of steady time; 0: never."""
         ...
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
@@ -298,7 +302,7 @@ class Cell(Inbox):
             return
         if self.budget is None:
             self.budget = Budget(self.kind.restart)
-        pause = self.budget.spend(self.world.clock.now(), self.world.random)
+        pause = self.budget.spend(self.world.clock.steady(), self.world.random)
         if pause is None and passing(error):
             pause = self.kind.restart.backoff.cap.total_seconds()  # the actor is not to blame, and there is no hurry
         self.stop("crashed" if pause is not None else "parked", error)
@@ -306,7 +310,7 @@ class Cell(Inbox):
             self.park(error)
             return
         log.warning("actor crashed", actor=str(self.address), restart_in=round(pause, 3), error=repr(error))
-        self.world.timers.after(pause, self.suspend())
+        self.world.delays.after(pause, self.suspend())
 
     def suspend(self) -> Callable[[], None]:
         """Let the actor, which is stopped, wait with its mail; return what starts it again."""
@@ -330,7 +334,7 @@ class Cell(Inbox):
         self.let_in()
         incarnation = self.incarnation
         pause = self.kind.restart.parked_for.total_seconds()
-        self.world.timers.after(pause, lambda: self.unpark() if self.incarnation == incarnation else None)
+        self.world.delays.after(pause, lambda: self.unpark() if self.incarnation == incarnation else None)
 
     def unpark(self) -> None:
         """Let a parked actor, and the group that it is in, try again with a new budget."""

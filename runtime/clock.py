@@ -15,10 +15,18 @@ class Handle(Protocol):
 
 
 class Clock(Protocol):
-    """Wall time, and wake-ups by it."""
+    """Two times, and wake-ups.
+
+    Wall time is what people and other machines mean, and what the journal holds; it may be set forward and back. Steady
+    time only measures how long something takes.
+    """
 
     def now(self) -> int:
         """Return the wall time in microseconds since 1970 (UTC)."""
+        ...
+
+    def steady(self) -> int:
+        """Return the steady time in microseconds since some moment of this process's life."""
         ...
 
     def call_after(self, seconds: float, wake: Callable[[], None]) -> Handle:
@@ -33,6 +41,10 @@ class SystemClock:
         """Return the wall time in microseconds since 1970 (UTC)."""
         return time.time_ns() // 1000
 
+    def steady(self) -> int:
+        """Return the steady time in microseconds."""
+        return time.monotonic_ns() // 1000
+
     def call_after(self, seconds: float, wake: Callable[[], None]) -> Handle:
         """Call ``wake`` about ``seconds`` from now."""
         return asyncio.get_running_loop().call_later(seconds, wake)
@@ -42,35 +54,41 @@ class ManualClock:
     """A clock that stands still until :meth:`advance` moves it; for tests."""
 
     def __init__(self, now: int = 1_000_000_000_000_000) -> None:
-        self._now: int = now
+        self._steady = 0
+        self._set_by: int = now
+        """What the wall time is ahead of the steady time."""
         self._wakes: list[_ManualHandle] = []
 
     def now(self) -> int:
         """Return the time that it has been moved to, in microseconds since 1970 (UTC)."""
-        return self._now
+        return self._steady + self._set_by
+
+    def steady(self) -> int:
+        """Return by how much it has been moved on, in microseconds."""
+        return self._steady
 
     def call_after(self, seconds: float, wake: Callable[[], None]) -> Handle:
         """Call ``wake`` when the clock has been moved that far."""
-        handle = _ManualHandle(self._now + round(seconds * 1e6), wake)
+        handle = _ManualHandle(self._steady + round(seconds * 1e6), wake)
         self._wakes.append(handle)
         return handle
 
     def advance(self, seconds: float) -> None:
         """Move the clock on, and call what has become due, earliest first."""
-        end = self._now + round(seconds * 1e6)
+        end = self._steady + round(seconds * 1e6)
         while True:
             self._wakes = [handle for handle in self._wakes if not handle.cancelled]
             due = min((handle for handle in self._wakes if handle.due <= end), key=_due, default=None)
             if due is None:
                 break
             self._wakes.remove(due)
-            self._now = max(self._now, due.due)
+            self._steady = max(self._steady, due.due)
             due.wake()
-        self._now = end
+        self._steady = end
 
     def step(self, seconds: float) -> None:
         """Set the wall time forward or back, as an administrator might, without calling anything."""
-        self._now += round(seconds * 1e6)
+        self._set_by += round(seconds * 1e6)
 
 
 def _due(handle: "_ManualHandle") -> int:

@@ -37,10 +37,11 @@ class DeadLetters:
 
     def add(self, address: Address[Any], message: object, error: Exception) -> None:
         """Note one."""
-        now = self._clock.now()
+        now = self._clock.steady()
         name = type(message).__name__
         self.count += 1
-        self.recent.append(DeadLetter(datetime.fromtimestamp(now / 1e6, UTC), address, name, repr(error)))
+        time = datetime.fromtimestamp(self._clock.now() / 1e6, UTC)
+        self.recent.append(DeadLetter(time, address, name, repr(error)))
         sort = (address.actor, name, type(error))
         began, untold = self._bursts.get(sort, (None, 0))
         if began is not None and now - began < BURST:

@@ -28,7 +28,7 @@ class Dispatcher:
     def __init__(self, writer: Writer, clock: Clock, settle: Callable[[], None], chaos: Chaos | None = None) -> None:
         self._writer = writer
         self._clock = clock
-        self.now = clock.now()
+        self.now = clock.steady()
         """When the last slice began; cells keep it as when they were last used."""
         self._settle = settle
         self._chaos = chaos
@@ -60,7 +60,7 @@ class Dispatcher:
 
     def _slice(self) -> None:
         self._armed = False
-        self.now = self._clock.now()
+        self.now = self._clock.steady()
         budget = TURNS_PER_SLICE
         queue = self._queue
         while queue and budget > 0:
@@ -97,7 +97,7 @@ class Dispatcher:
             taken += 1
             envelope = mail.popleft()
             reply = envelope.reply
-            if reply is not None and (reply.gone or envelope.due) and cell.expired(envelope, self._clock.now()):
+            if reply is not None and (reply.gone or envelope.due) and cell.expired(envelope, self._clock.steady()):
                 continue
             try:
                 turn(envelope)

@@ -33,7 +33,7 @@ class Envelope(msgspec.Struct, gc=False):
     ``id`` names the request, so that it can be asked again; None: its sender never will. ``correlation`` is the
     request or saga in whose name it is sent. ``undoes`` is the id of the command that this one undoes. ``data`` is
     the message as JSON, where its sender has written it down already. ``due`` is when its asker stops waiting, in
-    microseconds since 1970; 0: never. ``path`` names the actors that wait for the reply, the first asker first.
+    microseconds of steady time; 0: never. ``path`` names the actors that wait for the reply, the first asker first.
     ``sender`` is the plain actor that sent it.
     """
 

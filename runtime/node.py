@@ -76,6 +76,7 @@ class Node:
         self.random = Random()
         self.tasks = Tasks()
         self.timers = Timers(clock)
+        self.delays = Timers(clock, clock.steady)
         self.writer = Writer(journal, self._durable, self._lost, self._may_start)
         self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos)
         self.recovery = Recovery(journal, self.writer, self._settle)
@@ -89,7 +90,7 @@ class Node:
             lambda address, kind: PoolCell(self, address, kind),
         )
         self.dead_letters = DeadLetters(clock)
-        self.passivator = Passivator(self.directory, self.timers, active)
+        self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added
         self.ready = self.dispatcher.ready
         self.recover = self.recovery.request
@@ -104,7 +105,7 @@ class Node:
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
         self.projectors: dict[str, Projector] = {}
-        self.promises = Promises(self.writer, self.timers)
+        self.promises = Promises(self.writer, self.delays)
         self.closing = False
         self._attempts = 0
         """How often the journal has been lost since something became durable."""
@@ -117,8 +118,8 @@ class Node:
         return f"{self._name}-{self._count}"
 
     def due(self, timeout: float | None) -> int:
-        """Return when a timeout of so many seconds from now is over, in microseconds since 1970; 0: never."""
-        return 0 if timeout is None or timeout == float("inf") else self.clock.now() + int(timeout * 1e6) + 1
+        """Return when a timeout of so many seconds from now is over, in microseconds of steady time; 0: never."""
+        return 0 if timeout is None or timeout == float("inf") else self.clock.steady() + int(timeout * 1e6) + 1
 
     def _notice(self, watcher: Address[Any], stopped: Stopped) -> None:
         cell = self.find(watcher)
@@ -165,7 +166,7 @@ class Node:
         if cell.crowded:
             if cell.kind.mailbox.overflow != "wait":
                 raise cell.full_error()
-            await cell.room(cell.line_up(self.timers, due))
+            await cell.room(cell.line_up(self.delays, due))
             cell = self.cell(cell.address)  # another one, if the journal was lost meanwhile
         return cell
 
@@ -191,7 +192,7 @@ class Node:
             self.dead_letter(cell.address, envelope.message, cell.full_error())
             return DONE
         sent = asyncio.get_running_loop().create_future()
-        self.spawn(self._tell_later(cell, cell.line_up(self.timers), envelope, sent))
+        self.spawn(self._tell_later(cell, cell.line_up(self.delays), envelope, sent))
         return sent
 
     async def _tell_later(
@@ -275,7 +276,7 @@ class Node:
             self._attempts += 1
             if self._attempts > 2:
                 # Nothing has become durable in the meantime: a full disk, say. Waking would send all again.
-                await self.timers.pause(min(0.1 * 2 ** min(self._attempts - 3, 6), 5.0))
+                await self.delays.pause(min(0.1 * 2 ** min(self._attempts - 3, 6), 5.0))
             try:
                 await self.journal.recover()
                 for projector in self.projectors.values():

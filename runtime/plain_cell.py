@@ -1,6 +1,6 @@
 """What the cells of plain actors share: the context in which an actor tells, watches, spawns, waits and ends."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -174,15 +174,24 @@ class PlainCell(Cell):
         kind = self.world.kind(address.actor)
         if not issubclass(kind.cls, Actor) or kind.pool is not None:
             raise NotTaken(f"{address} can't be a child; only single plain actors can")
+        owner = self.world.owners.get(address)
+        if owner is not None or address in self._ancestors():
+            whose = f"belongs to {owner}" if owner is not None else f"is above {self.address}"
+            raise ActorMisuse(f"{address} can't become a child of {self.address}: it {whose}")
         cell = self.world.cell(address)
-        if address in self.world.owners or not isinstance(cell, PlainCell) or cell.alive or address == self.address:
-            raise ActorMisuse(f"{address} is alive already, and can't become a child of {self.address}")
         if self._children is None:
-            self._children = Supervisor(self.world, self.kind.cls.children, self._child_failed, of_children=True)
+            self._children = Supervisor(self.world, self.kind.cls.children, self._child_failed, self.address)
         self._children.add(address)
         cell.unpark()
         if cell.phase is Phase.STOPPED:
             cell.revive()
+
+    def _ancestors(self) -> Iterator[Address[Any]]:
+        address: Address[Any] | None = self.address
+        while address is not None:
+            yield address
+            owner = self.world.owners.get(address)
+            address = None if owner is None else owner.parent
 
     def _child_failed(self, error: BaseException) -> None:
         self.crashed(error)
@@ -194,7 +203,7 @@ class PlainCell(Cell):
             self._timers = set()
         if len(self._timers) >= MOST_TIMERS:
             raise ActorMisuse(f"{self.address} has {MOST_TIMERS:,} timers already; cancel some")
-        timer = ActorTimer(self.world.timers, self._timers, self.post, message, delay, every)
+        timer = ActorTimer(self.world.delays, self._timers, self.post, message, delay, every)
         self._timers.add(timer)
         return timer
 

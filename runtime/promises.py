@@ -85,7 +85,7 @@ class Promise:
             )
 
     async def wait(self, due: int) -> Any:
-        """Wait for the reply until ``due`` (microseconds since 1970; 0: for ever); then the outcome is unknown."""
+        """Wait for the reply until ``due`` (microseconds of steady time; 0: for ever); then the outcome is unknown."""
         timer = None
         if due:
             timer = self._promises.timers.at(due, lambda: self.lose("no reply came in time"))

@@ -23,13 +23,16 @@ from actors import (
     State,
 )
 from persistence import Journal
+from persistence.connection import shielded
 from persistence.sqlite import Durability
 from runtime import history as past
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
+from runtime.dead_letters import DeadLetter
 from runtime.history import HistoryEntry
 from runtime.journals import journal_of, view_of
+from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.node import Node
 from runtime.passivation import ACTIVE
@@ -57,8 +60,14 @@ class Runtime:
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"memory:"``) or a journal; ``actors`` are the classes that live
-    here. Use it as ``async with Runtime(...) as runtime``, on asyncio. Entering opens the journal and wakes what is
-    unfinished in it; leaving lets turns finish, makes everything durable, catches the read models up, and closes.
+    here. Use it as ``async with Runtime(...) as runtime``, on asyncio or on uvloop (``pip install
+    'understudy[uvloop]'``, then ``uvloop.run(main())`` where you would write ``asyncio.run(main())``). ``groups`` are
+    supervised together, and started when it opens. ``active`` is how many actors may be in memory; beyond it, those
+    that have rested longest leave.
+
+    Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
+    turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
+    it within ``shutdown_timeout`` seconds, and whatever is still under way then is cut off.
     ``durability="normal"`` (SQLite) gives up that a power cut loses nothing that was acknowledged; a crash of the
     process still loses nothing.
 
@@ -104,12 +113,13 @@ class Runtime:
             for kind in node.directory.kinds(ReadModel):
                 producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
                 view = view_of(kind, producers, self._journal)
-                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, node.timers)
+                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, node.delays)
                 await view.open(self._journal.position)
                 stack.push_async_callback(view.close)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
             stack.callback(node.timers.close)
+            stack.callback(node.delays.close)
             tasks.start_soon(node.writer.run)
             tasks.start_soon(node.recovery.run)
             for projector in node.projectors.values():
@@ -132,13 +142,19 @@ class Runtime:
     ) -> None:
         node, self._node = self._open_node(), None
         try:
-            with anyio.move_on_after(self._shutdown_timeout, shield=True):
-                await node.drain()
-                await node.stop_actors()
+            await shielded(self._finish(node))
         finally:
             node.promises.lose_all("the runtime was closed")
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
             await self._stack.__aexit__(None, None, None)
+
+    async def _finish(self, node: Node) -> None:
+        """Bring to its end what is under way: turns, the journal, read models, plain actors, in this order."""
+        with anyio.move_on_after(self._shutdown_timeout) as deadline:
+            await node.drain()
+            await node.stop_actors()
+        if deadline.cancelled_caught:
+            log.warning("closing took too long, and cuts off what is under way", seconds=self._shutdown_timeout)
 
     def _open_node(self) -> Node:
         if self._node is None:
@@ -327,6 +343,10 @@ class Runtime:
         """Return every event of every actor that took part in a saga, in order."""
         node = self._open_node()
         return await past.trail(node.journal, address, node.directory)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return the last messages that nobody waited for and that could not be handled, oldest first."""
+        return list(self._open_node().dead_letters.recent)
 
     def unpark(self, address: Address[Any]) -> None:
         """Let a parked actor try again at once, with a new budget of restarts; does nothing where it is not parked."""

@@ -33,7 +33,7 @@ from runtime.saga_mail import Join, StepOutcome, StepReturn, Waiters, Wake
 from runtime.saga_retry import pause_before_retry
 from runtime.saga_run import SagaRun
 from runtime.saga_story import StepStory, Story
-from runtime.timers import Timer
+from runtime.timers import Timer, Timers
 
 
 class SagaCell(Cell):
@@ -306,7 +306,7 @@ class SagaCell(Cell):
         self.emit(events.Failed(name, events.told(error), undo))
         step.resent = True
         pause = pause_before_retry(self.kind.cls, step, error, self.now, self.world.random, undo=undo)
-        self._set_timer(self.now + round(pause * 1e6), name, undo=undo)
+        self._set_timer(self.world.delays, self.world.delays.now() + round(pause * 1e6), name, undo=undo)
 
     def _wake(self, wake: Wake) -> None:
         story = self.story
@@ -385,14 +385,14 @@ class SagaCell(Cell):
 
     def sleep(self, step: str, due: int) -> None:
         """Have the step answered when the time has come."""
-        self._set_timer(due, step)
+        self._set_timer(self.world.timers, due, step)
 
     def _arm_deadline(self, due: int) -> None:
         if due:
-            self._set_timer(due, None)
+            self._set_timer(self.world.timers, due, None)
 
-    def _set_timer(self, due: int, step: str | None, *, undo: bool = False) -> None:
+    def _set_timer(self, timers: Timers, due: int, step: str | None, *, undo: bool = False) -> None:
         wake = Envelope(Wake(self.incarnation, step, undo))
         if (old := self._timers.get(step or "")) is not None:
             old.cancel()
-        self._timers[step or ""] = self.world.timers.at(due, lambda: self.post(wake))
+        self._timers[step or ""] = timers.at(due, lambda: self.post(wake))

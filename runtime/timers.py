@@ -1,4 +1,9 @@
-"""Timers by wall time: many of them, one wake-up of the clock, never early."""
+"""Timers: many of them, one wake-up of the clock, never early.
+
+A node has two sets: **timers** by wall time, for what the journal holds (a saga's sleep, a reminder), and **delays** by
+steady time, for what only this process waits for (a pause before a retry, a timeout): setting the clock back an hour
+must not make a pause of 50 ms an hour long.
+"""
 
 import asyncio
 import heapq
@@ -8,7 +13,7 @@ from runtime.clock import Clock, Handle
 from runtime.log import log
 
 LONGEST_NAP = 10.0
-"""The clock is looked at again after so many seconds at the latest, so that a step of the wall time is noticed."""
+"""The clock is looked at again after so many seconds at the latest, so that a step of wall time is noticed."""
 
 
 class Timer:
@@ -35,8 +40,11 @@ class Timer:
 class Timers:
     """The timers of one runtime, in the order in which they are due."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, now: Callable[[], int] | None = None) -> None:
+        """Go by the time that ``now`` tells: by default the clock's wall time."""
         self._clock = clock
+        self.now = now or clock.now
+        """Return the time by which they go, in microseconds."""
         self._heap: list[Timer] = []
         self._count = 0
         self._cancelled = 0
@@ -45,7 +53,7 @@ class Timers:
         self._closed = False
 
     def at(self, due: int, fire: Callable[[], None]) -> Timer:
-        """Call ``fire`` when the wall time has reached ``due``, in microseconds since 1970; never before."""
+        """Call ``fire`` when the time has reached ``due``, in microseconds; never before."""
         self._count += 1
         timer = Timer(self, due, self._count, fire)
         heapq.heappush(self._heap, timer)
@@ -56,11 +64,7 @@ class Timers:
     def after(self, seconds: float, fire: Callable[[], None]) -> Timer:
         """Call ``fire`` in so many seconds."""
         # Rounded up, and one more: the clock's own reading is cut to whole microseconds.
-        return self.at(self._clock.now() + int(seconds * 1e6) + 1, fire)
-
-    def now(self) -> int:
-        """Return the wall time in microseconds since 1970 (UTC)."""
-        return self._clock.now()
+        return self.at(self.now() + int(seconds * 1e6) + 1, fire)
 
     async def pause(self, seconds: float) -> None:
         """Wait for so many seconds."""
@@ -92,14 +96,14 @@ class Timers:
             self._handle.cancel()
             self._handle = None
         if self._heap and not self._closed:
-            now = self._clock.now()
+            now = self.now()
             nap = min(max(0.0, (self._heap[0].due - now) / 1e6), LONGEST_NAP)
             self._wakes_at = now + round(nap * 1e6)
             self._handle = self._clock.call_after(nap, self._wake)
 
     def _wake(self) -> None:
         self._handle = None
-        now = self._clock.now()
+        now = self.now()
         while self._heap and (self._heap[0].fire is None or self._heap[0].due <= now):
             timer = heapq.heappop(self._heap)
             fire, timer.fire = timer.fire, None

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,11 +16,11 @@ from demos.trip import ACTORS, load, story
 from demos.trip.page import Page
 from demos.trip.report import Report
 from persistence import JournalError
-from runtime import Chaos, Runtime
+from runtime import Chaos, Runtime, stop_on_signals
 
 MOST_TRIPS = 1_000_000
 BAD, INTERRUPTED = 2, 130
-"""Exit codes: options or a journal that can't be used; Ctrl-C."""
+"""Exit codes: options or a journal that can't be used; Ctrl-C before anything was begun."""
 
 EXAMPLES = """\
 examples:
@@ -29,7 +28,7 @@ examples:
   python -m demos.trip --trips 2000 --kill 0.01       book 2,000 trips while actors are dying
   python -m demos.trip --journal sqlite:trips.db      carry on with a journal, or begin one
 
-exit codes: 0 the books balance, 1 they don't, 2 bad options or a bad journal, 130 Ctrl-C
+exit codes: 0 the books balance, 1 they don't, 2 bad options or journal, 130 Ctrl-C, 143 SIGTERM
 """
 
 
@@ -102,7 +101,6 @@ def probability(text: str) -> float:
 
 async def run(options: argparse.Namespace, journal: str, page: Page) -> Report:
     """Tell the story or book the trips."""
-    stop_at_ctrl_c()
     chaos = Chaos(options.seed, options.kill)
 
     def open_runtime() -> Runtime:
@@ -118,17 +116,11 @@ async def run(options: argparse.Namespace, journal: str, page: Page) -> Report:
         return report
 
 
-def stop_at_ctrl_c() -> None:
-    """Let Ctrl-C end the task that runs now, in good order; a second one ends it at once, which a journal can take."""
-    task = asyncio.current_task()
-    assert task is not None
-
-    def pressed() -> None:
-        if task.cancelling():
-            os._exit(INTERRUPTED)
-        task.cancel()
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, pressed)
+async def run_until_stopped(options: argparse.Namespace, journal: str, page: Page) -> Report | int:
+    """Run to the end, or in good order until a signal comes; then return the exit code."""
+    with stop_on_signals() as stop:
+        return await run(options, journal, page)
+    return stop.exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,12 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if journal is None:
             journal = f"sqlite:{tempfile.mkdtemp(prefix='understudy-')}/trips.db"
-        report = asyncio.run(run(options, journal, Page(None if options.json else sys.stdout)))
+        report = asyncio.run(run_until_stopped(options, journal, Page(None if options.json else sys.stdout)))
+        if isinstance(report, int):
+            go_on = f"; go on with --journal {shlex.quote(journal)}" if journal != "memory:" else ""
+            return complain(f"stopped{go_on}", report)
         if options.json:
             print(json.dumps(report.as_json(journal)), flush=True)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        go_on = f"; go on with --journal {shlex.quote(journal)}" if journal and journal != "memory:" else ""
-        return complain(f"stopped{go_on}", INTERRUPTED)
+    except KeyboardInterrupt:
+        return complain("stopped", INTERRUPTED)  # before anything was begun
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; don't fail again at exit
         return BAD

@@ -132,16 +132,19 @@ def test_killed_at_work(trip: Run, start: Start, journal: str) -> None:
     assert found["booked"] + found["compensated"] == found["resumed"] + 10
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("more", [(), ("--trips", "5000")])
-def test_stopped_by_ctrl_c(start: Start, trip: Run, journal: str, more: tuple[str, ...]) -> None:
+def test_stopped_by_a_signal(
+    start: Start, trip: Run, journal: str, more: tuple[str, ...], number: signal.Signals
+) -> None:
     with start("demos.trip", "--journal", journal, *more) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert any("ournal" in line for line in process.stdout)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.stdout.read()
         said = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert said == f"python -m demos.trip: stopped; go on with --journal {journal}\n"
     assert totals(trip, "--trips", "10", "--journal", journal)["books_balance"]
 
@@ -155,7 +158,7 @@ def test_stopped_by_ctrl_c_twice(start: Start, trip: Run, journal: str) -> None:
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         said = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode in (130, -signal.SIGINT)  # in good order already, or at once
     assert "Traceback" not in said
     assert totals(trip, "--trips", "10", "--journal", journal)["books_balance"]
 

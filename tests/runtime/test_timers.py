@@ -1,9 +1,15 @@
 """P11: timers fire in order, once, and never before their time, whatever the clock does."""
 
+import asyncio
 from random import Random
 
-from runtime import ManualClock
+import pytest
+
+from actors import Failed
+from runtime import ManualClock, Runtime
 from runtime.timers import LONGEST_NAP, Timers
+from tests.runtime.cast import ALL, Desk, Note
+from tests.runtime.tools import quiet
 
 SECOND = 1_000_000
 
@@ -161,3 +167,28 @@ def test_closed_they_fire_no_more() -> None:
     watch.at(2, "never")
     watch.clock.advance(10)
     assert watch.fired == []
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_pauses_and_timeouts_do_not_follow_a_clock_that_is_set(hours: int) -> None:
+    """Failure 31: after a step of the wall time nothing waits an hour, and nothing gives up an hour early."""
+    failures = 1
+
+    async def play(desk: Desk, note: Note) -> str:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise ValueError("once")
+        return "done"
+
+    Desk.script = play
+    clock = ManualClock()
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        with pytest.raises(Failed):
+            await runtime.ask(Desk.at(), Note("x"))
+        clock.step(hours * 3600)
+        waiting = asyncio.create_task(runtime.ask(Desk.at(), Note("y"), timeout=2))
+        await quiet(runtime)
+        assert not waiting.done()
+        clock.advance(1.1)  # the pause before the actor is started again
+        assert await waiting == "done"

@@ -6,7 +6,7 @@ This file is only read by the checkers; ``test_typing.py`` runs them.
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any, assert_never, assert_type
+from typing import Any, Literal, assert_never, assert_type
 from uuid import UUID
 
 import msgspec
@@ -19,9 +19,13 @@ from actors import (
     Command,
     Decision,
     Event,
+    Group,
+    Mailbox,
     Message,
     Meta,
     Parallel,
+    Passivation,
+    Pool,
     Query,
     ReadModel,
     Refused,
@@ -32,6 +36,8 @@ from actors import (
     State,
     Statement,
     Step,
+    Stopped,
+    Timer,
     sql,
 )
 from actors.actor import Context
@@ -200,6 +206,39 @@ class Trips(ReadModel):
                 return None
             case _:
                 assert_never(query)
+
+
+class Ring(Command["Bell", int]):
+    times: int
+
+
+class Bell(Actor):
+    """One that isn't async."""
+
+    mailbox = Mailbox(limit=5, overflow="drop", priority={Stopped: 1})
+    pool = Pool(2, by=lambda message: message.times)
+    passivation = Passivation(idle=None)
+    children = Group(strategy="rest_for_one")
+
+    def started(self) -> None:
+        self.every(timedelta(seconds=1), Ring(1)).cancel()
+
+    def receive(self, message: Ring | Stopped) -> int | None:
+        match message:
+            case Ring(times):
+                timer = self.after(timedelta(0), Ring(times))
+                assert_type(timer, Timer)
+                self.tell(Flight.at("LH441"), HoldSeat(self.message_id))
+                assert_type(self.spawn(Bell.at("small")), Address[Bell])
+                self.watch(Bell.at("small"))
+                return times
+            case Stopped(address, reason, error):
+                assert_type(address, Address[Any])
+                assert_type(reason, Literal["finished", "crashed", "parked", "killed"])
+                assert_type(error, str)
+                return None
+            case _:
+                assert_never(message)
 
 
 class Lookup(Query["Flight | Trips", str]):

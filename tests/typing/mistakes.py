@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, assert_never
 
 import msgspec
@@ -192,6 +193,25 @@ class Mailer(Actor):
     async def receive(self, message: HoldSeat) -> Held:
         await self.ask(Hotel.at(), message)  # mistake: a plain actor asks the wrong actor
         return await self.ask(Flight.at(), ReleaseSeat("trip-7"))  # mistake: a reply passed on as another
+
+
+class Bell(Actor):
+    at_once = "2"  # mistake: a number that is none
+    pool = 2  # mistake: a pool that is a number
+
+    async def started(self) -> int:  # mistake: a hook that returns something
+        return 1
+
+    def receive(self, message: HoldSeat) -> Held:
+        self.tell(Hotel.at(), message)  # mistake: a command told to the wrong actor
+        self.tell(Flight.at(), Held(1))  # mistake: a reply told
+        self.after(timedelta(1), message)  # mistake: a message to itself that is for another
+        self.every(60, message)  # mistake: an interval of a bare number
+        self.watch("Flight/LH441")  # mistake: a text watched
+        hotel: Address[Hotel] = self.spawn(Flight.at())  # mistake: a child kept as another
+        held: Held = self.ask(Flight.at(), message)  # mistake: an actor's ask that is not awaited
+        del hotel
+        return held
 
 
 async def outside(runtime: Context, anyone: Address[object]) -> None:
