@@ -61,8 +61,8 @@ def cell(work: Work, figure: str, rounds: list[Figures] | None, base: list[Figur
     best = (min if work.less_is_better else max)(figures[figure] for figures in rounds)
     ratio = ""
     if base is not None:
-        ratio = f"{median(ours[figure] / theirs[figure] for ours, theirs in zip(rounds, base, strict=True)):6.2f}x"
-    return f"{best:11,.0f}{ratio:7}"
+        ratio = f"{median(ours[figure] / theirs[figure] for ours, theirs in zip(rounds, base, strict=True)):7.2f}x"
+    return f"{best:10,.0f}{ratio:8}"
 
 
 def table(
