@@ -56,7 +56,7 @@ class Context(Protocol):
         """Send a request; await the reply."""
         ...
 
-    def tell(self, address: Address[A], message: Command[A, Any], /, *, id: str | None = None) -> None:  # noqa: A002
+    def tell(self, address: Address[A], message: Command[A, Any], id: str | None = None, /) -> None:  # noqa: A002
         """Send a command without waiting for a reply."""
         ...
 
@@ -186,7 +186,8 @@ class Actor:
             MailboxFull: there is no room in the mailbox.
             NotTaken, UnknownActor: nobody here takes this.
         """
-        self._here().tell(address, message, id=id)
+        context = self._context or self._here()
+        context.tell(address, message, id)
 
     def watch(self, address: Address[Any]) -> None:
         """Have :class:`Stopped` sent here when another actor ends: at once, if it is not alive.

@@ -10,7 +10,7 @@ from persistence import Record
 from runtime.actor_timer import ActorTimer
 from runtime.cells import Cell, Phase, World
 from runtime.kinds import Kind
-from runtime.mailbox import NO_MAIL, Envelope, new_mail
+from runtime.mailbox import NO_MAIL, Envelope
 from runtime.saga_mail import Join, SagaEnd
 from runtime.supervision import Supervisor
 
@@ -66,7 +66,7 @@ class PlainCell(Cell):
     def forget(self) -> None:
         """Drop what is the incarnation's own: timers, watches, children, and what they had to say."""
         self.actor = None
-        self.control = None
+        self.control = NO_MAIL
         for timer in self._timers or ():
             timer.drop()
         for address in self._watching or ():
@@ -113,20 +113,20 @@ class PlainCell(Cell):
             f"{self.kind.name} can't ask {address}: it would have to wait; write async def receive, or tell it"
         )
 
-    def tell(self, address: Address[A], message: Command[A, Any], /, *, id: str | None = None) -> None:  # noqa: A002
+    def tell(self, address: Address[A], message: Command[A, Any], id: str | None = None, /) -> None:  # noqa: A002
         """Send a command without waiting for anything."""
         world = self.world
         cell = world.find(address)
         if cell is None or type(message) not in cell.kind.takes:
             world.check(address, message)
             cell = world.cell(address)
-        envelope = self.envelope
+        envelope = self._envelope
         correlation = None
         if envelope is not None:
             correlation = envelope.correlation
             if id is None and envelope.id is not None:
                 id = self.next_id(envelope)  # noqa: A001
-        cell.put_from_inside(Envelope(message, id, None, correlation, None, None, 0, (), self.address))
+        cell.put_from_inside(Envelope(message, id, None, correlation, self.address))
 
     def watch(self, address: Address[Any], /) -> None:
         """Have the actor told when another one ends; at once, if it is not alive."""
@@ -224,9 +224,7 @@ class PlainCell(Cell):
     def unstash(self) -> None:
         """Put all that was put aside back, before all other mail."""
         if self._stash:
-            if self.mail is NO_MAIL:
-                self.mail = new_mail(self.kind.mailbox.priority)
-            self.mail.extendleft(reversed(self._stash))
+            self.lane().extendleft(reversed(self._stash))
             self._stash = None
 
     def stashed(self, envelope: Envelope) -> bool:
