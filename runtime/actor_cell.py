@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from actors import Actor, Address, Command, Failed, Request
 from actors.actor import Reason
 from runtime.cells import Phase, World
-from runtime.dispatcher import TURNS_PER_CELL
 from runtime.failures import failure
 from runtime.kinds import Kind
 from runtime.log import log
@@ -22,6 +21,10 @@ R = TypeVar("R")
 
 RESISTS = 10.0
 """Seconds after which an actor that was told to end and goes on is told again, and named in the log."""
+
+
+TURNS = 16
+"""Messages that an actor may handle before the event loop gets its turn, if it doesn't wait for anything itself."""
 
 
 class Handling:
@@ -36,26 +39,30 @@ class Handling:
         self.sent = 0
         """How many requests have been sent for it."""
         self.stashed = False
+        self.over = False
+        """Whether it has ended, so that tasks which it has left behind no longer act in its name."""
         self.overdue = False
         """Whether it has taken too long, and was cancelled for that."""
-        self.over = False
-        """Whether it is done, so that nobody waits for what a task that it has left behind may ask."""
 
     @property
     def path(self) -> tuple[Address[Any], ...]:
         """The actors that wait while this goes on, the first asker first."""
-        if self.over:
-            return ()
         return (*(self.envelope.path if self.envelope is not None else ()), self.cell.address)
 
     @property
     def due(self) -> int:
         """When the asker stops waiting; 0: never."""
-        return self.envelope.due if self.envelope is not None and not self.over else 0
+        return self.envelope.due if self.envelope is not None else 0
 
 
-handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
+_handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
 """What the running task handles; tasks that the author's code starts inherit it."""
+
+
+def handling() -> Handling | None:
+    """Return what the running task handles, if it is an actor's."""
+    now = _handling.get()
+    return None if now is None or now.over else now
 
 
 class Life:
@@ -253,8 +260,8 @@ class ActorCell(PlainCell):
             if envelope is None:
                 return
             await self._handle(life, envelope)
-            if self._taken % TURNS_PER_CELL == 0:
-                await asyncio.sleep(0)  # a handler that awaits nothing would keep the others waiting
+            if not self._taken % TURNS:
+                await asyncio.sleep(0)  # one that never waits must not keep the others waiting
 
     async def _handle(self, life: Life, envelope: Envelope) -> None:
         self._taken += 1
@@ -283,7 +290,7 @@ class ActorCell(PlainCell):
 
     async def _guarded(self, life: Life, now: Handling, work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         """Run the author's code, for so long as it may take; return its result, or what it raised."""
-        handling.set(now)
+        _handling.set(now)
         task = asyncio.current_task()
         assert task is not None
         limit, timer = life.actor.time_limit, None
@@ -331,12 +338,12 @@ class ActorCell(PlainCell):
     @property
     def envelope(self) -> Envelope | None:
         """The message that the running task handles."""
-        now = handling.get()
+        now = handling()
         return now.envelope if now is not None and now.cell is self else None
 
     def next_id(self, envelope: Envelope) -> str:
         """Return the id of the next request that is sent for a message: the same, should the message come again."""
-        now = handling.get()
+        now = handling()
         assert now is not None
         now.sent += 1
         return f"{envelope.id}>{now.sent}"
@@ -366,7 +373,7 @@ class ActorCell(PlainCell):
     def stash(self) -> None:
         """Put the message that is being handled aside."""
         super().stash()
-        now = handling.get()
+        now = handling()
         assert now is not None
         now.stashed = True
 

@@ -80,12 +80,17 @@ class Inbox:
         Raises:
             MailboxFull: it had none in time.
         """
-        assert self.gate is not None
+        gate = self.gate
+        if gate is None:
+            return await sender  # it was cancelled before it could wait
         try:
-            await self.gate.pass_through(sender)
+            await gate.pass_through(sender)
         except BaseException:
             self.let_in()  # the next one, where this one had been let in before it went away
             raise
+        finally:
+            if gate.open and self.gate is gate:
+                self.gate = None  # who comes next takes the short way again
 
     def _turn_away(self, sender: asyncio.Future[None]) -> None:
         if not sender.done():

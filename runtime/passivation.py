@@ -13,10 +13,10 @@ ACTIVE = 1_000_000
 """How many actors a runtime keeps in memory, unless it is told otherwise."""
 STRETCH = 1_000
 """How many cells are looked at before the event loop gets its turn."""
+PATIENCE = 1.0
+"""Seconds before a crowd in which too few were resting is looked at again."""
 SHORTEST = 0.05
 """Seconds between two rounds, at the least."""
-AGAIN = 1.0
-"""Seconds after which those are looked at again of whom too many were busy."""
 
 
 class Passivator:
@@ -29,10 +29,8 @@ class Passivator:
         self._loop = asyncio.get_running_loop()
         self._crowds: set[Kind | None] = set()
         """Classes of which there are too many; None: there are too many of all together."""
-        self._patience: dict[Kind | None, int] = {}
-        """With more than so many it is worth to look again: the last look found too few that rest."""
-        self._again: set[Kind | None] = set()
-        """Those that will be looked at again by themselves."""
+        self._patience: set[Kind | None] = set()
+        """Classes of which the last look found too few that rest; they are looked at again in a moment."""
         idles = [kind.passivation.idle for kind in directory.all_kinds if kind.passivation.idle is not None]
         self._pause = max(min(idles).total_seconds() / 4, SHORTEST) if idles else None
         self._next_round()
@@ -45,7 +43,7 @@ class Passivator:
         self._count(None, len(self._directory), self._active)
 
     def _count(self, crowd: Kind | None, active: int, most: int) -> None:
-        if active > most and active > self._patience.get(crowd, 0):
+        if active > most and crowd not in self._patience:
             if not self._crowds:
                 self._loop.call_soon(self._make_room)
             self._crowds.add(crowd)
@@ -60,16 +58,12 @@ class Passivator:
             resting = [cell for cell in cells if cell.resting]
             for cell in nsmallest(too_many, resting, key=_last_used):
                 self._let_go(cell)
-            busy = len(cells) - len(resting)
-            self._patience[crowd] = busy + most // 10
-            if busy > most and crowd not in self._again:
-                self._again.add(crowd)
-                self._timers.after(AGAIN, partial(self._look_again, crowd))
+            if len(resting) < too_many:
+                self._patience.add(crowd)
+                self._timers.after(PATIENCE, partial(self._look_again, crowd))
 
     def _look_again(self, crowd: Kind | None) -> None:
-        """Look again for those who may leave: there were too many who were busy."""
-        self._again.discard(crowd)
-        self._patience.pop(crowd, None)
+        self._patience.discard(crowd)
         if crowd is None:
             self._count(None, len(self._directory), self._active)
         else:

@@ -237,10 +237,6 @@ class PlainCell(Cell):
             self.lane().extendleft(reversed(self._stash))
             self._stash = None
 
-    def stashed(self, envelope: Envelope) -> bool:
-        """Whether a message was put aside and is to be handled later."""
-        return self._stash is not None and any(other is envelope for other in self._stash[-self.kind.at_once :])
-
     def finish(self) -> None:
         """End in order, after this message."""
         raise NotImplementedError
