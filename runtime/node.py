@@ -234,8 +234,10 @@ class Node:
                 sent.set_exception(RuntimeClosed(f"it was closed before {cell.address} had room; nothing was sent"))
                 sent.exception()  # it need not be awaited, so nobody may ever look
             raise
-        self.cell(cell.address).put(envelope)
-        if not sent.done():
+        if sent.cancelled():
+            cell.let_in()  # the next one: this one went away on the way in
+        else:
+            self.cell(cell.address).put(envelope)
             sent.set_result(None)
 
     async def drain(self) -> None:

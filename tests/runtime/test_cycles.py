@@ -188,6 +188,7 @@ async def test_a_circle_is_found_by_a_saga_that_another_process_began(more: int)
         ("Twin/t", "Twin/t", "end"),
         ("Twin/t", "Asker/a Twin/t", "end"),
         ("Worker/w", "Worker/w Worker/w", "end"),
+        ("Worker/w", "Worker/w+Worker/w+Worker/w+Worker/w", "end end end end"),
         ("Worker/w", "Asker/a Worker/w Worker/x Worker/w", "end"),
     ],
 )

@@ -170,6 +170,7 @@ async def test_who_is_busy_or_needed_never_leaves() -> None:
         needed = ["child", "member", "parent", "stash", "timer", "watched", "watcher"]
         others = ["Account/absent", "Account/waits", "Agent/works", "Play/sleeps"]
         assert in_memory(runtime) == sorted([*(f"Clerk/{key}" for key in needed), *others])
+        assert node_of(runtime).directory.cell(Account.at("waits")).incarnation == 0
         absent.revive()
         going_on.set()
         assert await both == (99, 101)
