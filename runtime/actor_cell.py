@@ -3,12 +3,12 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
-from actors import Actor, Address, Failed, Request
+from actors import Actor, Address, Failed, Request, Stopped
 from actors.actor import Reason
+from runtime.actor_life import Handling, Life, handling
 from runtime.cells import Phase, World
 from runtime.failures import failure
 from runtime.kinds import Kind
@@ -21,52 +21,6 @@ R = TypeVar("R")
 
 RESISTS = 10.0
 """Seconds after which an actor that was told to end and goes on is told again, and named in the log."""
-
-
-class Handling:
-    """One message that is being handled by an async actor."""
-
-    __slots__ = ("cell", "envelope", "number", "overdue", "sent", "stashed")
-
-    def __init__(self, cell: "ActorCell", envelope: Envelope | None = None, number: int = 0) -> None:
-        self.cell = cell
-        self.envelope = envelope
-        self.number = number
-        self.sent = 0
-        """How many requests have been sent for it."""
-        self.stashed = False
-        self.overdue = False
-        """Whether it has taken too long, and was cancelled for that."""
-
-    @property
-    def path(self) -> tuple[Address[Any], ...]:
-        """The actors that wait while this goes on, the first asker first."""
-        return (*(self.envelope.path if self.envelope is not None else ()), self.cell.address)
-
-    @property
-    def due(self) -> int:
-        """When the asker stops waiting; 0: never."""
-        return self.envelope.due if self.envelope is not None else 0
-
-
-handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
-"""What the running task handles; tasks that the author's code starts inherit it."""
-
-
-class Life:
-    """One incarnation: its actor object and its tasks."""
-
-    __slots__ = ("actor", "error", "finishing", "killed", "reason", "tasks", "unhandled")
-
-    def __init__(self, actor: Actor) -> None:
-        self.actor = actor
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.finishing = False
-        self.killed = False
-        self.reason: Reason | None = None
-        self.error: BaseException | None = None
-        self.unhandled: list[tuple[int, Envelope]] = []
-        """What it was in the middle of when it was killed."""
 
 
 class ActorCell(PlainCell):
@@ -95,8 +49,13 @@ class ActorCell(PlainCell):
 
     @property
     def alive(self) -> bool:
-        """Whether there is an incarnation, or one is about to begin."""
+        """Whether there is an incarnation, also one that is ending, or one is about to begin."""
         return super().alive or self._old is not None
+
+    @property
+    def latest(self) -> int:
+        """The incarnation that is there, or about to begin, or else the last one."""
+        return self.incarnation - (not super().alive)
 
     # -- mail ---------------------------------------------------------------------------------------------------
 
@@ -120,8 +79,10 @@ class ActorCell(PlainCell):
         self._work()
 
     def _take(self) -> Envelope | None:
-        if self.control:
-            return self.control.popleft()
+        while self.control:
+            envelope = self.control.popleft()
+            if envelope.reply is None or not envelope.reply.gone:
+                return envelope
         while self.mail:
             envelope = self.mail.popleft()
             if not self.expired(envelope, self.world.clock.steady()):
@@ -135,7 +96,7 @@ class ActorCell(PlainCell):
 
     def revive(self) -> None:
         """Begin a new incarnation, when the old one has ended."""
-        if self.world.closing:
+        if self.closed():
             return
         self.phase = Phase.RECOVERING
         if self._old is not None:
@@ -144,12 +105,14 @@ class ActorCell(PlainCell):
         self._begins = False
         try:
             actor: Actor = self.kind.cls(self.address.key)
-        except Exception as error:  # noqa: BLE001 (the author's code; one that can't even begin is parked in the end)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 (the author's code; one that can't begin is parked in the end)
             self.crashed(error)
             return
         actor.attach(self)
         self.actor = actor
-        self._life = life = Life(actor)
+        self._life = life = Life(actor, self.incarnation)
         self._start(life, self._begin(life))
 
     async def _begin(self, life: Life) -> None:
@@ -177,6 +140,35 @@ class ActorCell(PlainCell):
         if not life.tasks:
             self._start(life, self._end(life))
 
+    def kill(self) -> None:
+        """Crash, also in the middle of ending."""
+        if self._old is not None:
+            self._old.killed = True
+            self._cancel(self._old)
+        super().kill()
+
+    def end_with_owner(self) -> None:
+        """End for good: whoever waits for an answer is told that none will come."""
+        super().end_with_owner()
+        if self._old is not None:
+            self._old.for_good = True
+
+    def forget(self) -> None:
+        """Drop what is the incarnation's own; what was stashed goes back when the last task has ended."""
+        stash, self._stash = self._stash, None
+        super().forget()
+        self._stash = stash
+
+    def notice(self, stopped: Stopped) -> None:
+        """Take in the end of one that was watched, behind what it had sent and what is not durable yet."""
+        incarnation = self.incarnation
+
+        def release(_durable: bool) -> None:
+            if self.incarnation == incarnation:
+                super(ActorCell, self).notice(stopped)
+
+        self.world.writer.hold(release)
+
     def _cancel(self, life: Life) -> None:
         for task in list(life.tasks):
             task.cancel()
@@ -200,15 +192,17 @@ class ActorCell(PlainCell):
                 self.mail = new_mail(self.kind.mailbox.priority)
             last_first = sorted(life.unhandled, reverse=True)
             self.mail.extendleft(envelope for _, envelope in last_first)
+        super().forget()  # also what its last tasks have set up
+        if life.for_good and not self._begins:
+            self.turn_away(Failed(f"{self.address} has ended with its parent"))
         if life.reason is not None:
-            self.world.watches.ended(self.address, life.reason, life.error)
-        owner = self.world.owners.get(self.address)
-        if life.reason == "finished" and owner is not None:
-            owner.finished(self.address)
+            self.world.watches.ended(self.address, life.reason, life.error, life.number)
         if self.phase is Phase.PARKED:
             self._bring_back()  # refuse what was put back
         elif self._begins or (self.phase is Phase.STOPPED and (self.mail or self.control)):
             self.revive()
+        elif self.phase is Phase.STOPPED and life.reason == "finished":
+            self.gone()
         elif self.phase is Phase.STOPPED:
             self.world.release(self)
 
@@ -230,7 +224,8 @@ class ActorCell(PlainCell):
         life = self._life
         if life is not None and self.phase is Phase.RUNNING and not life.finishing:
             waiting = len(self.mail) + len(self.control or ())
-            for _ in range(min(waiting, self.kind.at_once) - len(life.tasks)):
+            idle = len(life.tasks) - life.busy  # they look for mail before they end
+            for _ in range(min(waiting - idle, self.kind.at_once - len(life.tasks))):
                 self._start(life, self._run(life))
 
     async def _run(self, life: Life) -> None:
@@ -238,7 +233,9 @@ class ActorCell(PlainCell):
             envelope = self._take()
             if envelope is None:
                 return
+            life.busy += 1
             await self._handle(life, envelope)
+            life.busy -= 1
             self.let_in()
 
     async def _handle(self, life: Life, envelope: Envelope) -> None:
@@ -260,6 +257,8 @@ class ActorCell(PlainCell):
             life.unhandled.append((now.number, envelope))
         else:
             told = failure(self.address, message, error)
+            if now.stashed:
+                self.take_back(envelope)
             self.give_back(envelope, told)
             if told is not error and self._life is life:
                 self.crashed(told)  # the failure may have left the object in disorder
@@ -306,11 +305,13 @@ class ActorCell(PlainCell):
         now = handling.get()
         return now.envelope if now is not None and now.cell is self else None
 
-    def next_id(self, envelope: Envelope) -> str:
+    def next_id(self, envelope: Envelope) -> str | None:
         """Return the id of the next request that is sent for a message: the same, should the message come again."""
         now = handling.get()
         assert now is not None
         now.sent += 1
+        if envelope.id is None:
+            envelope.id = self.world.new_id()  # it comes again when the actor is killed
         return f"{envelope.id}>{now.sent}"
 
     async def ask(
@@ -326,19 +327,21 @@ class ActorCell(PlainCell):
         envelope, correlation = self.envelope, None
         if envelope is not None:
             correlation = envelope.correlation
-            if id is None and envelope.id is not None:
+            if id is None:
                 id = self.next_id(envelope)  # noqa: A001
         return await self.world.ask(address, request, request_id=id, correlation=correlation, timeout=timeout)
 
     def stash(self) -> None:
         """Put the message that is being handled aside."""
-        super().stash()
         now = handling.get()
-        assert now is not None
-        now.stashed = True
+        if now is None or not now.stashed:
+            super().stash()
+        if now is not None:
+            now.stashed = True
 
     def finish(self) -> None:
         """End in order, when what is being handled has been."""
+        super().finish()
         if self._life is not None:
             self._life.finishing = True
 

@@ -104,8 +104,7 @@ class Directory:
     def clear(self, keep: type[Cell], error: BaseException) -> None:
         """Drop all cells but those of one sort; their mail goes with them."""
         for address, cell in list(self._cells.items()):
-            if not isinstance(cell, keep):
-                del self._cells[address]
+            if not isinstance(cell, keep) and self._cells.pop(address, None) is not None:  # else it went with its parent
                 cell.kind.counts.active -= 1
                 cell.mail.clear()
                 cell.stop("killed", error)
