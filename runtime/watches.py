@@ -13,7 +13,7 @@ class Watches:
     def __init__(self, tell: Callable[[Address[Any], Stopped], None]) -> None:
         self._tell = tell
         self._watchers: dict[Address[Any], dict[Address[Any], int]] = {}
-        """Of each actor that is watched, who watches it and since which incarnation, in the order of their beginning."""
+        """Of each actor that is watched, who watches it and since which incarnation, in the order of coming."""
 
     def __contains__(self, address: Address[Any]) -> bool:
         return address in self._watchers
