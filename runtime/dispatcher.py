@@ -81,7 +81,10 @@ class Dispatcher:
         self._settle()
 
     def _turns(self, cell: Cell, most: int) -> int:
-        """Give a cell its turns: first what is in the control lane, then the mail. Return how many there were."""
+        """Give a cell its turns: first what is in the control lane, then the mail, as long as nothing comes there.
+
+        Return how many there were.
+        """
         cell.used = self.now
         taken = 0
         while cell.control and taken < most and cell.runnable:
@@ -90,7 +93,7 @@ class Dispatcher:
         mail = cell.mail
         chaos = self._chaos
         turn = cell.turn
-        while mail and taken < most and cell.runnable:
+        while mail and taken < most and cell.runnable and not cell.control:
             if chaos is not None and chaos.strikes():
                 cell.kill()
                 break

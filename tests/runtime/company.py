@@ -52,7 +52,7 @@ class Stage:
 
 
 def name(actor: Any) -> str:
-    return str(type(actor).at(actor.key))
+    return f"{type(actor).__name__}/{actor.key}"
 
 
 def deed(actor: Any, message: Say | Stopped) -> Any:
@@ -62,12 +62,6 @@ def deed(actor: Any, message: Say | Stopped) -> Any:
     actor.heard.append(message.text)
     LOG.append(f"{name(actor)}: {message.text}")
     match message:
-        case Say("crash"):
-            raise ValueError(f"{name(actor)} trips")
-        case Say("refuse"):
-            raise Refused("no")
-        case Say("stop"):
-            actor.stop()
         case Say("spawn", Address() as child):
             actor.spawn(child)
         case Say("watch", Address() as other):
@@ -76,6 +70,12 @@ def deed(actor: Any, message: Say | Stopped) -> Any:
             actor.unwatch(other)
         case Say(text, Address() as other):
             actor.tell(other, Say(text))
+        case Say("crash"):
+            raise ValueError(f"{name(actor)} trips")
+        case Say("refuse"):
+            raise Refused("no")
+        case Say("stop"):
+            actor.stop()
         case _ if Stage.play is not None:
             return Stage.play(actor, message)
         case _:
@@ -222,3 +222,9 @@ def in_memory(runtime: Runtime) -> set[str]:
 
 def supervised(runtime: Runtime) -> set[str]:
     return {str(address) for address in node_of(runtime).owners}
+
+
+async def a_while() -> None:
+    """Give the loop its turns, where it never gets quiet: somebody is in the middle of a message."""
+    for _ in range(50):
+        await asyncio.sleep(0)
