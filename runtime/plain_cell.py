@@ -169,7 +169,7 @@ class PlainCell(Cell):
             raise NotTaken(f"{address} can't be watched; only services, sagas and single plain actors can")
         if self._watching is None:
             self._watching = set()
-        if len(self._watching) >= MOST_WATCHES:
+        if len(self._watching) >= MOST_WATCHES and address not in self._watching:
             raise ActorMisuse(f"{self.address} watches {MOST_WATCHES:,} others already; unwatch some")
         self._watching.add(address)
         watches = self.world.watches

@@ -283,10 +283,12 @@ async def test_only_single_plain_actors_that_are_not_alive_can_be_children(paren
             actor.spawn(Address(type(actor).__name__, actor.key))
         with pytest.raises(UnknownActor):
             actor.spawn(Address("Nobody", "x"))
-        for address in (Ledger.at("x"), Trip.at("x"), Board.at(), QuickWorker.at("x")):
+        others: list[Any] = [Ledger.at("x"), Trip.at("x"), Board.at(), QuickWorker.at("x")]
+        for address in others:
             with pytest.raises(NotTaken, match="can't be a child; only single plain actors can"):
                 actor.spawn(address)
-        for address in (Quick.at("alive"), Slow.at("alive"), Quick.at("member"), Quick.at("child")):
+        alive: list[Any] = [Quick.at("alive"), Slow.at("alive"), Quick.at("member"), Quick.at("child")]
+        for address in alive:
             with pytest.raises(ActorMisuse, match=f"{address} is alive already"):
                 actor.spawn(address)
         assert actor.spawn(Slow.at("new")) == Slow.at("new")
