@@ -55,6 +55,11 @@ def name(actor: Any) -> str:
     return f"{type(actor).__name__}/{actor.key}"
 
 
+def place(actor: Any) -> str:
+    """Where only one may be at a time: an address, or one of a pool's workers."""
+    return name(actor) if actor.pool is None else str(id(actor))
+
+
 def deed(actor: Any, message: Say | Stopped) -> Any:
     if isinstance(message, Stopped):
         LOG.append(f"{name(actor)} hears {message.address} {message.reason}")
@@ -107,12 +112,12 @@ class Quick(Actor):
         LOG.append(f"{name(self)} ends")
 
     def receive(self, message: Say | Stopped) -> Any:
-        INSIDE[name(self)] += 1
-        assert INSIDE[name(self)] == 1, "two at once"
+        INSIDE[place(self)] += 1
+        assert INSIDE[place(self)] == 1, "two at once"
         try:
             return deed(self, message)
         finally:
-            INSIDE[name(self)] -= 1
+            INSIDE[place(self)] -= 1
 
 
 class Slow(Actor):
@@ -134,14 +139,14 @@ class Slow(Actor):
         LOG.append(f"{name(self)} ends")
 
     async def receive(self, message: Say | Stopped) -> Any:
-        INSIDE[name(self)] += 1
-        assert INSIDE[name(self)] <= self.at_once, "too many at once"
+        INSIDE[place(self)] += 1
+        assert INSIDE[place(self)] <= self.at_once, "too many at once"
         try:
             await asyncio.sleep(0)
             reply = deed(self, message)
             return await reply if inspect.isawaitable(reply) else reply
         finally:
-            INSIDE[name(self)] -= 1
+            INSIDE[place(self)] -= 1
 
 
 class Said(Event):
