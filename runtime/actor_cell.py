@@ -6,14 +6,14 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from actors import Actor, Address, Failed, Request, Stopped
+from actors import Actor, Address, Command, Failed, Request, Stopped
 from actors.actor import Reason
 from runtime.actor_life import Handling, Life, handling
 from runtime.cells import Phase, World
 from runtime.failures import failure
 from runtime.kinds import Kind
 from runtime.log import log
-from runtime.mailbox import NO_MAIL, Envelope, new_mail, recycle
+from runtime.mailbox import Envelope, recycle
 from runtime.plain_cell import PlainCell
 
 A = TypeVar("A")
@@ -83,13 +83,12 @@ class ActorCell(PlainCell):
             envelope = self.control.popleft()
             if envelope.reply is None or not envelope.reply.gone:
                 return envelope
+        self.control = recycle(self.control)
         while self.mail:
             envelope = self.mail.popleft()
             if not self.expired(envelope, self.world.clock.steady()):
                 return envelope
-        if self.mail is not NO_MAIL:
-            recycle(self.mail)
-            self.mail = NO_MAIL
+        self.mail = recycle(self.mail)
         return None
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -188,13 +187,11 @@ class ActorCell(PlainCell):
         self._old = None
         if life.unhandled:
             # At least once: the next incarnation gets these messages again, with the same ids.
-            if self.mail is NO_MAIL:
-                self.mail = new_mail(self.kind.mailbox.priority)
             last_first = sorted(life.unhandled, reverse=True)
-            self.mail.extendleft(envelope for _, envelope in last_first)
+            self.lane().extendleft(envelope for _, envelope in last_first)
         super().forget()  # also what its last tasks have set up
         if life.for_good and not self._begins:
-            self.turn_away(Failed(f"{self.address} has ended with its parent"))
+            self.turn_away(self.ended_error)
         if life.reason is not None:
             self.world.watches.ended(self.address, life.reason, life.error, life.number)
         if self.phase is Phase.PARKED:
@@ -208,11 +205,11 @@ class ActorCell(PlainCell):
 
     def _start(self, life: Life, work: Coroutine[Any, Any, None]) -> None:
         task = self.world.spawn(work)
-        life.tasks.add(task)
+        life.tasks.append(task)
         task.add_done_callback(partial(self._done, life))
 
     def _done(self, life: Life, task: asyncio.Task[Any]) -> None:
-        life.tasks.discard(task)
+        life.tasks.remove(task)
         if life is self._life:
             self._work()
         elif life is self._old and not life.tasks:
@@ -223,7 +220,7 @@ class ActorCell(PlainCell):
     def _work(self) -> None:
         life = self._life
         if life is not None and self.phase is Phase.RUNNING and not life.finishing:
-            waiting = len(self.mail) + len(self.control or ())
+            waiting = len(self.mail) + len(self.control)
             idle = len(life.tasks) - life.busy  # they look for mail before they end
             for _ in range(min(waiting - idle, self.kind.at_once - len(life.tasks))):
                 self._start(life, self._run(life))
@@ -305,7 +302,7 @@ class ActorCell(PlainCell):
         now = handling.get()
         return now.envelope if now is not None and now.cell is self else None
 
-    def next_id(self, envelope: Envelope) -> str | None:
+    def next_id(self, envelope: Envelope) -> str:
         """Return the id of the next request that is sent for a message: the same, should the message come again."""
         now = handling.get()
         assert now is not None
@@ -313,6 +310,13 @@ class ActorCell(PlainCell):
         if envelope.id is None:
             envelope.id = self.world.new_id()  # it comes again when the actor is killed
         return f"{envelope.id}>{now.sent}"
+
+    def tell(self, address: Address[A], message: Command[A, Any], id: str | None = None, /) -> None:  # noqa: A002
+        """Send a command without waiting for anything."""
+        self._envelope = envelope = self.envelope  # of the task that runs now
+        if envelope is not None and id is None:
+            id = self.next_id(envelope)  # noqa: A001
+        super().tell(address, message, id)
 
     async def ask(
         self,

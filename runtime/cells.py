@@ -23,7 +23,7 @@ from runtime.clock import Clock
 from runtime.inbox import Inbox
 from runtime.kinds import Kind
 from runtime.log import log
-from runtime.mailbox import NO_MAIL, Envelope, new_mail
+from runtime.mailbox import NO_MAIL, SPARE, Envelope
 from runtime.restarts import Budget
 from runtime.timers import Timers
 from runtime.watches import Watches
@@ -34,6 +34,9 @@ R = TypeVar("R")
 
 class Owner(Protocol):
     """Who decides what becomes of an actor that has crashed: its group."""
+
+    parent: Address[Any] | None
+    """Whose children the group holds, if it is one of children."""
 
     @property
     def restart(self) -> RestartPolicy:
@@ -176,10 +179,9 @@ class Cell(Inbox):
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox; an actor that is not there is revived by it."""
-        mail = self.mail
-        if mail is NO_MAIL:
-            mail = self.mail = new_mail(self.kind.mailbox.priority)
-        mail.append(envelope)
+        if self.mail is NO_MAIL:
+            self.mail = SPARE.pop() if SPARE else deque[Envelope]()
+        self.mail.append(envelope)
         if self.runnable:
             if not self.queued:
                 self.world.ready(self)
@@ -188,8 +190,8 @@ class Cell(Inbox):
 
     def post(self, envelope: Envelope) -> None:
         """Put a message into the control lane, which never waits behind the mail."""
-        if self.control is None:
-            self.control = deque()
+        if self.control is NO_MAIL:
+            self.control = SPARE.pop() if SPARE else deque[Envelope]()
         self.control.append(envelope)
         if self.runnable:
             if not self.queued:
@@ -209,14 +211,15 @@ class Cell(Inbox):
         Raises:
             MailboxFull: there is none, and nobody waits for a reply who could be told.
         """
-        error: Exception | None = None
+        error: Exception
         if len(self.mail) >= self.limit:
             error = self.full_error()
         elif envelope.path and envelope.path.count(self.address) >= self.kind.at_once:
             error = self.cycle_error(envelope.path)
-        if error is None:
+        else:
             self.put(envelope)
-        elif envelope.reply is not None:
+            return
+        if envelope.reply is not None:
             envelope.reply.failed(error)
         elif self.kind.mailbox.overflow == "drop":
             self.world.dead_letter(self.address, envelope.message, error)
@@ -230,6 +233,10 @@ class Cell(Inbox):
     def turn(self, envelope: Envelope) -> None:
         """Handle one message to its end. What goes wrong goes to the asker; what is raised crashes the actor."""
         raise NotImplementedError
+
+    def control_turn(self, envelope: Envelope) -> None:
+        """Handle one message of the control lane to its end."""
+        self.turn(envelope)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -288,7 +295,7 @@ class Cell(Inbox):
     def end_with_owner(self) -> None:
         """End for good: whoever waits for an answer is told that none will come."""
         self.stop("finished")
-        self.turn_away(Failed(f"{self.address} has ended with its parent"))
+        self.turn_away(self.ended_error)
         self.world.release(self)
 
     def crashed(self, error: BaseException) -> None:
@@ -352,13 +359,16 @@ class Cell(Inbox):
         self.phase, self.error, self.budget = Phase.STOPPED, None, None
 
     def _refuse_mail(self) -> None:
-        self.turn_away(self.parked_error())
+        self.turn_away(self.parked_error)
 
-    def turn_away(self, error: Exception) -> None:
+    def turn_away(self, error: Callable[[], Exception]) -> None:
         """Say of all mail why it will not be handled."""
-        mail, self.mail = self.mail, NO_MAIL
-        for envelope in mail:
-            self.give_back(envelope, error)
+        while self.mail:
+            self.give_back(self.mail.popleft(), error())
+
+    def ended_error(self) -> Failed:
+        """Return the error for those who asked a child that has ended with its parent."""
+        return Failed(f"{self.address} has ended with its parent")
 
     def give_back(self, envelope: Envelope, error: Exception) -> None:
         """Say to whoever asked, or else as a dead letter, why a message was not handled."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from actors import Address, AskCycle, MailboxFull
 from runtime.kinds import Kind
-from runtime.mailbox import NO_MAIL, Envelope, Gate, Mail
+from runtime.mailbox import NO_MAIL, SPARE, Envelope, Gate, Mail, PriorityMail
 from runtime.timers import Timers
 
 
@@ -19,14 +19,21 @@ class Inbox:
     def __init__(self, address: Address[Any], kind: Kind) -> None:
         self.kind = kind
         self.address = address
-        self.mail: Mail = NO_MAIL
+        priority = kind.mailbox.priority
+        self.mail: Mail = PriorityMail(priority) if priority else NO_MAIL
         """What others have sent; bounded."""
-        self.control: deque[Envelope] | None = None
+        self.control: Mail = NO_MAIL
         """What the runtime itself has to say: outcomes, timers, ends of others. It never waits behind mail."""
         self.gate: Gate | None = None
         """Where callers outside wait for room; None while nobody ever had to."""
         self.limit: int = kind.mailbox.limit
         """How much mail there may be, less what is on its way and has its place already."""
+
+    def lane(self) -> Mail:
+        """Return the lane for mail, ready to be put into."""
+        if self.mail is NO_MAIL:
+            self.mail = SPARE.pop() if SPARE else deque[Envelope]()
+        return self.mail
 
     @property
     def crowded(self) -> bool:

@@ -8,11 +8,12 @@ from random import Random
 from typing import Any, TypeVar
 
 from actors import Actor, Address, Group, NotTaken, Parked, Request, Saga, Service, Stopped, UnknownActor
-from persistence import Batch, Journal
+from persistence import Batch, Journal, Stream
 from persistence.journal import to_records
 from persistence.writer import Writer
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
+from runtime.alarm import Alarm
 from runtime.cells import Cell, Owner, Phase
 from runtime.chaos import Chaos
 from runtime.clock import Clock
@@ -27,6 +28,7 @@ from runtime.pool_cell import PoolCell
 from runtime.projector import Projector
 from runtime.promises import Promises
 from runtime.recovery import Recovery
+from runtime.reminders import Reminders
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
@@ -83,7 +85,7 @@ class Node:
         self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos)
         self.recovery = Recovery(journal, self.writer, self._settle)
         self.directory = Directory(
-            actors,
+            [*actors, Reminders],
             {
                 Service: lambda address, kind: ServiceCell(self, address, kind),
                 Saga: lambda address, kind: SagaCell(self, address, kind),
@@ -106,6 +108,7 @@ class Node:
         self.watches = Watches(self._notice)
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
+        self.alarm = Alarm(journal, self.timers, self.spawn, self._ring)
         self.projectors: dict[str, Projector] = {}
         self.promises = Promises(self.writer, self.delays)
         self.closing = False
@@ -156,7 +159,7 @@ class Node:
         if cell.limit <= len(cell.mail) or cell.gate is not None or path:
             cell = await self._room(cell, request, due, path)
         promise = self.promises.make(address, request)
-        cell.put(Envelope(request, request_id, promise, correlation, None, None, due, path))
+        cell.put(Envelope(request, request_id, promise, correlation, None, due, path))
         reply: R = await promise.wait(due)
         return reply
 
@@ -206,7 +209,8 @@ class Node:
             sent.set_result(None)
 
     async def drain(self) -> None:
-        """Wait until nothing is under way but timers, and the read models have caught up."""
+        """Wait until nothing is under way but timers, and the read models have caught up. No reminder comes then."""
+        self.alarm.close()
         while not self.idle and not self.writer.ended:
             self.dispatcher.arm()
             await self.writer.barrier()
@@ -235,7 +239,7 @@ class Node:
         await self.tasks.close(GRACE)
 
     async def wake_unfinished(self) -> int:
-        """Bring back the actors whose work is unfinished; return how many."""
+        """Bring back the actors whose work is unfinished, and set the alarm for others; return how many."""
         woken = 0
         for actor, key in await self.journal.unfinished():
             try:
@@ -246,7 +250,22 @@ class Node:
             woken += 1
             if cell.phase is Phase.STOPPED:
                 cell.revive()
+        await self.alarm.open()
         return woken
+
+    def _ring(self, stream: Stream) -> bool:
+        """Wake a service, for a reminder of its own is due; return whether it is there."""
+        address = Address[Any](*stream)
+        try:
+            cell = self.directory.cell(address)
+        except (UnknownActor, NotTaken) as error:
+            log.error("reminders of an unknown actor", actor=str(address), error=str(error))
+            return False
+        if not isinstance(cell, ServiceCell):
+            log.error("reminders of an actor that is no service any more", actor=str(address))
+            return False
+        cell.ring()
+        return True
 
     def _may_start(self) -> bool:
         """Whether the next group may start: not while turns that would share it are only a short read away."""
@@ -262,6 +281,7 @@ class Node:
 
     def _durable(self, batches: list[Batch], first: int) -> None:
         self._attempts = 0
+        self.alarm.note(batches)
         if self.projectors:
             records = to_records(batches, first)
             for projector in self.projectors.values():

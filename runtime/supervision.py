@@ -26,17 +26,19 @@ class Supervisor:
         group: Group,
         *,
         outer: "Supervisor | None" = None,
-        parent: Callable[[BaseException], None] | None = None,
+        parent: Address[Any] | None = None,
+        escalate: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Keep the members of ``group``.
 
-        What it can't mend goes to the group ``outer`` that it is in, or to the ``parent`` whose children it holds; else
-        all members are parked. A group of children lets go of those that have finished.
+        What it can't mend goes to the group ``outer`` that it is in, or is what a ``parent`` whose children it holds is
+        told by ``escalate``; else all members are parked. A group of children lets go of those that have finished.
         """
         self._world = world
+        self.parent = parent
+        self._escalate = escalate
         self._group = group
         self._outer = outer
-        self._parent = parent
         self._budget = Budget(group.restart)
         self._members: dict[Address[Any] | Supervisor, None] = {}
         """In the order in which they are started."""
@@ -60,14 +62,14 @@ class Supervisor:
         """Take an actor in, as the last one."""
         if address in self._world.owners:
             raise DefinitionError(f"{address} is in two groups; which of them would start it again?")
-        if self._parent is not None and len(self._members) >= MOST_CHILDREN:
+        if self.parent is not None and len(self._members) >= MOST_CHILDREN:
             raise ActorMisuse(f"there are {MOST_CHILDREN:,} children already; let some finish")
         self._members[address] = None
         self._world.owners[address] = self
 
     def finished(self, address: Address[Any]) -> None:
         """Take note of a member that has ended in order."""
-        if self._parent is not None:
+        if self.parent is not None:
             self._members.pop(address, None)
             self._world.owners.pop(address, None)
 
@@ -142,8 +144,8 @@ class Supervisor:
     def _give_up(self, error: BaseException) -> None:
         if self._outer is not None:
             self._outer._failed(self, error)
-        elif self._parent is not None:
-            self._parent(error)
+        elif self._escalate is not None:
+            self._escalate(error)
         else:
             for cell in self:
                 if cell.phase is not Phase.PARKED:
@@ -169,4 +171,6 @@ class Supervisor:
         self.start()
 
     def __str__(self) -> str:
-        return f"group of {', '.join(str(cell.address) for cell in self)}"
+        if self.parent is not None:
+            return f"the children of {self.parent}"
+        return f"the group of {', '.join(str(cell.address) for cell in self)}"

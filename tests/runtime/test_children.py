@@ -274,32 +274,47 @@ async def test_grandchildren_go_with_them(parent: Any, child: Any) -> None:
 
 
 @EITHER
-async def test_only_single_plain_actors_that_are_not_alive_can_be_children(parent: Any) -> None:
+async def test_only_single_plain_actors_that_belong_to_nobody_can_be_children(parent: Any) -> None:
     group = Group((Quick.at("member"),))
     everyone = [*COMPANY, Board, Desk, Trip]
+    others: list[Any] = [Ledger.at("x"), Trip.at("x"), Board.at(), QuickWorker.at("x")]
+    taken: dict[Any, str] = {
+        Quick.at("member"): "it belongs to the group of Quick/member",
+        Quick.at("child"): f"it belongs to the children of {parent}",
+        SlowParent.at("top"): "it is above",
+    }
 
     def play(actor: Any, message: Say) -> str:
-        with pytest.raises(ActorMisuse, match="is alive already"):
+        with pytest.raises(ActorMisuse, match="it belongs to|it is above"):
             actor.spawn(Address(type(actor).__name__, actor.key))
         with pytest.raises(UnknownActor):
             actor.spawn(Address("Nobody", "x"))
-        others: list[Any] = [Ledger.at("x"), Trip.at("x"), Board.at(), QuickWorker.at("x")]
         for address in others:
             with pytest.raises(NotTaken, match="can't be a child; only single plain actors can"):
                 actor.spawn(address)
-        alive: list[Any] = [Quick.at("alive"), Slow.at("alive"), Quick.at("member"), Quick.at("child")]
-        for address in alive:
-            with pytest.raises(ActorMisuse, match=f"{address} is alive already"):
+        for address, why in taken.items():
+            with pytest.raises(ActorMisuse, match=f"{address} can't become a child of {parent}: {why}"):
                 actor.spawn(address)
         assert actor.spawn(Slow.at("new")) == Slow.at("new")
         return "checked"
 
     async with Runtime("memory:", everyone, groups=[group]) as runtime:
+        await spawn(runtime, SlowParent.at("top"), parent)
         await spawn(runtime, parent, Quick.at("child"))
-        for address in (Quick.at("alive"), Slow.at("alive")):
-            await runtime.ask(address, Say("hello"))
         Stage.play = play
         assert await runtime.ask(parent, Say("check")) == "checked"
+
+
+@BOTH
+async def test_one_that_is_alive_already_is_taken_in_as_it_is(parent: Any, child: Any) -> None:
+    clock = ManualClock()
+    async with Runtime("memory:", COMPANY, clock=clock) as runtime:
+        await runtime.ask(child, Say("knows"))
+        await spawn(runtime, parent, child)
+        assert await runtime.ask(child, Say("it")) == "knows it"
+        runtime.tell(parent, Say("stop"))
+        await quiet(runtime)
+        assert gone(runtime, parent, child)
 
 
 @BOTH

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from actors import (
     Actor,
-    ActorMisuse,
     Address,
     Backoff,
     Command,
@@ -43,7 +42,7 @@ from tests.runtime.company import (
     crash,
     passes,
 )
-from tests.runtime.tools import comes, node_of, quiet
+from tests.runtime.tools import node_of, quiet
 
 ROOT = Path(__file__).parents[2]
 WORKERS = pytest.mark.parametrize("cls", [QuickWorker, SlowWorker])
@@ -330,8 +329,6 @@ async def test_a_pool_can_not_be_watched_or_be_a_child_but_a_worker_can_be_watch
             for attempt in (actor.watch, actor.spawn):
                 with pytest.raises(NotTaken, match=f"{cls.__name__}/p can't be"):
                     attempt(cls.at("p"))
-            with pytest.raises(ActorMisuse, match="is alive already"):
-                actor.spawn(worker_address(cls.at("p"), 1))
             actor.watch(worker_address(cls.at("p"), 1))
         return ""
 
