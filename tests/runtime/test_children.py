@@ -285,7 +285,7 @@ async def test_only_single_plain_actors_that_belong_to_nobody_can_be_children(pa
     }
 
     def play(actor: Any, message: Say) -> str:
-        with pytest.raises(ActorMisuse, match="it belongs to|it is above"):
+        with pytest.raises(ActorMisuse, match=r"it (belongs to|is above)"):
             actor.spawn(Address(type(actor).__name__, actor.key))
         with pytest.raises(UnknownActor):
             actor.spawn(Address("Nobody", "x"))
