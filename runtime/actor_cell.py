@@ -23,6 +23,10 @@ RESISTS = 10.0
 """Seconds after which an actor that was told to end and goes on is told again, and named in the log."""
 
 
+TURNS = 16
+"""Messages that an actor may handle before the event loop gets its turn, if it doesn't wait for anything itself."""
+
+
 class ActorCell(PlainCell):
     """An async plain actor at work.
 
@@ -234,6 +238,8 @@ class ActorCell(PlainCell):
             await self._handle(life, envelope)
             life.busy -= 1
             self.let_in()
+            if not self._taken % TURNS:
+                await asyncio.sleep(0)  # one that never waits must not keep the others waiting
 
     async def _handle(self, life: Life, envelope: Envelope) -> None:
         self._taken += 1
@@ -264,7 +270,7 @@ class ActorCell(PlainCell):
 
     async def _guarded(self, life: Life, now: Handling, work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         """Run the author's code, for so long as it may take; return its result, or what it raised."""
-        handling.set(now)
+        now.begin()
         task = asyncio.current_task()
         assert task is not None
         limit, timer = life.actor.time_limit, None
@@ -283,6 +289,7 @@ class ActorCell(PlainCell):
         except BaseException as raised:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             return None, raised
         finally:
+            now.over = True
             if timer is not None:
                 timer.cancel()
 
@@ -299,12 +306,12 @@ class ActorCell(PlainCell):
     @property
     def envelope(self) -> Envelope | None:
         """The message that the running task handles."""
-        now = handling.get()
+        now = handling()
         return now.envelope if now is not None and now.cell is self else None
 
     def next_id(self, envelope: Envelope) -> str:
         """Return the id of the next request that is sent for a message: the same, should the message come again."""
-        now = handling.get()
+        now = handling()
         assert now is not None
         now.sent += 1
         if envelope.id is None:
@@ -337,7 +344,7 @@ class ActorCell(PlainCell):
 
     def stash(self) -> None:
         """Put the message that is being handled aside."""
-        now = handling.get()
+        now = handling()
         if now is None or not now.stashed:
             super().stash()
         if now is not None:

@@ -13,7 +13,7 @@ from runtime.plain_cell import PlainCell
 class Handling:
     """One message that is being handled by an async actor."""
 
-    __slots__ = ("cell", "envelope", "number", "overdue", "sent", "stashed")
+    __slots__ = ("cell", "envelope", "number", "over", "overdue", "sent", "stashed")
 
     def __init__(self, cell: PlainCell, envelope: Envelope | None = None, number: int = 0) -> None:
         self.cell = cell
@@ -22,8 +22,14 @@ class Handling:
         self.sent = 0
         """How many requests have been sent for it."""
         self.stashed = False
+        self.over = False
+        """Whether it has ended, so that tasks which it has left behind no longer act in its name."""
         self.overdue = False
         """Whether it has taken too long, and was cancelled for that."""
+
+    def begin(self) -> None:
+        """Be what the running task handles."""
+        _handling.set(self)
 
     @property
     def path(self) -> tuple[Address[Any], ...]:
@@ -36,8 +42,14 @@ class Handling:
         return self.envelope.due if self.envelope is not None else 0
 
 
-handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
+_handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
 """What the running task handles; tasks that the author's code starts inherit it."""
+
+
+def handling() -> Handling | None:
+    """Return what the running task handles, if it is an actor's."""
+    now = _handling.get()
+    return None if now is None or now.over else now
 
 
 class Life:

@@ -280,7 +280,7 @@ class Cell(Inbox):
             return
         must_live = self.unfinished or self.phase is Phase.RECOVERING or self.address in self.world.owners
         self.stop("killed")
-        if must_live or self.unfinished:  # stopping may have put back what it was in the middle of
+        if must_live or self.mail or self.control:  # stopping may have put back what it was in the middle of
             self.revive()
 
     def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:

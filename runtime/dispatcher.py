@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from actors import OutcomeUnknown
-from persistence.writer import Writer
+from persistence.writer import HIGH_WATER, Writer
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock
@@ -18,7 +18,7 @@ from runtime.mailbox import Envelope, recycle
 
 TURNS_PER_CELL = 64
 """Turns that one cell may take before it goes to the back of the queue."""
-TURNS_PER_SLICE = 256
+TURNS_PER_SLICE = 128
 """Turns that are taken before the event loop gets its turn."""
 
 
@@ -64,7 +64,7 @@ class Dispatcher:
         budget = TURNS_PER_SLICE
         queue = self._queue
         while queue and budget > 0:
-            if self._writer.full:
+            if self._writer.pending >= HIGH_WATER:
                 # The disk is behind: turns, and with them all senders, wait until it has caught up.
                 self._writer.hold(self._resume)
                 break

@@ -75,8 +75,13 @@ class Inbox:
         Raises:
             MailboxFull: it had none in time.
         """
-        assert self.gate is not None
-        await self.gate.pass_through(sender)
+        gate = self.gate
+        assert gate is not None
+        try:
+            await gate.pass_through(sender)
+        finally:
+            if gate.open and self.gate is gate:
+                self.gate = None  # who comes next takes the short way again
 
     def _turn_away(self, sender: asyncio.Future[None]) -> None:
         if not sender.done():

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Generator, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ from runtime.passivation import ACTIVE, Passivator
 from runtime.plain_cell import PlainCell
 from runtime.pool_cell import PoolCell
 from runtime.projector import Projector
-from runtime.promises import Promises
+from runtime.promises import Promise, Promises
 from runtime.recovery import Recovery
 from runtime.reminders import Reminders
 from runtime.saga_cell import SagaCell
@@ -50,19 +50,6 @@ GRACE = 5.0
 """Seconds for which closing waits for a task that it has cancelled, and that resists."""
 
 
-class _Done:
-    """An awaitable that is done, shared by all senders who need not wait."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[None, None, None]:
-        return
-        yield
-
-
-DONE = _Done()
-
-
 class Node:
     """The parts of one runtime, made and used on one event loop."""
 
@@ -75,6 +62,9 @@ class Node:
         groups: Sequence[Group] = (),
         active: int = ACTIVE,
     ) -> None:
+        self.sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done already; shared by all senders who need not wait."""
+        self.sent.set_result(None)
         self.journal = journal
         self.clock = clock
         self.random = Random()
@@ -152,7 +142,7 @@ class Node:
             cell = self.cell(address)
         due = self.due(timeout)
         path: tuple[Address[Any], ...] = ()
-        now = handling.get()
+        now = handling()
         if now is not None:  # asked by an actor in the middle of a message: its asker's deadline is its own
             path = now.path
             due = min(due or now.due, now.due or due)
@@ -162,6 +152,18 @@ class Node:
         cell.put(Envelope(request, request_id, promise, correlation, None, due, path))
         reply: R = await promise.wait(due)
         return reply
+
+    def send(self, address: Address[Any], request: Any, request_id: str | None) -> Promise | None:
+        """Send a command from outside of all actors, if its mailbox has room; return the promise of the reply."""
+        cell = self.find(address)
+        if cell is None or type(request) not in cell.kind.takes:
+            self.check(address, request)
+            cell = self.cell(address)
+        if cell.limit <= len(cell.mail) or cell.gate is not None or handling() is not None:
+            return None
+        promise = self.promises.make(address, request)
+        cell.put(Envelope(request, request_id, promise))
+        return promise
 
     async def _room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...]) -> Cell:
         """Return the cell that a message is for, when it has room for it."""
@@ -181,21 +183,25 @@ class Node:
         if cell is None or type(message) not in cell.kind.takes:
             self.check(address, message)
             cell = self.cell(address)
-        if cell.limit > len(cell.mail) and cell.gate is None:
-            cell.put(Envelope(message, message_id))
-            return DONE
+        mail = cell.mail
+        if cell.limit > len(mail) and cell.gate is None:
+            if mail and cell.queued and cell.runnable:  # what put would do, in the most frequent case
+                mail.append(Envelope(message, message_id))
+            else:
+                cell.put(Envelope(message, message_id))
+            return self.sent
         return self._tell_crowded(cell.target(message), Envelope(message, message_id))
 
     def _tell_crowded(self, cell: Cell, envelope: Envelope) -> Awaitable[None]:
         if not cell.crowded:
             cell.put(envelope)
-            return DONE
+            return self.sent
         overflow = cell.kind.mailbox.overflow
         if overflow == "refuse":
             raise cell.full_error()
         if overflow == "drop":
             self.dead_letter(cell.address, envelope.message, cell.full_error())
-            return DONE
+            return self.sent
         sent = asyncio.get_running_loop().create_future()
         self.spawn(self._tell_later(cell, cell.line_up(self.delays), envelope, sent))
         return sent

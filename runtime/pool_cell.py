@@ -23,14 +23,18 @@ class PoolCell(Cell):
         self.limit = 0
 
     def target(self, message: object) -> Cell:
-        """Return the worker for a message: by its key, or the next one that has room."""
+        """Return the worker for a message: by its key, or the next one that has room.
+
+        Raises:
+            Failed: the author's code couldn't tell the key.
+        """
         size = self._pool.size
         if self._pool.by is not None:
             try:
-                key = repr(self._pool.by(message)).encode()
+                key = repr(self._pool.by(message))
             except Exception as error:
                 raise failure(self.address, message, error) from error
-            return self._worker(crc32(key) % size)  # not hash(), which is another one in each process
+            return self._worker(crc32(key.encode("utf-8", "surrogatepass")) % size)  # hash() differs by process
         for _ in range(size):
             self._next = (self._next + 1) % size
             if not self._worker(self._next).crowded:
@@ -49,9 +53,7 @@ class PoolCell(Cell):
         try:
             worker = self.target(envelope.message)
         except Failed as error:
-            if envelope.reply is None:
-                raise
-            envelope.reply.failed(error)
+            self.give_back(envelope, error)
         else:
             worker.put_from_inside(envelope)
 

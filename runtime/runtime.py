@@ -184,7 +184,7 @@ class Runtime(Inspection):
             MailboxFull: there was no room in the mailbox within ``timeout``; nothing was sent.
             NotTaken, UnknownActor: nobody here takes this.
         """
-        node = self._open_node()
+        node = self._node or self._open_node()
         if isinstance(request, Query):
             projector = node.projectors.get(address.actor)
             if projector is None:
@@ -192,7 +192,14 @@ class Runtime(Inspection):
             position = max(node.journal.position if consistent else 0, after or 0)
             reply: R = await projector.ask(request, position, timeout)
             return reply
-        return await node.ask(address, request, request_id=id, timeout=timeout)
+        promise = node.send(address, request, id) if timeout is None else None
+        if promise is None:
+            return await node.ask(address, request, request_id=id, timeout=timeout)
+        try:
+            answer: R = await promise.future
+        finally:
+            promise.forget()
+        return answer
 
     def tell(
         self,
@@ -207,7 +214,7 @@ class Runtime(Inspection):
         Raises:
             NotTaken, UnknownActor: nobody here takes this.
         """
-        return self._open_node().tell(address, message, id)
+        return (self._node or self._open_node()).tell(address, message, id)
 
     @overload
     async def transact(

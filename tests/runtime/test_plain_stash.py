@@ -148,7 +148,7 @@ async def test_one_that_is_stashed_and_fails_has_failed(one: Any, error: type[Ex
         await passes(runtime, clock, 1.1)
         runtime.tell(one, Say("x"))
         await quiet(runtime)
-        await passes(runtime, clock, 1.1)
+        await passes(runtime, clock, 2.1)
         assert await runtime.ask(one, Say("go")) == "go"
         await quiet(runtime)
         assert said(one) == ["x", "x", "go"]
