@@ -13,7 +13,7 @@ from runtime.cells import Phase, World
 from runtime.failures import failure
 from runtime.kinds import Kind
 from runtime.log import log
-from runtime.mailbox import NO_MAIL, Envelope, new_mail, recycle
+from runtime.mailbox import NO_MAIL, Envelope, recycle
 from runtime.plain_cell import PlainCell
 
 A = TypeVar("A")
@@ -196,10 +196,8 @@ class ActorCell(PlainCell):
         self._old = None
         if life.unhandled:
             # At least once: the next incarnation gets these messages again, with the same ids.
-            if self.mail is NO_MAIL:
-                self.mail = new_mail(self.kind.mailbox.priority)
             last_first = sorted(life.unhandled, reverse=True)
-            self.mail.extendleft(envelope for _, envelope in last_first)
+            self.put_back((envelope for _, envelope in last_first), self.world.clock.steady())
         if life.reason is not None:
             self.world.watches.ended(self.address, life.reason, life.error)
         owner = self.world.owners.get(self.address)
@@ -245,6 +243,8 @@ class ActorCell(PlainCell):
         self._taken += 1
         self.kind.counts.turns += 1
         self.used = self.world.clock.steady()
+        if self.mail:
+            self.left_behind(1, self.used)
         now = Handling(self, envelope, self._taken)
         message, reply_to = envelope.message, envelope.reply
         reply, error = await self._guarded(life, now, partial(life.actor.receive, message))

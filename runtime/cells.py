@@ -64,8 +64,8 @@ class World(Protocol):
     owners: dict[Address[Any], Owner]
     """The groups of the actors that are supervised."""
 
-    def ready(self, cell: "Cell", /) -> None:
-        """Give a cell that has mail its turn, sometime."""
+    def ready(self, cell: "Cell", since: int = 0, /) -> None:
+        """Give a cell that has mail its turn, sometime; the mail has waited ``since`` then, or has just come."""
         ...
 
     def recover(self, cell: "Cell", /) -> None:
@@ -141,7 +141,6 @@ class Cell(Inbox):
         "phase",
         "queued",
         "runnable",
-        "since",
         "used",
         "world",
         "written",
@@ -160,8 +159,8 @@ class Cell(Inbox):
         self.error: BaseException | None = None
         self.written = False
         """Whether it has ever enqueued events, so that its recovery must wait until they are durable."""
-        self.used = self.since = 0
-        """When it last had a turn, and since when at most its oldest mail waits; kept by the dispatcher."""
+        self.used = 0
+        """When it last had a turn, in microseconds of steady time; kept by the dispatcher."""
 
     @property
     def stream(self) -> Stream:
@@ -180,6 +179,8 @@ class Cell(Inbox):
             if not self.queued:
                 self.world.ready(self)
         else:
+            if len(mail) == 1:
+                self.since = self.world.clock.steady()
             self._bring_back()
 
     def post(self, envelope: Envelope) -> None:
@@ -247,7 +248,7 @@ class Cell(Inbox):
         self.phase = Phase.RUNNING
         self.runnable = True
         if (self.mail or self.control) and not self.queued:
-            self.world.ready(self)
+            self.world.ready(self, self.since if self.mail else 0)
 
     def forget(self) -> None:
         """Drop what the incarnation has in memory."""

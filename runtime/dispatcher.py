@@ -15,6 +15,7 @@ from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock
 from runtime.mailbox import NO_MAIL, Envelope, recycle
+from runtime.slow_turns import SlowTurns
 
 TURNS_PER_CELL = 64
 """Turns that one cell may take before it goes to the back of the queue."""
@@ -25,11 +26,22 @@ TURNS_PER_SLICE = 256
 class Dispatcher:
     """Runs turns, one after the other, on the event loop on which it is made."""
 
-    def __init__(self, writer: Writer, clock: Clock, settle: Callable[[], None], chaos: Chaos | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        clock: Clock,
+        settle: Callable[[], None],
+        chaos: Chaos | None = None,
+        slow_turns: SlowTurns | None = None,
+    ) -> None:
+        """Run turns, and let ``slow_turns`` know of those that took long."""
         self._writer = writer
         self._clock = clock
         self.now = clock.steady()
-        """When the last slice began; cells keep it as when they were last used."""
+        """When the last slice was due to begin; cells keep it as when they were last used."""
+        self._slow = slow_turns or SlowTurns(clock, None)
+        self._last: Envelope | None = None
+        """The message that had the last turn."""
         self._settle = settle
         self._chaos = chaos
         self._queue: deque[Cell] = deque()
@@ -45,31 +57,41 @@ class Dispatcher:
         """Whether no cell waits for its turn."""
         return not self._queue
 
-    def ready(self, cell: Cell) -> None:
-        """Put a cell that has mail into the run queue."""
+    def ready(self, cell: Cell, since: int = 0) -> None:
+        """Put a cell that has mail into the run queue; the mail has waited ``since`` then, or has just come."""
         cell.queued = True
         self._queue.append(cell)
         if not self._armed:
             self.arm()
+        cell.since = since or self.now
 
     def arm(self) -> None:
         """Let the event loop call the next slice."""
         if not self._armed:
             self._armed = True
+            self.now = self._clock.steady()
             self._loop.call_soon(self._slice, context=self._context)
 
     def _slice(self) -> None:
         self._armed = False
-        self.now = self._clock.steady()
         budget = TURNS_PER_SLICE
         queue = self._queue
+        slow = self._slow
+        stopwatch, limit, suspects = slow.stopwatch, slow.limit, slow.suspects
+        began = stopwatch()
         while queue and budget > 0:
             if self._writer.full:
                 # The disk is behind: turns, and with them all senders, wait until it has caught up.
                 self._writer.hold(self._resume)
                 break
             cell = queue.popleft()
-            budget -= self._turns(cell, min(TURNS_PER_CELL, budget))
+            most = 1 if suspects and slow.suspect(cell.kind) else min(TURNS_PER_CELL, budget)
+            taken = self._turns(cell, most)
+            budget -= taken
+            ended = stopwatch()
+            if ended - began > limit:
+                slow.took(cell, taken, self._last, ended - began)
+            began = ended
             if (cell.mail or cell.control) and cell.runnable:
                 queue.append(cell)
             else:
@@ -83,11 +105,12 @@ class Dispatcher:
     def _turns(self, cell: Cell, most: int) -> int:
         """Give a cell its turns: first what is in the control lane, then the mail. Return how many there were."""
         cell.used = self.now
-        taken = 0
+        taken, envelope = 0, None
         while cell.control and taken < most and cell.runnable:
             taken += 1
-            self._turn(cell, cell.control.popleft())
-        mail = cell.mail
+            envelope = cell.control.popleft()
+            self._turn(cell, envelope)
+        mail, controls = cell.mail, taken
         chaos = self._chaos
         turn = cell.turn
         while mail and taken < most and cell.runnable:
@@ -103,12 +126,17 @@ class Dispatcher:
                 turn(envelope)
             except BaseException as error:  # noqa: BLE001 (whatever it is, it must not stop the others' turns)
                 self._escaped(cell, envelope, error)
+        self._last = envelope
         cell.kind.counts.turns += taken
         if cell.gate:
             cell.let_in()
-        if not mail and mail is cell.mail and mail is not NO_MAIL:
-            cell.mail = NO_MAIL
-            recycle(mail)
+        if mail:
+            cell.left_behind(taken - controls, self.now)
+        else:
+            cell.since = self.now
+            if mail is cell.mail and mail is not NO_MAIL:
+                cell.mail = NO_MAIL
+                recycle(mail)
         return taken
 
     def _turn(self, cell: Cell, envelope: Envelope) -> None:

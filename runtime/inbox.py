@@ -2,19 +2,20 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from actors import Address, AskCycle, MailboxFull
 from runtime.kinds import Kind
-from runtime.mailbox import NO_MAIL, Envelope, Gate, Mail
+from runtime.mailbox import NO_MAIL, Envelope, Gate, Mail, PriorityMail, new_mail
 from runtime.timers import Timers
 
 
 class Inbox:
     """A bounded lane for mail, a lane for control messages, and a gate for those who wait for room."""
 
-    __slots__ = ("address", "control", "gate", "kind", "limit", "mail")
+    __slots__ = ("_behind", "_marked", "address", "control", "gate", "kind", "limit", "mail", "since")
 
     def __init__(self, address: Address[Any], kind: Kind) -> None:
         self.kind = kind
@@ -27,11 +28,32 @@ class Inbox:
         """Where callers outside wait for room; None while nobody ever had to."""
         self.limit: int = kind.mailbox.limit
         """How much mail there may be, less what is on its way and has its place already."""
+        self.since = self._marked = 0
+        """Nothing in the mailbox came before this, in microseconds of steady time; means nothing while it is empty."""
+        self._behind = 0
+        """How much mail must still be taken until all that was there at the last mark is gone."""
 
     @property
     def crowded(self) -> bool:
         """Whether a sender from outside must line up: the mailbox is full, or others were here first."""
         return len(self.mail) >= self.limit or (self.gate is not None and not self.gate.open)
+
+    def put_back(self, envelopes: Iterable[Envelope], now: int) -> None:
+        """Put messages that were taken out back, the one that came last first: before all others."""
+        if self.mail is NO_MAIL:
+            self.mail = new_mail(self.kind.mailbox.priority)
+            self.since = now
+        self.mail.extendleft(envelopes)
+
+    def left_behind(self, taken: int, now: int) -> None:
+        """Note that so much mail was taken and some is left; ``since`` follows when all that was there is gone."""
+        mail = self.mail
+        if self._marked < self.since:
+            self._marked, self._behind = max(now, self.since), len(mail)
+            return
+        self._behind -= taken
+        if self._behind <= 0 and not isinstance(mail, PriorityMail):  # there, what comes later may be taken first
+            self.since, self._marked, self._behind = self._marked, now, len(mail)
 
     def expired(self, envelope: Envelope, now: int) -> bool:
         """Whether nobody waits for the reply any more, so that the message need not be begun."""

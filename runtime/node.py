@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Generator, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from random import Random
 from typing import Any, TypeVar
 
@@ -28,6 +29,8 @@ from runtime.promises import Promises
 from runtime.recovery import Recovery
 from runtime.saga_cell import SagaCell
 from runtime.service_cell import ServiceCell
+from runtime.slow_turns import SlowTurns, stopwatch
+from runtime.stats import Groups, Stats, actor_stats, read_model_stats
 from runtime.supervision import Supervisor
 from runtime.tasks import Tasks
 from runtime.timers import Timers
@@ -70,6 +73,7 @@ class Node:
         chaos: Chaos | None = None,
         groups: Sequence[Group] = (),
         active: int = ACTIVE,
+        slow_turn: timedelta | None = None,
     ) -> None:
         self.journal = journal
         self.clock = clock
@@ -78,7 +82,9 @@ class Node:
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
         self.writer = Writer(journal, self._durable, self._lost, self._may_start)
-        self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos)
+        self.written = Groups()
+        self.writer.on_group, self.writer.stopwatch = self.written.add, stopwatch(clock)
+        self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, SlowTurns(clock, slow_turn))
         self.recovery = Recovery(journal, self.writer, self._settle)
         self.directory = Directory(
             actors,
@@ -202,6 +208,18 @@ class Node:
         self.cell(cell.address).put(envelope)
         if not sent.done():
             sent.set_result(None)
+
+    def stats(self) -> Stats:
+        """Return what the node is doing, in numbers."""
+        actors = actor_stats(self.directory, self.clock.steady())
+        return Stats(
+            actors=actors,
+            journal=self.written.stats(self.journal, self.writer),
+            read_models=read_model_stats(self.projectors.values(), self.journal),
+            active=sum(stats.active for stats in actors.values()),
+            dead_letters=self.dead_letters.count,
+            timers=len(self.timers) + len(self.delays),
+        )
 
     async def drain(self) -> None:
         """Wait until nothing is under way but timers, and the read models have caught up."""

@@ -10,7 +10,7 @@ from persistence import Record
 from runtime.actor_timer import ActorTimer
 from runtime.cells import Cell, Phase, World
 from runtime.kinds import Kind
-from runtime.mailbox import NO_MAIL, Envelope, new_mail
+from runtime.mailbox import Envelope
 from runtime.saga_mail import Join, SagaEnd
 from runtime.supervision import Supervisor
 
@@ -215,9 +215,7 @@ class PlainCell(Cell):
     def unstash(self) -> None:
         """Put all that was put aside back, before all other mail."""
         if self._stash:
-            if self.mail is NO_MAIL:
-                self.mail = new_mail(self.kind.mailbox.priority)
-            self.mail.extendleft(reversed(self._stash))
+            self.put_back(reversed(self._stash), self.world.clock.steady())
             self._stash = None
 
     def stashed(self, envelope: Envelope) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -40,6 +40,8 @@ from runtime.projector import Projector
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
 from runtime.service_cell import ServiceCell
+from runtime.slow_turns import SLOW_TURN
+from runtime.stats import Stats
 from runtime.transaction import Transaction
 
 A = TypeVar("A")
@@ -63,7 +65,7 @@ class Runtime:
     here. Use it as ``async with Runtime(...) as runtime``, on asyncio or on uvloop (``pip install
     'understudy[uvloop]'``, then ``uvloop.run(main())`` where you would write ``asyncio.run(main())``). ``groups`` are
     supervised together, and started when it opens. ``active`` is how many actors may be in memory; beyond it, those
-    that have rested longest leave.
+    that have rested longest leave. A turn that takes longer than ``slow_turn`` is named in the log; None: never.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
@@ -86,6 +88,7 @@ class Runtime:
         chaos: Chaos | None = None,
         groups: Sequence[Group] = (),
         active: int = ACTIVE,
+        slow_turn: timedelta | None = SLOW_TURN,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
@@ -94,6 +97,7 @@ class Runtime:
         self._chaos = chaos
         self._groups = groups
         self._active = active
+        self._slow_turn = slow_turn
         self._shutdown_timeout = shutdown_timeout
         self._entered = False
         self._node: Node | None = None
@@ -109,7 +113,15 @@ class Runtime:
             await self._journal.open()
             stack.push_async_callback(self._journal.close)
             tasks = anyio.create_task_group()
-            node = Node(self._journal, self._actors, self._clock, self._chaos, self._groups, self._active)
+            node = Node(
+                self._journal,
+                self._actors,
+                self._clock,
+                self._chaos,
+                self._groups,
+                self._active,
+                self._slow_turn,
+            )
             for kind in node.directory.kinds(ReadModel):
                 producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
                 view = view_of(kind, producers, self._journal)
@@ -303,6 +315,13 @@ class Runtime:
     def groups(self) -> int:
         """How many groups have been written to the journal since the runtime was entered."""
         return self._open_node().writer.groups
+
+    def stats(self) -> Stats:
+        """Return what the runtime is doing, in numbers. It looks at each actor in memory, so it costs more with more.
+
+        May be called from another thread, say by a scraper's; the numbers are then not all of one moment.
+        """
+        return self._open_node().stats()
 
     async def unfinished(self) -> list[Address[Any]]:
         """Return the sagas that have not ended, oldest first, parked ones included."""

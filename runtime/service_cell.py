@@ -20,7 +20,7 @@ from runtime.cells import Cell, World
 from runtime.failures import failure
 from runtime.fingerprint import fingerprint_of
 from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
-from runtime.mailbox import NO_MAIL, Envelope, ReplyTo, new_mail
+from runtime.mailbox import Envelope, ReplyTo
 from runtime.transaction import Outcome, Part
 
 
@@ -75,9 +75,7 @@ class ServiceCell(Cell):
         self.version = 0
         self.seen = {}
         if self._part is not None:
-            if self.mail is NO_MAIL:
-                self.mail = new_mail(self.kind.mailbox.priority)
-            self.mail.extendleft((self._part,))
+            self.put_back((self._part,), self.world.clock.steady())
             self._part.message.left(self)
             self._part = None
 
@@ -240,7 +238,7 @@ class ServiceCell(Cell):
         self._part = None
         self.runnable = True
         if self.mail and not self.queued:
-            self.world.ready(self)
+            self.world.ready(self, self.since)
 
 
 def _step(record: Record) -> str:
