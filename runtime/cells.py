@@ -25,6 +25,7 @@ from runtime.inbox import Inbox
 from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import NO_MAIL, Envelope, new_mail
+from runtime.observer import Observer
 from runtime.restarts import Budget
 from runtime.timers import Timers
 from runtime.watches import Watches
@@ -59,6 +60,7 @@ class World(Protocol):
     clock: Clock
     random: Random
     watches: Watches
+    observer: Observer
     closing: bool
     """Whether the node is closing, so that plain actors that have ended are not started again."""
     owners: dict[Address[Any], Owner]

@@ -1,6 +1,7 @@
 """Dead letters: messages that nobody waits for and that could not be handled. Kept, counted, and told once a burst."""
 
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,9 +28,11 @@ class DeadLetter(msgspec.Struct, frozen=True):
 class DeadLetters:
     """The dead letters of one node."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, tell: Callable[[Address[Any], str, Exception], None]) -> None:
+        """Keep the last ones, and ``tell`` of each."""
         self._clock = clock
         self._bursts = Bursts(clock)
+        self._tell = tell
         self.recent: deque[DeadLetter] = deque(maxlen=KEPT)
         self.count = 0
 
@@ -37,6 +40,7 @@ class DeadLetters:
         """Note one."""
         name = type(message).__name__
         self.count += 1
+        self._tell(address, name, error)
         time = datetime.fromtimestamp(self._clock.now() / 1e6, UTC)
         self.recent.append(DeadLetter(time, address, name, repr(error)))
         untold = self._bursts.untold((address.actor, name, type(error)))

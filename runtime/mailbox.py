@@ -34,7 +34,8 @@ class Envelope(msgspec.Struct, gc=False):
     request or saga in whose name it is sent. ``undoes`` is the id of the command that this one undoes. ``data`` is
     the message as JSON, where its sender has written it down already. ``due`` is when its asker stops waiting, in
     microseconds of steady time; 0: never. ``path`` names the actors that wait for the reply, the first asker first.
-    ``sender`` is the plain actor that sent it.
+    ``sender`` is the plain actor that sent it. ``trace`` is the trace context that it is sent in (W3C ``traceparent``),
+    where the runtime is traced.
     """
 
     message: Any
@@ -46,6 +47,7 @@ class Envelope(msgspec.Struct, gc=False):
     due: int = 0
     path: tuple[Address[Any], ...] = ()
     sender: Address[Any] | None = None
+    trace: str = ""
 
 
 class Mail(Protocol):

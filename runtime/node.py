@@ -8,33 +8,32 @@ from datetime import timedelta
 from random import Random
 from typing import Any, TypeVar
 
-from actors import Actor, Address, Group, NotTaken, Parked, Request, Saga, Service, Stopped, UnknownActor
+from actors import Address, Group, NotTaken, Parked, Request, Stopped, UnknownActor
 from persistence import Batch, Journal
 from persistence.journal import to_records
-from persistence.writer import Writer
 from runtime.actor_cell import ActorCell, handling
 from runtime.cells import Cell, Owner, Phase
 from runtime.chaos import Chaos
-from runtime.clock import Clock
+from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
 from runtime.directory import Directory
 from runtime.dispatcher import Dispatcher
 from runtime.log import log
 from runtime.mailbox import Envelope
+from runtime.observed_cells import ObservedSaga, makers
+from runtime.observed_writer import new_writer
+from runtime.observer import Observer
 from runtime.passivation import ACTIVE, Passivator
 from runtime.plain_cell import PlainCell
 from runtime.pool_cell import PoolCell
 from runtime.projector import Projector
 from runtime.promises import Promises
 from runtime.recovery import Recovery
-from runtime.saga_cell import SagaCell
-from runtime.service_cell import ServiceCell
-from runtime.slow_turns import SlowTurns, stopwatch
+from runtime.slow_turns import SlowTurns
 from runtime.stats import Groups, Stats, actor_stats, read_model_stats
 from runtime.supervision import Supervisor
 from runtime.tasks import Tasks
 from runtime.timers import Timers
-from runtime.turn_cell import TurnCell
 from runtime.watches import Watches
 
 A = TypeVar("A")
@@ -74,28 +73,22 @@ class Node:
         groups: Sequence[Group] = (),
         active: int = ACTIVE,
         slow_turn: timedelta | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.journal = journal
         self.clock = clock
+        self.observer = observer or Observer(clock)
         self.random = Random()
         self.tasks = Tasks()
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
-        self.writer = Writer(journal, self._durable, self._lost, self._may_start)
+        self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.written = Groups()
-        self.writer.on_group, self.writer.stopwatch = self.written.add, stopwatch(clock)
+        self.writer.on_group, self.writer.stopwatch = self._written, stopwatch(clock)
         self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, SlowTurns(clock, slow_turn))
         self.recovery = Recovery(journal, self.writer, self._settle)
-        self.directory = Directory(
-            actors,
-            {
-                Service: lambda address, kind: ServiceCell(self, address, kind),
-                Saga: lambda address, kind: SagaCell(self, address, kind),
-                Actor: lambda address, kind: (ActorCell if kind.cls.is_async else TurnCell)(self, address, kind),
-            },
-            lambda address, kind: PoolCell(self, address, kind),
-        )
-        self.dead_letters = DeadLetters(clock)
+        self.directory = Directory(actors, makers(self), lambda address, kind: PoolCell(self, address, kind))
+        self.dead_letters = DeadLetters(clock, self.observer.dead_letter)
         self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added
         self.ready = self.dispatcher.ready
@@ -197,6 +190,7 @@ class Node:
         if overflow == "drop":
             self.dead_letter(cell.address, envelope.message, cell.full_error())
             return DONE
+        envelope.trace = self.observer.tracing.here()
         sent = asyncio.get_running_loop().create_future()
         self.spawn(self._tell_later(cell, cell.line_up(self.delays), envelope, sent))
         return sent
@@ -249,6 +243,8 @@ class Node:
         for cell in self.directory:
             if isinstance(cell, ActorCell):
                 cell.cut_off()
+            elif isinstance(cell, ObservedSaga):
+                cell.left()
         await self.tasks.close(GRACE)
 
     async def wake_unfinished(self) -> int:
@@ -276,6 +272,10 @@ class Node:
     def _settle(self) -> None:
         if self.dispatcher.idle:
             self._start_group()
+
+    def _written(self, events: int, seconds: float) -> None:
+        self.written.add(events, seconds)
+        self.observer.group_written(events, seconds)
 
     def _durable(self, batches: list[Batch], first: int) -> None:
         self._attempts = 0

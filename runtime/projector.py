@@ -150,6 +150,9 @@ class Projector:
             elif not future.done():
                 future.set_result(None)
 
+    def _follows(self, record: Record) -> bool:
+        return (record.stream[0], record.type) in self._producers
+
     def _producer(self, record: Record) -> Kind | None:
         """Return who knows the record's event, if the read model follows it.
 

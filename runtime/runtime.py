@@ -15,7 +15,6 @@ from actors import (
     Group,
     NotTaken,
     Query,
-    ReadModel,
     Request,
     RuntimeClosed,
     Saga,
@@ -31,17 +30,21 @@ from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
 from runtime.dead_letters import DeadLetter
 from runtime.history import HistoryEntry
-from runtime.journals import journal_of, view_of
+from runtime.instruments import Instrument
+from runtime.journals import journal_of
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.node import Node
+from runtime.observer import Observer
 from runtime.passivation import ACTIVE
 from runtime.projector import Projector
+from runtime.read_models import open_read_models
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
 from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SLOW_TURN
 from runtime.stats import Stats
+from runtime.tracing import Tracing
 from runtime.transaction import Transaction
 
 A = TypeVar("A")
@@ -66,6 +69,8 @@ class Runtime:
     'understudy[uvloop]'``, then ``uvloop.run(main())`` where you would write ``asyncio.run(main())``). ``groups`` are
     supervised together, and started when it opens. ``active`` is how many actors may be in memory; beyond it, those
     that have rested longest leave. A turn that takes longer than ``slow_turn`` is named in the log; None: never.
+    ``instruments`` are told of what happens, and ``tracing`` follows each request wherever it leads; see
+    ``docs/observability.md``.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
@@ -89,6 +94,8 @@ class Runtime:
         groups: Sequence[Group] = (),
         active: int = ACTIVE,
         slow_turn: timedelta | None = SLOW_TURN,
+        instruments: Sequence[Instrument] = (),
+        tracing: Tracing | None = None,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
@@ -98,6 +105,7 @@ class Runtime:
         self._groups = groups
         self._active = active
         self._slow_turn = slow_turn
+        self._observer = Observer(self._clock, instruments, tracing)
         self._shutdown_timeout = shutdown_timeout
         self._entered = False
         self._node: Node | None = None
@@ -121,13 +129,9 @@ class Runtime:
                 self._groups,
                 self._active,
                 self._slow_turn,
+                self._observer,
             )
-            for kind in node.directory.kinds(ReadModel):
-                producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
-                view = view_of(kind, producers, self._journal)
-                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, node.delays)
-                await view.open(self._journal.position)
-                stack.push_async_callback(view.close)
+            await open_read_models(node, stack)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
             stack.callback(node.timers.close)

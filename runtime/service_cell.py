@@ -185,7 +185,7 @@ class ServiceCell(Cell):
         if envelope.reply is None:
             return
         if version < 0:
-            envelope.reply.failed(Refused(f"step {envelope.id} was undone before it arrived at {self.address}"))
+            self.give_back(envelope, Refused(f"step {envelope.id} was undone before it arrived at {self.address}"))
         else:
             self.world.spawn(self._answer_again(envelope, version, envelope.reply))
 

@@ -4,13 +4,12 @@ Turns are timed together, as many as a cell is given at a time, because a look a
 several took too long together, the next ones of their class are timed one by one.
 """
 
-import time
 from collections.abc import Callable
 from datetime import timedelta
 
 from runtime.bursts import Bursts
 from runtime.cells import Cell
-from runtime.clock import Clock, SystemClock
+from runtime.clock import Clock, stopwatch
 from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import Envelope
@@ -60,8 +59,3 @@ class SlowTurns:
         else:
             name = type(last.message).__name__
             log.warning("slow turn", actor=cell.name, message=name, seconds=round(seconds, 3), untold_before=untold)
-
-
-def stopwatch(clock: Clock) -> Callable[[], float]:
-    """Return what tells steady time in seconds, as fast as it can be told."""
-    return time.perf_counter if isinstance(clock, SystemClock) else lambda: clock.steady() / 1e6
