@@ -36,7 +36,7 @@ class Tracing(Protocol):
         ...
 
     def within(self, trace: str, /) -> AbstractContextManager[None]:
-        """Let what is done meanwhile be part of a trace."""
+        """Let what is done meanwhile be part of a trace; of none, where that is ""."""
         ...
 
 
