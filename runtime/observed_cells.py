@@ -82,7 +82,8 @@ class Observed(Cell):
     def recovered(self) -> None:
         """Go on: all that the journal holds has been replayed."""
         self.observer.started(self.address)
-        super().recovered()
+        with self.observer.tracing.within(""):  # not in whatever trace somebody was who opened the runtime
+            super().recovered()
 
     def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:
         """End the incarnation."""
@@ -208,7 +209,10 @@ class ObservedSaga(Observed, SagaCell):
         super().turn(envelope)
 
     def _turn(self, cause: str, handle: Callable[[Any], None], message: Any) -> None:
-        with self.observer.tracing.within(self._trace):
+        if self._trace:
+            with self.observer.tracing.within(self._trace):
+                super()._turn(cause, handle, message)
+        else:
             super()._turn(cause, handle, message)
 
     def _start(self, envelope: Envelope) -> None:
