@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Coroutine, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from actors.address import Address
@@ -10,6 +10,7 @@ from actors.definition import annotated, by_name, check_actor
 from actors.errors import ActorMisuse
 from actors.messages import Command, Request
 from actors.policies import Group, Mailbox, Passivation, Pool, RestartPolicy
+from actors.reminders import Remind
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -56,7 +57,7 @@ class Context(Protocol):
         """Send a request; await the reply."""
         ...
 
-    def tell(self, address: Address[A], message: Command[A, Any], /, *, id: str | None = None) -> None:  # noqa: A002
+    def tell(self, address: Address[A], message: Command[A, Any], id: str | None = None, /) -> None:  # noqa: A002
         """Send a command without waiting for a reply."""
         ...
 
@@ -74,6 +75,14 @@ class Context(Protocol):
 
     def after(self, delay: timedelta, message: Command[Any, Any], every: timedelta | None, /) -> Timer:
         """Send the actor a message later."""
+        ...
+
+    async def remind(self, reminder: Remind, /) -> None:
+        """Set a reminder for the actor."""
+        ...
+
+    async def forget_reminder(self, name: str, /) -> None:
+        """Drop a reminder of the actor."""
         ...
 
     def stash(self) -> None:
@@ -186,7 +195,8 @@ class Actor:
             MailboxFull: there is no room in the mailbox.
             NotTaken, UnknownActor: nobody here takes this.
         """
-        self._here().tell(address, message, id=id)
+        context = self._context or self._here()
+        context.tell(address, message, id)
 
     def watch(self, address: Address[Any]) -> None:
         """Have :class:`Stopped` sent here when another actor ends: at once, if it is not alive.
@@ -205,11 +215,11 @@ class Actor:
         self._here().unwatch(address)
 
     def spawn(self, address: Address[A]) -> Address[A]:
-        """Start a plain actor as a child, supervised as ``children`` says; it ends with this one.
+        """Make a plain actor a child, supervised as ``children`` says: start it, if need be; it ends with this one.
 
         Raises:
-            NotTaken: the address is not a plain actor's.
-            ActorMisuse: it has a parent already, or is alive without one.
+            NotTaken: the address is not a plain actor's, or a pool's.
+            ActorMisuse: it has a parent or a group already, or is this one's own.
         """
         self._here().spawn(address)
         return address
@@ -221,6 +231,36 @@ class Actor:
     def every(self, interval: timedelta, message: Command[Self, Any]) -> Timer:
         """Send this actor a message again and again, one interval apart; what was missed is sent once."""
         return self._here().after(interval, message, interval)
+
+    async def remind(
+        self,
+        name: str,
+        command: Command[Self, Any],
+        *,
+        after: timedelta | None = None,
+        at: datetime | None = None,
+        every: timedelta | None = None,
+    ) -> None:
+        """Have a command sent to this actor later; durable when this returns. Only where ``receive`` is async.
+
+        Once, ``after`` a time from now or ``at`` a time; again and again with ``every``. The same name again replaces
+        the reminder. It never comes early; after a crash it may come again, with the same ``message_id``.
+
+        Raises:
+            ValueError: the name is empty, or the times can't be meant; see :class:`actors.reminders.Remind`.
+            NotTaken: this actor doesn't take the command.
+            Failed: it can't be stored, or 1,000 are pending already.
+            OutcomeUnknown: it may or may not have been set; set it again.
+        """
+        await self._here().remind(Remind(name, command, after, at, every, self.at(self.key)))
+
+    async def forget(self, name: str) -> None:
+        """Drop a reminder of this actor, if there is one; that is durable when this returns.
+
+        Raises:
+            OutcomeUnknown: it may or may not have been dropped; drop it again.
+        """
+        await self._here().forget_reminder(name)
 
     def stash(self) -> None:
         """Put the message that is being handled aside until :meth:`unstash`; its asker goes on waiting.

@@ -15,13 +15,17 @@ another one, so that the class can be renamed later.
 """
 
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from actors.address import Address
 from actors.errors import DefinitionError
+from actors.reminders import Forget, Remind
+
+A = TypeVar("A")
 
 A_contra = TypeVar("A_contra", contravariant=True)
 """The actor that takes a request. Contravariant, so that a wrong address has no common type to hide behind."""
@@ -71,13 +75,6 @@ class State(msgspec.Struct, metaclass=MessageMeta, frozen=True):
     """What a service knows, folded from its events. Replaced, never changed: use ``msgspec.structs.replace``."""
 
 
-class Decision(msgspec.Struct, frozen=True):
-    """What a service answers to a command, and the events that make it so; made by ``command.reply``."""
-
-    reply: object
-    events: tuple[Event, ...]
-
-
 class Request(Message, Generic[A_contra, R_co]):
     """A message that names the actor that takes it and the reply that it gives; base of commands and queries."""
 
@@ -86,13 +83,55 @@ class Command(Request[A_contra, R_co]):
     """Please change: ``Command["Flight", Held]`` is taken by ``Flight`` and answered by ``Held``."""
 
     # A covariant parameter is unsound only for who holds the command as one with a wider reply; its service doesn't.
-    def reply(self, reply: R_co, /, *events: Event) -> Decision:  # type: ignore[misc] # pyright: ignore[reportGeneralTypeIssues]
+    def reply(self, reply: R_co, /, *events: Event) -> "Decision":  # type: ignore[misc] # pyright: ignore[reportGeneralTypeIssues]
         """Decide: answer with ``reply``, and let ``events`` have happened (none: nothing changed)."""
         return Decision(reply, events)
 
 
 class Query(Request[A_contra, R_co]):
     """Please tell: changes nothing."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a service answers to a command, and the events that make it so; made by ``command.reply``.
+
+    Reminders are set and dropped with it, in the order in which they are named here, and are written with its events
+    or not at all::
+
+        return command.reply(Held(seat), SeatHeld(trip)).remind("expire", ExpireHold(trip), after=timedelta(minutes=10))
+        return command.reply(None, SeatPaid(trip)).forget("expire")
+    """
+
+    reply: object
+    events: tuple[Event, ...]
+    reminders: tuple[Remind | Forget, ...] = ()
+
+    def remind(
+        self,
+        name: str,
+        command: Command[A, Any],
+        *,
+        after: timedelta | None = None,
+        at: datetime | None = None,
+        every: timedelta | None = None,
+        to: Address[A] | None = None,
+    ) -> "Decision":
+        """Return this decision, and have a command sent later: to the service itself, or to another actor.
+
+        ``after`` counts from the service's turn, so that ``decide`` needs no clock; ``every`` repeats it, for the
+        first time at that time or, with ``every`` alone, after one interval. Setting a name again replaces its
+        reminder. It comes when the time has come and never before, also after a crash; a time that was missed, once.
+        A service takes each into account once; a plain actor may get one again, with the same ``message_id``.
+
+        Raises:
+            ValueError: the name is empty, or the times can't be meant; see :class:`actors.reminders.Remind`.
+        """
+        reminder = Remind(name, command, after, at, every, to)
+        return Decision(self.reply, self.events, (*self.reminders, reminder))
+
+    def forget(self, name: str) -> "Decision":
+        """Return this decision, and drop a reminder of the service's own; does nothing where there is none."""
+        return Decision(self.reply, self.events, (*self.reminders, Forget(name)))
 
 
 class Meta(msgspec.Struct, frozen=True):

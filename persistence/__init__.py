@@ -13,11 +13,13 @@ from persistence.errors import (
     NotEncodable,
     VersionConflict,
 )
-from persistence.journal import Append, Batch, Journal, NewEvent, Record, Stream
+from persistence.journal import AT_ONCE, NEVER, Append, Batch, Journal, NewEvent, Record, Sleeper, Stream
 from persistence.memory import MemoryJournal
 from persistence.sqlite import SqliteJournal
 
 __all__ = [
+    "AT_ONCE",
+    "NEVER",
     "Append",
     "AppendFailed",
     "BadJournalUrl",
@@ -34,6 +36,7 @@ __all__ = [
     "NotDecodable",
     "NotEncodable",
     "Record",
+    "Sleeper",
     "SqliteJournal",
     "Stream",
     "VersionConflict",

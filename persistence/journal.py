@@ -17,6 +17,12 @@ PAGE = 500
 """How many records a read returns at the most, unless told otherwise (measured: 500 to 1,000 reads fastest)."""
 
 
+AT_ONCE = 0
+"""A stream's wake time that says: at once, when the journal is opened. It has work that must go on."""
+NEVER = 2**63 - 1
+"""A stream's wake time that says: not at all. Later than every time that there is."""
+
+
 class NewEvent(msgspec.Struct, gc=False):
     """An event to append: its stable type name, its payload and its metadata, both as JSON.
 
@@ -33,9 +39,10 @@ class NewEvent(msgspec.Struct, gc=False):
 class Append(msgspec.Struct, gc=False):
     """Events for one stream, after the version at which the writer believes it to be.
 
-    ``command`` is the id of the command that they come from, unique in its stream. ``unfinished`` marks the
-    stream as one that must be woken after a restart (True), takes the mark away (False), or leaves it (None).
-    Without events the version is checked and the mark set, where there is such a stream; nothing else is written.
+    ``command`` is the id of the command that they come from, unique in its stream. ``wake`` says when the stream's
+    owner must be awake: at a time in microseconds since 1970 (1 at the least), :data:`AT_ONCE`, :data:`NEVER`, or as
+    it was said before (None). Without events the version is checked and the wake time set, where there is such a
+    stream; nothing else is written.
     """
 
     stream: Stream
@@ -44,7 +51,7 @@ class Append(msgspec.Struct, gc=False):
     time: int
     """Microseconds since 1970 (UTC)."""
     command: str | None = None
-    unfinished: bool | None = None
+    wake: int | None = None
 
 
 Batch = tuple[Append, ...]
@@ -66,6 +73,16 @@ class Record(msgspec.Struct, gc=False):
     meta: bytes
     value: object = None
     """The event as it was in the writer's memory, where the record comes straight from there."""
+
+
+class Sleeper(msgspec.Struct, frozen=True):
+    """A stream whose owner must be awake at a time, and may sleep until then."""
+
+    wake: int
+    """Microseconds since 1970 (UTC), 1 at the least."""
+    number: int
+    """The stream's place in the order in which streams began, from 1."""
+    stream: Stream
 
 
 def to_records(batches: Sequence[Batch], first: int) -> list[Record]:
@@ -154,4 +171,11 @@ class Journal(ABC):
 
     @abstractmethod
     async def unfinished(self) -> list[Stream]:
-        """Return the streams that are marked as unfinished; the one that began first comes first."""
+        """Return the streams whose owners must be awake at once; the one that began first comes first."""
+
+    @abstractmethod
+    async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:
+        """Return up to ``limit`` streams that have a time to wake at, behind ``after``; by that time, then by number.
+
+        Those that must be awake at once, or never, are not among them.
+        """

@@ -1,22 +1,32 @@
 """The journal in memory: the reference for the other engines, and the double for tests. Gone with the process."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from persistence.errors import DuplicateCommand, VersionConflict
-from persistence.journal import PAGE, Batch, Journal, Record, Stream, to_records
+from persistence.journal import AT_ONCE, NEVER, PAGE, Batch, Journal, Record, Sleeper, Stream, to_records
 
 
 class MemoryJournal(Journal):
-    """Keeps everything in lists. ``records`` may be given to start from, say a prefix of another journal's."""
+    """Keeps everything in lists.
 
-    def __init__(self, records: Sequence[Record] = (), unfinished: Sequence[Stream] = ()) -> None:
+    ``records`` may be given to start from, say a prefix of another journal's; the owners of ``unfinished`` must be
+    awake at once then, and others at their times in ``wakes``.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record] = (),
+        unfinished: Sequence[Stream] = (),
+        wakes: Mapping[Stream, int] | None = None,
+    ) -> None:
         self.url = "memory:"
         self.identity = uuid.uuid4().hex
         self.records: list[Record] = []
         self._streams: dict[Stream, list[Record]] = {}
         self._commands: dict[tuple[Stream, str], int] = {}
-        self._unfinished = set(unfinished)
+        self._wakes: dict[Stream, int] = {**dict.fromkeys(unfinished, AT_ONCE), **(wakes or {})}
+        """When owners of streams must be awake; NEVER is left out."""
         self._keep(list(records))
 
     async def open(self) -> None:
@@ -31,10 +41,10 @@ class MemoryJournal(Journal):
         self._check(batches)
         self._keep(to_records(batches, first))
         for append in (append for batch in batches for append in batch):
-            if append.unfinished and append.stream in self._streams:
-                self._unfinished.add(append.stream)
-            elif append.unfinished is False:
-                self._unfinished.discard(append.stream)
+            if append.wake == NEVER:
+                self._wakes.pop(append.stream, None)
+            elif append.wake is not None and append.stream in self._streams:
+                self._wakes[append.stream] = append.wake
         return first
 
     def _check(self, batches: Sequence[Batch]) -> None:
@@ -80,5 +90,16 @@ class MemoryJournal(Journal):
         return self._commands.get((stream, command))
 
     async def unfinished(self) -> list[Stream]:
-        """Return the streams marked as unfinished; see :meth:`Journal.unfinished`."""
-        return [stream for stream in self._streams if stream in self._unfinished]
+        """Return the streams to be woken at once; see :meth:`Journal.unfinished`."""
+        return [stream for stream in self._streams if self._wakes.get(stream) == AT_ONCE]
+
+    async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:
+        """Return a page of the streams to be woken later; see :meth:`Journal.sleeping`."""
+        sleepers = (
+            Sleeper(wake, number, stream)
+            for number, stream in enumerate(self._streams, 1)
+            if (wake := self._wakes.get(stream, AT_ONCE)) != AT_ONCE
+        )
+        behind = (AT_ONCE, 0) if after is None else (after.wake, after.number)
+        later = (sleeper for sleeper in sleepers if (sleeper.wake, sleeper.number) > behind)
+        return sorted(later, key=lambda sleeper: (sleeper.wake, sleeper.number))[:limit]

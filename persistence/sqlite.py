@@ -15,7 +15,7 @@ from persistence.errors import (
     JournalUnusable,
     VersionConflict,
 )
-from persistence.journal import PAGE, Append, Batch, Journal, Record, Stream
+from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Sleeper, Stream
 from persistence.lock import LockFile
 from persistence.sqlite_file import crc_of, damaged, fault, make, opening_error, prepare
 
@@ -28,6 +28,8 @@ HEADS_KEPT = 65_536
 READ = """select e.position, s.category, s.key, e.version, t.name, e.time, e.command,
     cast(e.data as blob), cast(e.meta as blob), e.crc
     from events e left join streams s on s.id = e.stream left join types t on t.id = e.type """
+
+SLEEPING = "select wake, id, category, key from streams where "
 
 EVENT_COLUMNS = 9
 CHUNKS = (256, 32, 4, 1)
@@ -240,10 +242,23 @@ class SqliteJournal(Journal):
         return row[0] if row else None
 
     async def unfinished(self) -> list[Stream]:
-        """Return the streams marked as unfinished; see :meth:`Journal.unfinished`."""
-        query = "select category, key from streams where unfinished order by id"
+        """Return the streams to be woken at once; see :meth:`Journal.unfinished`."""
+        query = f"select category, key from streams where wake = {AT_ONCE} order by id"  # noqa: S608 (our own number)
         rows = await self._query("the unfinished streams", lambda db: db.execute(query).fetchall())
         return [(category, key) for category, key in rows]
+
+    async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:
+        """Return a page of the streams to be woken later; see :meth:`Journal.sleeping`."""
+        wake, number = (AT_ONCE, NEVER) if after is None else (after.wake, after.number)
+
+        def work(db: sqlite3.Connection) -> list[Sleeper]:
+            rows = db.execute(SLEEPING + "wake = ? and id > ? order by id limit ?", (wake, number, limit)).fetchall()
+            # A comparison of both columns at once would not seek, but step over all that are due at the same time.
+            later = SLEEPING + "wake > ? order by wake, id limit ?"
+            rows += db.execute(later, (wake, limit - len(rows))).fetchall()
+            return [Sleeper(at, place, (category, key)) for at, place, category, key in rows]
+
+        return await self._query("the sleeping streams", work)
 
 
 class _Group:
@@ -260,7 +275,7 @@ class _Group:
         self.heads: dict[Stream, tuple[int, int]] = {}
         self.rows: list[Any] = []
         self._new_streams: dict[Stream, int] = {}
-        self._unfinished: dict[Stream, bool] = {}
+        self._wakes: dict[Stream, int | None] = {}
 
     def write(self, db: sqlite3.Connection) -> None:
         try:
@@ -305,8 +320,8 @@ class _Group:
             self.rows += (position, number, version, kind, time, command, data.decode(), meta.decode(), crc)
             command = None
         self.heads[stream] = (number, version)
-        if append.unfinished is not None:
-            self._unfinished[stream] = append.unfinished
+        if append.wake is not None:
+            self._wakes[stream] = None if append.wake == NEVER else append.wake
 
     def _type(self, name: str) -> int:
         number = self._known_types.get(name) or self.types.get(name)
@@ -318,12 +333,12 @@ class _Group:
         _insert_rows(db, "types", 2, [value for name, number in self.types.items() for value in (number, name)])
         streams: list[Any] = []
         for stream, number in self._new_streams.items():
-            streams += (number, *stream, self._unfinished.pop(stream, False))
+            streams += (number, *stream, self._wakes.pop(stream, None))
         _insert_rows(db, "streams", 4, streams)
         _insert_rows(db, "events", EVENT_COLUMNS, self.rows)
-        if self._unfinished:
-            changes = ((mark, self.heads[stream][0]) for stream, mark in self._unfinished.items())
-            db.executemany("update streams set unfinished = ? where id = ?", changes)
+        if self._wakes:
+            changes = ((wake, self.heads[stream][0]) for stream, wake in self._wakes.items())
+            db.executemany("update streams set wake = ? where id = ?", changes)
         # So that events that are lost at the end are missed.
         events = len(self.rows) // EVENT_COLUMNS
         db.execute("update journal set position = ?", (self._journal.position + events,))

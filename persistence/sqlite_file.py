@@ -10,7 +10,7 @@ from persistence.errors import JournalDamaged, JournalError, JournalUnusable, No
 from persistence.journal import Stream
 
 APPLICATION_ID = 0x55535459  # "USTY": tells our files from other SQLite files
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CHECKED_BYTES = 32 * 1024 * 1024
 """Files up to this size are checked whole when they are opened; in larger ones damage is found when it is read."""
 DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG}
@@ -19,9 +19,9 @@ DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, s
 SCHEMA = (
     "create table journal (identity text not null, position integer not null)",
     """create table streams (
-        id integer primary key, category text not null, key text not null, unfinished integer not null,
-        unique (category, key))""",
-    "create index streams_unfinished on streams (id) where unfinished",
+        id integer primary key, category text not null, key text not null, wake integer, unique (category, key))""",
+    # Few streams have a time to wake at; the others cost the index nothing.
+    "create index streams_wake on streams (wake) where wake is not null",
     "create table types (id integer primary key, name text not null unique)",
     """create table events (
         position integer primary key, stream integer not null references streams, version integer not null,

@@ -4,6 +4,7 @@ from runtime.chaos import Chaos
 from runtime.clock import Clock, ManualClock, SystemClock
 from runtime.dead_letters import DeadLetter
 from runtime.history import HistoryEntry
+from runtime.reminders import PendingReminder
 from runtime.runtime import Runtime
 from runtime.signals import stop_on_signals
 
@@ -13,6 +14,7 @@ __all__ = [
     "DeadLetter",
     "HistoryEntry",
     "ManualClock",
+    "PendingReminder",
     "Runtime",
     "SystemClock",
     "stop_on_signals",

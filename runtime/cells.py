@@ -24,7 +24,7 @@ from runtime.failures import passing
 from runtime.inbox import Inbox
 from runtime.kinds import Kind
 from runtime.log import log
-from runtime.mailbox import NO_MAIL, Envelope, new_mail
+from runtime.mailbox import NO_MAIL, SPARE, Envelope
 from runtime.observer import Observer
 from runtime.restarts import Budget
 from runtime.timers import Timers
@@ -36,6 +36,9 @@ R = TypeVar("R")
 
 class Owner(Protocol):
     """Who decides what becomes of an actor that has crashed: its group."""
+
+    parent: Address[Any] | None
+    """Whose children the group holds, if it is one of children."""
 
     def crashed(self, address: Address[Any], error: BaseException, /) -> None:
         """Take note of a member's crash, and start again what has to be."""
@@ -173,22 +176,21 @@ class Cell(Inbox):
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox; an actor that is not there is revived by it."""
-        mail = self.mail
-        if mail is NO_MAIL:
-            mail = self.mail = new_mail(self.kind.mailbox.priority)
-        mail.append(envelope)
+        if self.mail is NO_MAIL:
+            self.mail = SPARE.pop() if SPARE else deque[Envelope]()
+        self.mail.append(envelope)
         if self.runnable:
             if not self.queued:
                 self.world.ready(self)
         else:
-            if len(mail) == 1:
+            if len(self.mail) == 1:
                 self.since = self.world.clock.steady()
             self._bring_back()
 
     def post(self, envelope: Envelope) -> None:
         """Put a message into the control lane, which never waits behind the mail."""
-        if self.control is None:
-            self.control = deque()
+        if self.control is NO_MAIL:
+            self.control = SPARE.pop() if SPARE else deque[Envelope]()
         self.control.append(envelope)
         if self.runnable:
             if not self.queued:
@@ -208,14 +210,15 @@ class Cell(Inbox):
         Raises:
             MailboxFull: there is none, and nobody waits for a reply who could be told.
         """
-        error: Exception | None = None
+        error: Exception
         if len(self.mail) >= self.limit:
             error = self.full_error()
         elif envelope.path and envelope.path.count(self.address) >= self.kind.at_once:
             error = self.cycle_error(envelope.path)
-        if error is None:
+        else:
             self.put(envelope)
-        elif envelope.reply is not None:
+            return
+        if envelope.reply is not None:
             envelope.reply.failed(error)
         elif self.kind.mailbox.overflow == "drop":
             self.world.dead_letter(self.address, envelope.message, error)
@@ -229,6 +232,10 @@ class Cell(Inbox):
     def turn(self, envelope: Envelope) -> None:
         """Handle one message to its end. What goes wrong goes to the asker; what is raised crashes the actor."""
         raise NotImplementedError
+
+    def control_turn(self, envelope: Envelope) -> None:
+        """Handle one message of the control lane to its end."""
+        self.turn(envelope)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -287,9 +294,8 @@ class Cell(Inbox):
     def end_with_owner(self) -> None:
         """End for good: whoever waits for an answer is told that none will come."""
         self.stop("finished")
-        mail, self.mail = self.mail, NO_MAIL
-        for envelope in mail:
-            self.give_back(envelope, Failed(f"{self.address} has ended with its parent"))
+        while self.mail:
+            self.give_back(self.mail.popleft(), Failed(f"{self.address} has ended with its parent"))
         self.world.release(self)
 
     def crashed(self, error: BaseException) -> None:
@@ -349,9 +355,8 @@ class Cell(Inbox):
             self.revive()
 
     def _refuse_mail(self) -> None:
-        mail, self.mail = self.mail, NO_MAIL
-        for envelope in mail:
-            self.give_back(envelope, self.parked_error())
+        while self.mail:
+            self.give_back(self.mail.popleft(), self.parked_error())
 
     def give_back(self, envelope: Envelope, error: Exception) -> None:
         """Say to whoever asked, or else as a dead letter, why a message was not handled."""

@@ -47,7 +47,7 @@ class Directory:
         """
         kind = self._kinds.get(name)
         if kind is None:
-            names = ", ".join(sorted(kind.name for kind in self.all_kinds))
+            names = ", ".join(sorted(kind.name for kind in self.all_kinds if "." not in kind.name))
             raise UnknownActor(f"there is no actor {name!r} here, only {names}; add its class to actors=[...]")
         return kind
 

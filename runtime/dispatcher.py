@@ -14,7 +14,7 @@ from persistence.writer import Writer
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock
-from runtime.mailbox import NO_MAIL, Envelope, recycle
+from runtime.mailbox import Envelope, recycle
 from runtime.slow_turns import SlowTurns
 
 TURNS_PER_CELL = 64
@@ -85,7 +85,9 @@ class Dispatcher:
                 self._writer.hold(self._resume)
                 break
             cell = queue.popleft()
-            most = 1 if suspects and slow.suspect(cell.kind) else min(TURNS_PER_CELL, budget)
+            most = TURNS_PER_CELL if budget > TURNS_PER_CELL else budget
+            if suspects and slow.suspect(cell.kind):
+                most = 1
             taken = self._turns(cell, most)
             budget -= taken
             ended = stopwatch()
@@ -105,15 +107,14 @@ class Dispatcher:
     def _turns(self, cell: Cell, most: int) -> int:
         """Give a cell its turns: first what is in the control lane, then the mail. Return how many there were."""
         cell.used = self.now
-        taken, envelope = 0, None
-        while cell.control and taken < most and cell.runnable:
-            taken += 1
-            envelope = cell.control.popleft()
-            self._turn(cell, envelope)
-        mail, controls = cell.mail, taken
+        taken = controls = 0
+        envelope = None
+        if cell.control:
+            taken = controls = self._control_turns(cell, most)
+        mail = cell.mail
         chaos = self._chaos
         turn = cell.turn
-        while mail and taken < most and cell.runnable:
+        while mail and taken < most and cell.runnable and not cell.control:
             if chaos is not None and chaos.strikes():
                 cell.kill()
                 break
@@ -126,29 +127,35 @@ class Dispatcher:
                 turn(envelope)
             except BaseException as error:  # noqa: BLE001 (whatever it is, it must not stop the others' turns)
                 self._escaped(cell, envelope, error)
-        self._last = envelope
         cell.kind.counts.turns += taken
         if cell.gate:
             cell.let_in()
+        if envelope is not None:
+            self._last = envelope
         if mail:
             cell.left_behind(taken - controls, self.now)
         else:
             cell.since = self.now
-            if mail is cell.mail and mail is not NO_MAIL:
-                cell.mail = NO_MAIL
-                recycle(mail)
+            if mail is cell.mail:
+                cell.mail = recycle(mail)
         return taken
 
-    def _turn(self, cell: Cell, envelope: Envelope) -> None:
-        if self._chaos is not None and self._chaos.strikes():
-            assert cell.control is not None
-            cell.control.appendleft(envelope)
-            cell.kill()
-        elif envelope.reply is None or not envelope.reply.gone:
-            try:
-                cell.turn(envelope)
-            except BaseException as error:  # noqa: BLE001 (as above)
-                self._escaped(cell, envelope, error)
+    def _control_turns(self, cell: Cell, most: int) -> int:
+        taken = 0
+        while cell.control and taken < most and cell.runnable:
+            if self._chaos is not None and self._chaos.strikes():
+                cell.kill()
+                break
+            taken += 1
+            self._last = envelope = cell.control.popleft()
+            if envelope.reply is None or not envelope.reply.gone:
+                try:
+                    cell.control_turn(envelope)
+                except BaseException as error:  # noqa: BLE001 (as above)
+                    self._escaped(cell, envelope, error)
+        if not cell.control:
+            cell.control = recycle(cell.control)
+        return taken
 
     def _escaped(self, cell: Cell, envelope: Envelope, error: BaseException) -> None:
         """Let a cell crash for what its turn should not have raised; it must not stop the others' turns."""

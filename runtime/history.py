@@ -11,7 +11,7 @@ from persistence import Journal, Record
 from persistence.journal import PAGE
 from runtime import saga_events
 from runtime.directory import Directory
-from runtime.kinds import FENCED, HANDLED, Kind, decoded
+from runtime.kinds import INTERNAL, Kind, decoded
 from runtime.projector import to_meta
 
 
@@ -36,7 +36,7 @@ async def history(journal: Journal, address: Address[Any], kind: Kind) -> AsyncI
 
 def entry(record: Record, kind: Kind) -> HistoryEntry:
     """Return a record as an entry of the audit trail."""
-    if record.type in saga_events.DECODERS or record.type in (FENCED, HANDLED):
+    if record.type in saga_events.DECODERS or record.type in INTERNAL:
         event = msgspec.json.decode(record.data)
     else:
         event = kind.event(record)
@@ -75,7 +75,7 @@ async def state_of(
             or (position is not None and record.position > position)
         ):
             break
-        if record.type not in (FENCED, HANDLED):
+        if record.type not in INTERNAL:
             state = service.evolve(state, kind.event(record))
     return state
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from actors import Address, AskCycle, MailboxFull
 from runtime.kinds import Kind
-from runtime.mailbox import NO_MAIL, Envelope, Gate, Mail, PriorityMail, new_mail
+from runtime.mailbox import NO_MAIL, SPARE, Envelope, Gate, Mail, PriorityMail
 from runtime.timers import Timers
 
 
@@ -20,9 +20,10 @@ class Inbox:
     def __init__(self, address: Address[Any], kind: Kind) -> None:
         self.kind = kind
         self.address = address
-        self.mail: Mail = NO_MAIL
+        priority = kind.mailbox.priority
+        self.mail: Mail = PriorityMail(priority) if priority else NO_MAIL
         """What others have sent; bounded."""
-        self.control: deque[Envelope] | None = None
+        self.control: Mail = NO_MAIL
         """What the runtime itself has to say: outcomes, timers, ends of others. It never waits behind mail."""
         self.gate: Gate | None = None
         """Where callers outside wait for room; None while nobody ever had to."""
@@ -33,6 +34,12 @@ class Inbox:
         self._behind = 0
         """How much mail must still be taken until all that was there at the last mark is gone."""
 
+    def lane(self) -> Mail:
+        """Return the lane for mail, ready to be put into."""
+        if self.mail is NO_MAIL:
+            self.mail = SPARE.pop() if SPARE else deque[Envelope]()
+        return self.mail
+
     @property
     def crowded(self) -> bool:
         """Whether a sender from outside must line up: the mailbox is full, or others were here first."""
@@ -40,10 +47,9 @@ class Inbox:
 
     def put_back(self, envelopes: Iterable[Envelope], now: int) -> None:
         """Put messages that were taken out back, the one that came last first: before all others."""
-        if self.mail is NO_MAIL:
-            self.mail = new_mail(self.kind.mailbox.priority)
+        if not self.mail:
             self.since = now
-        self.mail.extendleft(envelopes)
+        self.lane().extendleft(envelopes)
 
     def left_behind(self, taken: int, now: int) -> None:
         """Note that so much mail was taken and some is left; ``since`` follows when all that was there is gone."""

@@ -21,7 +21,8 @@ class Instrument(Protocol):
 
     A method that raises is not called again; that is logged once, and harms nobody. Messages are named by their class;
     their content is never handed out. Make yours from :class:`BaseInstrument`, and write only the methods that you
-    need. Messages of the runtime's own have names too: ``Begin``, ``Join``, ``Part``, ``StepOutcome``, ``Wake``.
+    need. Messages of the runtime's own have names too: ``Due``, ``Join``, ``Part``, ``StepOutcome``, ``Wake``
+    and others.
     """
 
     def sent(self, address: Address[Any], message: str, /) -> None:

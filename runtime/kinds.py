@@ -19,7 +19,7 @@ from actors import (
     Saga,
     Service,
 )
-from actors.messages import reply_type
+from actors.messages import name_of, reply_type
 from persistence import NewEvent, NotDecodable, Record
 from persistence.codec import Decoder
 
@@ -27,6 +27,16 @@ FENCED = "service.fenced"
 """In a service's stream: an undo came before its step, which is refused from here on."""
 HANDLED = "service.handled"
 """In a service's stream: a command with an id was answered without an event; kept so that a repeat gets the reply."""
+
+
+REMINDER = "service.reminder"
+"""In a service's stream: a reminder was set."""
+REMINDED = "service.reminded"
+"""In a service's stream: a reminder's command has taken effect, or was refused, at one of its times."""
+FORGOTTEN = "service.forgotten"
+"""In a service's stream: a reminder was dropped."""
+INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, FORGOTTEN})
+"""What the runtime writes into a service's stream; ``evolve`` never sees it."""
 
 
 class EventMeta(msgspec.Struct, omit_defaults=True, gc=False):
@@ -175,6 +185,15 @@ class Kind:
             check = self._reply_checks[request] = ReplyCheck(request)
         if type(reply) is not check.cls:
             check(reply)
+
+    def command_data(self, command: Command[Any, Any]) -> bytes:
+        """Return a command that it takes as JSON, from which :meth:`command` makes it again.
+
+        Raises:
+            NotEncodable: it would not read back as it is.
+        """
+        name = name_of(type(command))
+        return self._command_decoders[name].encode(command, name)
 
     def reply(self, request: type) -> Decoder:
         """Return what reads and writes the replies to a class of requests."""

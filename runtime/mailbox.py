@@ -31,10 +31,10 @@ class Envelope(msgspec.Struct, gc=False):
     """A message on its way.
 
     ``id`` names the request, so that it can be asked again; None: its sender never will. ``correlation`` is the
-    request or saga in whose name it is sent. ``undoes`` is the id of the command that this one undoes. ``data`` is
-    the message as JSON, where its sender has written it down already. ``due`` is when its asker stops waiting, in
-    microseconds of steady time; 0: never. ``path`` names the actors that wait for the reply, the first asker first.
-    ``sender`` is the plain actor that sent it. ``trace`` is the trace context that it is sent in (W3C ``traceparent``),
+    request or saga in whose name it is sent. ``sender`` is the plain actor that sent it. ``due`` is when its asker
+    stops waiting, in microseconds of steady time; 0: never. ``path`` names the actors that wait for the reply, the
+    first asker first. ``undoes`` is the id of the command that this one undoes. ``data`` is the message as JSON, where
+    its sender has written it down already. ``trace`` is the trace context that it is sent in (W3C ``traceparent``),
     where the runtime is traced.
     """
 
@@ -42,11 +42,11 @@ class Envelope(msgspec.Struct, gc=False):
     id: str | None = None
     reply: ReplyTo | None = None
     correlation: str | None = None
-    undoes: str | None = None
-    data: bytes | None = None
+    sender: Address[Any] | None = None
     due: int = 0
     path: tuple[Address[Any], ...] = ()
-    sender: Address[Any] | None = None
+    undoes: str | None = None
+    data: bytes | None = None
     trace: str = ""
 
 
@@ -138,21 +138,18 @@ class PriorityMail:
             yield from lane
 
 
-def new_mail(priority: Mapping[type[Any], int]) -> Mail:
-    """Return an empty lane."""
-    if priority:
-        return PriorityMail(priority)
-    return _spare.pop() if _spare else deque[Envelope]()
+SPARE: list[Mail] = []
+"""Empty deques, for the next cells that get mail: to make one costs more than to keep a few."""
+MOST_SPARE = 256
 
 
-def recycle(mail: Mail) -> None:
-    """Keep an empty lane for the next cell that gets mail: to make one costs more than to keep a few."""
-    if len(_spare) < SPARE_LIMIT and not isinstance(mail, PriorityMail):
-        _spare.append(mail)
-
-
-SPARE_LIMIT = 256
-_spare: list[Mail] = []
+def recycle(mail: Mail) -> Mail:
+    """Keep an empty lane for others, if it is one of those that cells take and give back; return what is there now."""
+    if isinstance(mail, PriorityMail):
+        return mail
+    if mail is not NO_MAIL and len(SPARE) < MOST_SPARE:
+        SPARE.append(mail)
+    return NO_MAIL
 
 
 class Gate:

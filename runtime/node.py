@@ -9,9 +9,10 @@ from random import Random
 from typing import Any, TypeVar
 
 from actors import Address, Group, NotTaken, Parked, Request, Stopped, UnknownActor
-from persistence import Batch, Journal
+from persistence import Batch, Journal, Stream
 from persistence.journal import to_records
 from runtime.actor_cell import ActorCell, handling
+from runtime.alarm import Alarm
 from runtime.cells import Cell, Owner, Phase
 from runtime.chaos import Chaos
 from runtime.clock import Clock, stopwatch
@@ -29,6 +30,8 @@ from runtime.pool_cell import PoolCell
 from runtime.projector import Projector
 from runtime.promises import Promises
 from runtime.recovery import Recovery
+from runtime.reminders import Reminders
+from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SlowTurns
 from runtime.stats import Groups, Stats, actor_stats, read_model_stats
 from runtime.supervision import Supervisor
@@ -87,7 +90,9 @@ class Node:
         self.writer.on_group, self.writer.stopwatch = self._written, stopwatch(clock)
         self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, SlowTurns(clock, slow_turn))
         self.recovery = Recovery(journal, self.writer, self._settle)
-        self.directory = Directory(actors, makers(self), lambda address, kind: PoolCell(self, address, kind))
+        self.directory = Directory(
+            [*actors, Reminders], makers(self), lambda address, kind: PoolCell(self, address, kind)
+        )
         self.dead_letters = DeadLetters(clock, self.observer.dead_letter)
         self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added
@@ -103,6 +108,7 @@ class Node:
         self.watches = Watches(self._notice)
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
+        self.alarm = Alarm(journal, self.timers, self.spawn, self._ring)
         self.projectors: dict[str, Projector] = {}
         self.promises = Promises(self.writer, self.delays)
         self.closing = False
@@ -153,7 +159,7 @@ class Node:
         if cell.limit <= len(cell.mail) or cell.gate is not None or path:
             cell = await self._room(cell, request, due, path)
         promise = self.promises.make(address, request)
-        cell.put(Envelope(request, request_id, promise, correlation, None, None, due, path))
+        cell.put(Envelope(request, request_id, promise, correlation, None, due, path))
         reply: R = await promise.wait(due)
         return reply
 
@@ -216,7 +222,8 @@ class Node:
         )
 
     async def drain(self) -> None:
-        """Wait until nothing is under way but timers, and the read models have caught up."""
+        """Wait until nothing is under way but timers, and the read models have caught up. No reminder comes then."""
+        self.alarm.close()
         while not self.idle and not self.writer.ended:
             self.dispatcher.arm()
             await self.writer.barrier()
@@ -248,7 +255,7 @@ class Node:
         await self.tasks.close(GRACE)
 
     async def wake_unfinished(self) -> int:
-        """Bring back the actors whose work is unfinished; return how many."""
+        """Bring back the actors whose work is unfinished, and set the alarm for others; return how many."""
         woken = 0
         for actor, key in await self.journal.unfinished():
             try:
@@ -259,7 +266,22 @@ class Node:
             woken += 1
             if cell.phase is Phase.STOPPED:
                 cell.revive()
+        await self.alarm.open()
         return woken
+
+    def _ring(self, stream: Stream) -> bool:
+        """Wake a service, for a reminder of its own is due; return whether it is there."""
+        address = Address[Any](*stream)
+        try:
+            cell = self.directory.cell(address)
+        except (UnknownActor, NotTaken) as error:
+            log.error("reminders of an unknown actor", actor=str(address), error=str(error))
+            return False
+        if not isinstance(cell, ServiceCell):
+            log.error("reminders of an actor that is no service any more", actor=str(address))
+            return False
+        cell.ring()
+        return True
 
     def _may_start(self) -> bool:
         """Whether the next group may start: not while turns that would share it are only a short read away."""
@@ -279,6 +301,7 @@ class Node:
 
     def _durable(self, batches: list[Batch], first: int) -> None:
         self._attempts = 0
+        self.alarm.note(batches)
         if self.projectors:
             records = to_records(batches, first)
             for projector in self.projectors.values():

@@ -15,14 +15,15 @@ from runtime.instruments import StopReason
 from runtime.kinds import Kind, meta_of
 from runtime.mailbox import Envelope
 from runtime.observer import Observer, outcome_of
+from runtime.reminder_mail import Look, Sent
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join, StepOutcome, Wake
 from runtime.service_cell import ServiceCell
 from runtime.timers import Timers
 from runtime.tracing import Span
-from runtime.turn_cell import Begin, TurnCell
+from runtime.turn_cell import TurnCell
 
-UNTRACED = (Begin, Join, StepOutcome, Wake)
+UNTRACED = (Join, Look, Sent, StepOutcome, Wake)
 """Messages of the runtime's own that are no part of a trace; what they lead to is."""
 
 

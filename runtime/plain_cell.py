@@ -1,16 +1,18 @@
 """What the cells of plain actors share: the context in which an actor tells, watches, spawns, waits and ends."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from actors import Actor, ActorMisuse, Address, Command, MailboxFull, NotTaken, ReadModel, Request, Saga, Stopped
 from actors.actor import Timer
+from actors.reminders import Remind
 from persistence import Record
+from runtime import reminders
 from runtime.actor_timer import ActorTimer
 from runtime.cells import Cell, Phase, World
 from runtime.kinds import Kind
-from runtime.mailbox import Envelope
+from runtime.mailbox import NO_MAIL, Envelope
 from runtime.saga_mail import Join, SagaEnd
 from runtime.supervision import Supervisor
 
@@ -66,7 +68,7 @@ class PlainCell(Cell):
     def forget(self) -> None:
         """Drop what is the incarnation's own: timers, watches, children, and what they had to say."""
         self.actor = None
-        self.control = None
+        self.control = NO_MAIL
         for timer in self._timers or ():
             timer.drop()
         for address in self._watching or ():
@@ -113,20 +115,20 @@ class PlainCell(Cell):
             f"{self.kind.name} can't ask {address}: it would have to wait; write async def receive, or tell it"
         )
 
-    def tell(self, address: Address[A], message: Command[A, Any], /, *, id: str | None = None) -> None:  # noqa: A002
+    def tell(self, address: Address[A], message: Command[A, Any], id: str | None = None, /) -> None:  # noqa: A002
         """Send a command without waiting for anything."""
         world = self.world
         cell = world.find(address)
         if cell is None or type(message) not in cell.kind.takes:
             world.check(address, message)
             cell = world.cell(address)
-        envelope = self.envelope
+        envelope = self._envelope
         correlation = None
         if envelope is not None:
             correlation = envelope.correlation
             if id is None and envelope.id is not None:
                 id = self.next_id(envelope)  # noqa: A001
-        cell.put_from_inside(Envelope(message, id, None, correlation, None, None, 0, (), self.address))
+        cell.put_from_inside(Envelope(message, id, None, correlation, self.address))
 
     def watch(self, address: Address[Any], /) -> None:
         """Have the actor told when another one ends; at once, if it is not alive."""
@@ -174,15 +176,24 @@ class PlainCell(Cell):
         kind = self.world.kind(address.actor)
         if not issubclass(kind.cls, Actor) or kind.pool is not None:
             raise NotTaken(f"{address} can't be a child; only single plain actors can")
+        owner = self.world.owners.get(address)
+        if owner is not None or address in self._ancestors():
+            whose = f"belongs to {owner}" if owner is not None else f"is above {self.address}"
+            raise ActorMisuse(f"{address} can't become a child of {self.address}: it {whose}")
         cell = self.world.cell(address)
-        if address in self.world.owners or not isinstance(cell, PlainCell) or cell.alive or address == self.address:
-            raise ActorMisuse(f"{address} is alive already, and can't become a child of {self.address}")
         if self._children is None:
-            self._children = Supervisor(self.world, self.kind.cls.children, self._child_failed, of_children=True)
+            self._children = Supervisor(self.world, self.kind.cls.children, self._child_failed, self.address)
         self._children.add(address)
         cell.unpark()
         if cell.phase is Phase.STOPPED:
             cell.revive()
+
+    def _ancestors(self) -> Iterator[Address[Any]]:
+        address: Address[Any] | None = self.address
+        while address is not None:
+            yield address
+            owner = self.world.owners.get(address)
+            address = None if owner is None else owner.parent
 
     def _child_failed(self, error: BaseException) -> None:
         self.crashed(error)
@@ -197,6 +208,14 @@ class PlainCell(Cell):
         timer = ActorTimer(self.world.delays, self._timers, self.post, message, delay, every)
         self._timers.add(timer)
         return timer
+
+    async def remind(self, reminder: Remind, /) -> None:
+        """Set a reminder for the actor, which is durable."""
+        await reminders.remind(self.world, reminder)
+
+    async def forget_reminder(self, name: str, /) -> None:
+        """Drop a reminder of the actor."""
+        await reminders.forget(self.world, self.address, name)
 
     # -- stash --------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The runtime: one node, from opening its journal to closing it. What programs embed."""
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -18,18 +18,17 @@ from actors import (
     Request,
     RuntimeClosed,
     Saga,
-    Service,
     State,
 )
+from actors.reminders import Remind
 from persistence import Journal
 from persistence.connection import shielded
 from persistence.sqlite import Durability
-from runtime import history as past
+from runtime import reminders
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
-from runtime.dead_letters import DeadLetter
-from runtime.history import HistoryEntry
+from runtime.inspection import Inspection
 from runtime.instruments import Instrument
 from runtime.journals import journal_of
 from runtime.log import log
@@ -43,7 +42,6 @@ from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
 from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SLOW_TURN
-from runtime.stats import Stats
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
 
@@ -61,7 +59,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime:
+class Runtime(Inspection):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"memory:"``) or a journal; ``actors`` are the classes that live
@@ -108,7 +106,7 @@ class Runtime:
         self._observer = Observer(self._clock, instruments, tracing)
         self._shutdown_timeout = shutdown_timeout
         self._entered = False
-        self._node: Node | None = None
+        self._node = None
         self._stack = AsyncExitStack()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -171,11 +169,6 @@ class Runtime:
             await node.stop_actors()
         if deadline.cancelled_caught:
             log.warning("closing took too long, and cuts off what is under way", seconds=self._shutdown_timeout)
-
-    def _open_node(self) -> Node:
-        if self._node is None:
-            raise RuntimeClosed("the runtime is not open; use it inside: async with Runtime(...) as runtime")
-        return self._node
 
     # -- talking ------------------------------------------------------------------------------------------------
 
@@ -291,6 +284,42 @@ class Runtime:
         replies: tuple[Any, ...] = await promise.wait(node.due(timeout))
         return replies
 
+    async def remind(
+        self,
+        address: Address[A],
+        name: str,
+        command: Command[A, Any],
+        /,
+        *,
+        after: timedelta | None = None,
+        at: datetime | None = None,
+        every: timedelta | None = None,
+    ) -> None:
+        """Have a command sent to an actor later; durable when this returns.
+
+        Once, ``after`` a time from now or ``at`` a time; again and again with ``every``. The same name again replaces
+        it. It never comes early, one that was missed comes once, and one that fails is sent again until it works. A
+        saga is started by it; a plain actor may get one twice, with the same ``message_id``.
+
+        Raises:
+            ValueError: the name is empty, or the times can't be meant; see :class:`actors.reminders.Remind`.
+            NotTaken, UnknownActor: nobody here takes this.
+            Failed: it can't be stored, or 1,000 are pending for this actor.
+            OutcomeUnknown: it may or may not have been set; set it again.
+        """
+        await reminders.remind(self._open_node(), Remind(name, command, after, at, every, address))
+
+    async def forget(self, address: Address[Any], name: str, /) -> None:
+        """Drop a reminder that :meth:`remind`, or the plain actor itself, has set; durable when this returns.
+
+        One whose time has come may be on its way already. What a service's ``decide`` has set, its ``decide`` drops.
+
+        Raises:
+            UnknownActor: there is no such class of actors.
+            OutcomeUnknown: it may or may not have been dropped; drop it again.
+        """
+        await reminders.forget(self._open_node(), address, name)
+
     async def result(self, address: Address[Saga[Any, R]], *, timeout: float | None = None) -> R:
         """Wait for the end of a saga that was started before, maybe by another process.
 
@@ -307,69 +336,6 @@ class Runtime:
         cell.put(Envelope(Join(), None, promise))
         reply: R = await promise.wait(node.due(timeout))
         return reply
-
-    # -- looking ------------------------------------------------------------------------------------------------
-
-    @property
-    def position(self) -> int:
-        """The position of the last durable event; a token for ``ask(..., after=position)``."""
-        return self._open_node().journal.position
-
-    @property
-    def groups(self) -> int:
-        """How many groups have been written to the journal since the runtime was entered."""
-        return self._open_node().writer.groups
-
-    def stats(self) -> Stats:
-        """Return what the runtime is doing, in numbers. It looks at each actor in memory, so it costs more with more.
-
-        May be called from another thread, say by a scraper's; the numbers are then not all of one moment.
-        """
-        return self._open_node().stats()
-
-    async def unfinished(self) -> list[Address[Any]]:
-        """Return the sagas that have not ended, oldest first, parked ones included."""
-        return [Address(actor, key) for actor, key in await self._open_node().journal.unfinished()]
-
-    async def state_of(
-        self,
-        address: Address[Service[S, Any, Any]],
-        *,
-        version: int | None = None,
-        at: datetime | None = None,
-        position: int | None = None,
-    ) -> S:
-        """Return a service's state by replay of what is durable; by default as it is now.
-
-        ``version``, ``at`` and ``position`` stop behind that event, moment or position.
-
-        Raises:
-            NotTaken: the actor is no service, and has no state.
-            ValueError: ``at`` doesn't say in which time zone it is.
-        """
-        node = self._open_node()
-        kind = node.directory.kind(address.actor)
-        if not issubclass(kind.cls, Service):
-            raise NotTaken(f"{address} is no service; only services have a state that can be told from their events")
-        if at is not None and at.tzinfo is None:
-            raise ValueError(f"at={at} could be any time zone; write datetime(..., tzinfo=UTC)")
-        state: S = await past.state_of(node.journal, address, kind, version, at, position)
-        return state
-
-    async def history(self, address: Address[Any]) -> AsyncIterator[HistoryEntry]:
-        """Yield the events of one actor's stream, oldest first: its audit trail."""
-        node = self._open_node()
-        async for entry in past.history(node.journal, address, node.directory.kind(address.actor)):
-            yield entry
-
-    async def trail(self, address: Address[Saga[Any, Any]]) -> list[HistoryEntry]:
-        """Return every event of every actor that took part in a saga, in order."""
-        node = self._open_node()
-        return await past.trail(node.journal, address, node.directory)
-
-    def dead_letters(self) -> list[DeadLetter]:
-        """Return the last messages that nobody waited for and that could not be handled, oldest first."""
-        return list(self._open_node().dead_letters.recent)
 
     def unpark(self, address: Address[Any]) -> None:
         """Let a parked actor try again at once, with a new budget of restarts; does nothing where it is not parked."""

@@ -6,7 +6,6 @@ they announce.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -22,17 +21,18 @@ from actors import (
     SagaMisuse,
 )
 from actors.actor import Reason
-from persistence import Append, NewEvent, NotDecodable, NotEncodable, Record
+from persistence import AT_ONCE, NEVER, Append, NewEvent, NotDecodable, NotEncodable, Record
 from persistence.codec import encode
 from runtime import saga_events as events
 from runtime.cells import Cell, World
 from runtime.kinds import EventMeta, Kind, decoded, meta_of
 from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
+from runtime.reminder_mail import ReminderReturn
 from runtime.saga_mail import Join, StepOutcome, StepReturn, Waiters, Wake
 from runtime.saga_retry import pause_before_retry
 from runtime.saga_run import SagaRun
-from runtime.saga_story import StepStory, Story
+from runtime.saga_story import StepStory, Story, check_same
 from runtime.timers import Timer, Timers
 
 
@@ -170,8 +170,8 @@ class SagaCell(Cell):
             for event in self._new:
                 event.meta = meta
             first = self._version == 0
-            unfinished = False if story.ended else True if first else None
-            append = Append(self.stream, self._version, self._new, self.now, self._cause if first else None, unfinished)
+            wake = NEVER if story.ended else AT_ONCE if first else None
+            append = Append(self.stream, self._version, self._new, self.now, self._cause if first else None, wake)
             self.world.writer.enqueue((append,))
             self._version += len(self._new)
             self.written = True
@@ -193,7 +193,7 @@ class SagaCell(Cell):
         try:
             data = encode(command, "the command")
             if started is not None:
-                self._check_same(command, started)
+                check_same(self.address, self.kind, command, started)
         except (NotEncodable, CommandIdReused) as error:
             if envelope.reply is not None:
                 envelope.reply.failed(error)
@@ -209,18 +209,10 @@ class SagaCell(Cell):
         self._arm_deadline(due)
         self._begin_run(command)
 
-    def _check_same(self, command: Command[Any, Any], started: events.Started) -> None:
-        """Make sure that a saga that is there was started by this command, as today's classes read it."""
-        with suppress(NotDecodable):
-            if self.kind.command(started.command) == command:
-                return
-        raise CommandIdReused(
-            f"{self.address} was started with another command; a saga's address names one story for ever, so give this "
-            "one a key of its own"
-        )
-
     def _join(self, reply: ReplyTo | None) -> None:
-        if reply is not None:
+        if isinstance(reply, ReminderReturn):
+            reply.done(None)  # it has arrived, and need not wait for the end
+        elif reply is not None:
             self._waiters.add(reply)
         status = self.story.status
         if status in ("new", "parked") or self.story.ended:

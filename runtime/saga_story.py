@@ -1,11 +1,14 @@
 """A saga's story so far: the fold of its stream. Pure, and the same live and in recovery."""
 
+from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
 
 import actors
-from actors import Address, UnknownActor
+from actors import Address, Command, CommandIdReused, UnknownActor
+from persistence import NotDecodable
+from runtime.kinds import Kind
 from runtime.saga_events import (
     Answered,
     Asked,
@@ -163,3 +166,18 @@ class Story(msgspec.Struct, gc=False):
             return None
         unknown = [step for step in waiting if not step.ended]
         return unknown[-1] if unknown else max(waiting, key=lambda step: step.ended)
+
+
+def check_same(address: Address[Any], kind: Kind, command: Command[Any, Any], started: Started) -> None:
+    """Make sure that a saga that is there was started by this command, as today's classes read it.
+
+    Raises:
+        CommandIdReused: it was started by another one.
+    """
+    with suppress(NotDecodable):
+        if kind.command(started.command) == command:
+            return
+    raise CommandIdReused(
+        f"{address} was started with another command; a saga's address names one story for ever, so give this one a "
+        "key of its own"
+    )

@@ -16,11 +16,14 @@ from actors import (
 )
 from persistence import Append, JournalError, NewEvent, NotDecodable, Record
 from persistence.codec import encode
-from runtime.cells import Cell, World
+from runtime.cells import Cell, Phase, World
 from runtime.failures import failure
 from runtime.fingerprint import fingerprint_of
-from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
+from runtime.kinds import FENCED, HANDLED, INTERNAL, EventMeta, Kind, meta_of
 from runtime.mailbox import Envelope, ReplyTo
+from runtime.reminder_events import NOTHING_PENDING, Pending, PendingByName, replayed, wake_of
+from runtime.reminder_mail import ReminderMail
+from runtime.service_reminders import ServiceReminders, changes_of
 from runtime.transaction import Outcome, Part
 
 
@@ -38,7 +41,7 @@ class ServiceCell(Cell):
     has an entry for each command with an id that the stream holds.
     """
 
-    __slots__ = ("_part", "seen", "service", "state", "version")
+    __slots__ = ("_part", "_reminders", "pending", "seen", "service", "state", "version")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
@@ -48,6 +51,21 @@ class ServiceCell(Cell):
         self.seen: dict[str, int] = {}
         self._part: Envelope | None = None
         """The part of a transaction that it waits in."""
+        self.pending: PendingByName = NOTHING_PENDING
+        """Its reminders; replaced as a whole, never changed."""
+        self._reminders: ServiceReminders | None = None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it must live on: there is mail, or a reminder of its own is under way."""
+        return super().unfinished or (self._reminders is not None and bool(self._reminders.under_way))
+
+    @property
+    def reminders(self) -> ServiceReminders:
+        """Its reminders at work; most services have none, and pay nothing for it."""
+        if self._reminders is None:
+            self._reminders = ServiceReminders(self)
+        return self._reminders
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -59,14 +77,37 @@ class ServiceCell(Cell):
 
     def replay(self, record: Record) -> None:
         """Take in one event of the stream."""
-        if record.type == FENCED:
-            self.seen[_step(record)] = -record.version
-        elif record.type != HANDLED:
+        if record.type not in INTERNAL:
             assert self.service is not None
             self.state = self.service.evolve(self.state, self.kind.event(record))
+        elif record.type == FENCED:
+            self.seen[_step(record)] = -record.version
+        elif record.type != HANDLED:
+            self.pending = replayed(self.pending, record)
         if record.command is not None:
             self.seen[record.command] = record.version
         self.version = record.version
+
+    def recovered(self) -> None:
+        """Go on, with what has become due meanwhile."""
+        super().recovered()
+        if self.pending:
+            self.reminders.send_due()
+
+    def ring(self) -> None:
+        """Send what is due: the alarm has rung. A service that is not awake does it when it is."""
+        if self.world.closing:
+            return  # another time
+        if self.phase is Phase.STOPPED:
+            self.revive()
+        elif self.phase is Phase.RUNNING:
+            self.reminders.rung()
+
+    def park(self, error: BaseException) -> None:
+        """Set the service aside; its reminders are sent again when the alarm rings after it is back."""
+        super().park(error)
+        if self._reminders is not None:
+            self._reminders.under_way.clear()
 
     def forget(self) -> None:
         """Drop state and ids. A transaction that waits here comes again, before all other mail."""
@@ -74,6 +115,7 @@ class ServiceCell(Cell):
         self.state = None
         self.version = 0
         self.seen = {}
+        self.pending = NOTHING_PENDING
         if self._part is not None:
             self.put_back((self._part,), self.world.clock.steady())
             self._part.message.left(self)
@@ -94,64 +136,104 @@ class ServiceCell(Cell):
                 if type(message) is Part:
                     self._arrive(envelope, message)
                     return
+                if isinstance(message, ReminderMail):
+                    self.reminders.turn(envelope)
+                    return
             elif command_id in self.seen:
                 self._repeat(envelope, self.seen[command_id])
                 return
             if envelope.undoes is not None and self.seen.get(envelope.undoes, -1) < 0:
                 outcome = self._fence(envelope, envelope.undoes)
             else:
-                outcome = self.consider(message, command_id, envelope.correlation, envelope.data)
+                decision = self._decide(message)
+                if command_id is None and not decision.events and not decision.reminders:
+                    if envelope.reply is not None:  # nothing to write; the shortest way
+                        self.kind.check_reply(message.__class__, decision.reply)
+                        envelope.reply.done(decision.reply)
+                    return
+                outcome = self._outcome(message, decision, command_id, envelope.correlation, envelope.data)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
-            self._refuse(envelope, error)
+            self.give_back(envelope, failure(self.address, message, error))
             return
         if outcome.append is not None:
-            self.world.writer.enqueue((outcome.append,))
-            self.apply(outcome)
+            self.carry_out(outcome)
         if envelope.reply is not None:
             envelope.reply.done(outcome.reply)
 
+    def _decide(self, command: Command[Any, Any]) -> Decision:
+        assert self.service is not None
+        decision = self.service.decide(self.state, command)
+        if type(decision) is not Decision:
+            raise TypeError(f"{self.kind.name}.decide must return command.reply(...), not {decision!r}")
+        return decision
+
     def consider(
-        self, command: Command[Any, Any], command_id: str | None, correlation: str | None, data: bytes | None = None
+        self,
+        command: Command[Any, Any],
+        command_id: str | None,
+        correlation: str | None,
+        data: bytes | None = None,
+        fired: Pending | None = None,
     ) -> Outcome:
-        """Work out what a command does to the state as it is, without doing it.
+        """Work out what a command does to the state as it is, without doing it; ``fired`` is its reminder.
 
         An event that can't be applied, or can't be stored, is never written: it raises here.
         """
-        service = self.service
+        return self._outcome(command, self._decide(command), command_id, correlation, data, fired)
+
+    def _outcome(
+        self,
+        command: Command[Any, Any],
+        decision: Decision,
+        command_id: str | None,
+        correlation: str | None,
+        data: bytes | None,
+        fired: Pending | None = None,
+    ) -> Outcome:
+        service, state, events = self.service, self.state, decision.events
         assert service is not None
-        decision = service.decide(self.state, command)
-        if type(decision) is not Decision:
-            raise TypeError(f"{self.kind.name}.decide must return command.reply(...), not {decision!r}")
-        events = decision.events
-        if command_id is None:
-            self.kind.check_reply(type(command), decision.reply)
-        if not events and command_id is None:
-            return Outcome(self.state, decision.reply, None)
-        state = self.state
         for event in events:
             state = service.evolve(state, event)
         cause = command_id or self.world.new_id()
         correlation = correlation or cause
         if command_id is None:
+            self.kind.check_reply(type(command), decision.reply)
             meta = encode(EventMeta(cause, correlation))
         else:
             raw = msgspec.Raw(self.kind.reply(type(command)).encode(decision.reply, "the reply"))
             meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data), raw))
-        if events:
-            new = self.kind.new_events(events, meta)
-            if len(new) > 1:
-                rest = encode(EventMeta(cause, correlation))
-                for other in new[1:]:
-                    other.meta = rest
-        else:
+        new = self.kind.new_events(events, meta) if events else []
+        changes = None
+        if decision.reminders or fired is not None:
+            version, now = self.version + len(new), self.world.clock.now()
+            changes = changes_of(self, decision.reminders, fired, version, now, correlation)
+            new += changes.events
+        if not new:
+            if command_id is None:
+                return Outcome(state, decision.reply, None)  # it dropped a reminder that was not there
             new = [NewEvent(HANDLED, b"{}", meta)]
-        return Outcome(state, decision.reply, self._append(new, command_id))
+        if len(new) > 1:
+            rest = encode(EventMeta(cause, correlation))
+            for other in new[1:]:
+                other.meta = rest
+        new[0].meta = meta
+        append = self._append(new, command_id)
+        if changes is None:
+            return Outcome(state, decision.reply, append)
+        append.wake = wake_of(changes.pending)
+        return Outcome(state, decision.reply, append, changes.pending)
 
     def _append(self, events: list[NewEvent], command_id: str | None) -> Append:
         return Append(self.stream, self.version, events, self.world.clock.now(), command_id)
 
+    def carry_out(self, outcome: Outcome) -> None:
+        """Enqueue an outcome's events, and make its state the service's own."""
+        assert outcome.append is not None
+        self.world.writer.enqueue((outcome.append,))
+        self.apply(outcome)
+
     def apply(self, outcome: Outcome) -> None:
-        """Make the outcome's state the service's own; its events have been enqueued."""
+        """Make the outcome's state the service's own; its events have been enqueued, or will be in this turn."""
         append = outcome.append
         if append is not None:
             self.state = outcome.state
@@ -159,13 +241,16 @@ class ServiceCell(Cell):
                 self.seen[append.command] = self.version + 1
             self.version += len(append.events)
             self.written = True
+            if outcome.pending is not None:
+                self.pending = outcome.pending
 
-    def roll_back(self, state: Any, version: int) -> None:
+    def roll_back(self, state: Any, version: int, pending: PendingByName) -> None:
         """Take back what :meth:`apply` did since the service was there; none of it was enqueued."""
         if self.version != version:
             self.seen = {command: at for command, at in self.seen.items() if abs(at) <= version}
         self.state = state
         self.version = version
+        self.pending = pending
 
     def _fence(self, envelope: Envelope, step: str) -> Outcome:
         """Undo a step that has not come: nothing to undo, but it must not come later. P9."""
@@ -175,9 +260,6 @@ class ServiceCell(Cell):
         append = self._append([NewEvent(FENCED, encode(Fenced(step)), encode(meta))], command_id)
         self.seen[step] = -(self.version + 1)
         return Outcome(self.state, None, append)
-
-    def _refuse(self, envelope: Envelope, error: Exception) -> None:
-        self.give_back(envelope, failure(self.address, envelope.message, error))
 
     # -- repeats ------------------------------------------------------------------------------------------------
 

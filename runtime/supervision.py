@@ -23,15 +23,14 @@ class Supervisor:
         world: World,
         group: Group,
         escalate: Callable[[BaseException], None] | None = None,
-        *,
-        of_children: bool = False,
+        parent: Address[Any] | None = None,
     ) -> None:
         """Keep the members of ``group``; ``escalate`` is told of what the group can't mend; None: they are parked.
 
-        A group ``of_children`` lets go of those that have finished.
+        A group of children of a ``parent`` lets go of those that have finished.
         """
         self._world = world
-        self._of_children = of_children
+        self.parent = parent
         self._group = group
         self._escalate = escalate or self._park
         self._budget = Budget(group.restart)
@@ -52,7 +51,7 @@ class Supervisor:
 
     def finished(self, address: Address[Any]) -> None:
         """Take note of a member that has ended in order."""
-        if self._of_children and address in self._members:
+        if self.parent is not None and address in self._members:
             self._members.remove(address)
             self._world.owners.pop(address, None)
 
@@ -130,4 +129,6 @@ class Supervisor:
         self.start()
 
     def __str__(self) -> str:
-        return f"group of {', '.join(str(cell.address) for cell in self)}"
+        if self.parent is not None:
+            return f"the children of {self.parent}"
+        return f"the group of {', '.join(str(cell.address) for cell in self)}"

@@ -26,6 +26,8 @@ class Outcome(msgspec.Struct, gc=False):
     state: Any
     reply: Any
     append: Append | None
+    pending: Any = None
+    """The service's reminders from then on; None: as they are."""
 
 
 class Participant(Protocol):
@@ -35,6 +37,7 @@ class Participant(Protocol):
     state: Any
     version: int
     seen: dict[str, int]
+    pending: Any
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox."""
@@ -52,7 +55,7 @@ class Participant(Protocol):
         """Make the outcome's state the service's own."""
         ...
 
-    def roll_back(self, state: Any, version: int) -> None:
+    def roll_back(self, state: Any, version: int, pending: Any) -> None:
         """Take back what was applied since the service was there."""
         ...
 
@@ -163,7 +166,7 @@ class Transaction:
         if any(version is not None for version in seen):
             self._again(seen)
             return
-        before = {key: (cell.state, cell.version) for key, cell in self._cells.items()}
+        before = {key: (cell.state, cell.version, cell.pending) for key, cell in self._cells.items()}
         outcomes: list[Outcome] = []
         for (cell, command), command_id in zip(self._requests, ids, strict=True):
             try:

@@ -57,9 +57,6 @@ class TurnCell(PlainCell):
         """Handle one message to its end."""
         message: Any = envelope.message
         reply_to = envelope.reply
-        if message is BEGIN:
-            self._begin()
-            return
         self._envelope, self._sent = envelope, 0
         try:
             reply = self._receive(message)
@@ -77,6 +74,13 @@ class TurnCell(PlainCell):
         self._envelope = None
         if self._finishing:
             self._finish()
+
+    def control_turn(self, envelope: Envelope) -> None:
+        """Begin, or handle a timer or the end of another."""
+        if envelope.message is BEGIN:
+            self._begin()
+        else:
+            self.turn(envelope)
 
     def _failed(self, envelope: Envelope, raised: BaseException) -> None:
         error = failure(self.address, envelope.message, raised)

@@ -12,7 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from persistence import Append, Batch, DuplicateCommand, Journal, NewEvent, Record, Stream, VersionConflict
+from persistence import (
+    AT_ONCE,
+    NEVER,
+    Append,
+    Batch,
+    DuplicateCommand,
+    Journal,
+    NewEvent,
+    Record,
+    Sleeper,
+    Stream,
+    VersionConflict,
+)
 
 SEATS: Stream = ("Flight", "LH441")
 ROOMS: Stream = ("Hotel", "Ritz")
@@ -44,8 +56,12 @@ def put(
     new: Sequence[NewEvent] | int = 1,
     command: str | None = None,
     mark: bool | None = None,
+    wake: int | None = None,
 ) -> Append:
-    return Append(stream, expected, events(new) if isinstance(new, int) else new, NOON, command, mark)
+    """Return an append; ``mark`` is short for a wake time of at once or never."""
+    if mark is not None:
+        wake = AT_ONCE if mark else NEVER
+    return Append(stream, expected, events(new) if isinstance(new, int) else new, NOON, command, wake)
 
 
 async def everything(journal: Journal) -> list[Record]:
@@ -94,6 +110,7 @@ class JournalContract(ABC):
         assert await journal.heads([SEATS, ROOMS]) == {}
         assert await journal.find(SEATS, "c1") is None
         assert await journal.unfinished() == []
+        assert await journal.sleeping() == []
 
     async def test_two_journals_have_two_identities(self, tmp_path: Path) -> None:
         (tmp_path / "one").mkdir()
@@ -328,6 +345,64 @@ class JournalContract(ABC):
         await journal.append([(put(("Trip", "z"), 1, mark=False),), (put(("Trip", "y"), 1, mark=True),)])
         await journal.append([(put(("Trip", "z"), 2, mark=True),)])
         assert await journal.unfinished() == streams
+
+    # -- sleeping -----------------------------------------------------------------------------------------------
+
+    async def test_who_wakes_first_comes_first(self, journal: Journal) -> None:
+        wakes = {"a": NOON, "b": AT_ONCE, "c": NOON - 1, "d": None, "e": NEVER, "f": NOON, "g": 1, "h": NEVER - 1}
+        await journal.append([(put(("Trip", key), 0, wake=wake),) for key, wake in wakes.items()])
+        assert await journal.sleeping() == [
+            Sleeper(1, 7, ("Trip", "g")),
+            Sleeper(NOON - 1, 3, ("Trip", "c")),
+            Sleeper(NOON, 1, ("Trip", "a")),
+            Sleeper(NOON, 6, ("Trip", "f")),
+            Sleeper(NEVER - 1, 8, ("Trip", "h")),
+        ]
+        assert await journal.unfinished() == [("Trip", "b")]
+
+    async def test_a_wake_time_stays_until_another_is_said(self, journal: Journal) -> None:
+        async def wakes() -> list[int]:
+            return [sleeper.wake for sleeper in await journal.sleeping()]
+
+        await journal.append([(put(SEATS, 0, wake=NOON),)])
+        await journal.append([(put(SEATS, 1),)])
+        assert await wakes() == [NOON]
+        await journal.append([(put(SEATS, 2, 0, wake=NOON + 5),)])
+        assert await wakes() == [NOON + 5]
+        await journal.append([(put(SEATS, 2, wake=AT_ONCE),)])
+        assert (await wakes(), await journal.unfinished()) == ([], [SEATS])
+        await journal.append([(put(SEATS, 3, wake=NOON),), (put(SEATS, 4, wake=NOON + 1),), (put(SEATS, 5),)])
+        assert (await wakes(), await journal.unfinished()) == ([NOON + 1], [])
+        await journal.append([(put(SEATS, 6, 0, wake=NEVER),)])
+        assert (await wakes(), await journal.unfinished()) == ([], [])
+
+    async def test_a_wake_time_is_written_with_the_events_or_not_at_all(self, journal: Journal) -> None:
+        await journal.append([(put(SEATS, 0, wake=NOON),)])
+        with pytest.raises(VersionConflict):
+            await journal.append([(put(SEATS, 1, wake=NEVER), put(ROOMS, 3, wake=NOON))])
+        with pytest.raises(VersionConflict):
+            await journal.append([(put(SEATS, 0, 0, wake=NEVER),)])
+        await journal.append([(put(ROOMS, 0, 0, wake=NOON),)])
+        assert await journal.sleeping() == [Sleeper(NOON, 1, SEATS)]
+
+    async def test_those_who_sleep_are_read_in_pages(self, journal: Journal) -> None:
+        """Also where more than a page of them wake at the same time."""
+        wakes = [NOON + n % 3 if n % 2 else NOON for n in range(50)]
+        await journal.append([(put(("Trip", f"{n}"), 0, wake=wake),) for n, wake in enumerate(wakes)])
+        found = await journal.sleeping(limit=7)
+        while page := await journal.sleeping(found[-1], limit=7):
+            assert len(page) <= 7
+            found += page
+        assert [sleeper.stream[1] for sleeper in found] == [
+            f"{n}" for _, n in sorted((wake, n) for n, wake in enumerate(wakes))
+        ]
+        assert await journal.sleeping(Sleeper(NOON + 2, 0, SEATS)) == [one for one in found if one.wake == NOON + 2]
+        await journal.append([(put(("Trip", "more"), n, 1, wake=NOON),) for n in range(2)])
+        assert len(await journal.sleeping(limit=40)) == 40
+
+    async def test_a_page_of_those_who_sleep_has_500_unless_told_otherwise(self, journal: Journal) -> None:
+        await journal.append([(put(("Trip", f"{n}"), 0, wake=NOON),) for n in range(501)])
+        assert len(await journal.sleeping()) == 500
 
     # -- names --------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import uvloop
 
 
 def pytest_configure() -> None:
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # pyright: ignore[reportDeprecated]
 
 
 @pytest.fixture(autouse=True)

@@ -132,7 +132,6 @@ async def test_messages_are_told_with_how_they_ended_and_how_long_they_took() ->
     assert tape.of("handled") == [
         ("handled", "Room/r", "Hold", 0.0, "done"),
         ("handled", "Room/full", "Hold", 0.0, "refused"),
-        ("handled", "Smith", "Begin", 0.0, "done"),
         ("handled", "Smith", "Job", 0.0, "done"),
         ("handled", "Smith", "Job", 0.0, "refused"),
         ("handled", "Smith", "Job", 0.0, "failed"),

@@ -240,7 +240,7 @@ async def undo(runtime: Runtime, step: str, trip: str, id_: str | None = None) -
         def failed(self, error: Exception) -> None:
             done.set_exception(error)
 
-    node.directory.cell(ROOM).put(Envelope(Release(trip), id_ or f"undo {step}", Reply(), None, step))
+    node.directory.cell(ROOM).put(Envelope(Release(trip), id_ or f"undo {step}", Reply(), undoes=step))
     await done
 
 

@@ -84,7 +84,7 @@ class Tracer:
 
 
 def _id(span: ReadableSpan) -> int:
-    return span.context.span_id
+    return int(span.context.span_id)
 
 
 def _outcome(span: ReadableSpan) -> str:

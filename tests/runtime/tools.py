@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,9 @@ from actors import Address
 from persistence import AppendFailed, Batch, JournalUnusable, MemoryJournal, Record, Stream
 from persistence.journal import PAGE
 from runtime import Runtime
+from runtime.kinds import FORGOTTEN, REMINDED, REMINDER
 from runtime.node import Node
+from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed, wake_of
 from tests.runtime.cast import TripBooked
 
 ENDS = ("saga.completed", "saga.compensated")
@@ -20,8 +22,13 @@ ENDS = ("saga.completed", "saga.compensated")
 class HeldJournal(MemoryJournal):
     """A journal whose disk the test holds back while ``gate`` is closed, and breaks as it likes."""
 
-    def __init__(self, records: Sequence[Record] = (), unfinished: Sequence[Stream] = ()) -> None:
-        super().__init__(records, unfinished)
+    def __init__(
+        self,
+        records: Sequence[Record] = (),
+        unfinished: Sequence[Stream] = (),
+        wakes: Mapping[Stream, int] | None = None,
+    ) -> None:
+        super().__init__(records, unfinished, wakes)
         self.gate = asyncio.Event()
         self.gate.set()
         self.arrived = asyncio.Event()
@@ -96,12 +103,16 @@ def restart_of(records: Sequence[Record]) -> HeldJournal:
     """Return a journal as a crash behind the last of these records would have left it."""
     records = [msgspec.structs.replace(record, value=None) for record in records]  # values are not stored
     open_sagas: dict[Stream, None] = {}
+    pending: dict[Stream, PendingByName] = {}
     for record in records:
         if record.type == "saga.started":
             open_sagas[record.stream] = None
         elif record.type in ENDS:
             open_sagas.pop(record.stream, None)
-    return HeldJournal(records, list(open_sagas))
+        elif record.type in (REMINDER, REMINDED, FORGOTTEN):
+            pending[record.stream] = replayed(pending.get(record.stream, NOTHING_PENDING), record)
+    wakes = {stream: wake_of(found) for stream, found in pending.items() if found}
+    return HeldJournal(records, list(open_sagas), wakes)
 
 
 def as_stored(records: list[Record]) -> list[tuple[object, ...]]:

@@ -5,8 +5,8 @@ This file is only read by the checkers; ``test_typing.py`` runs them.
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from typing import Any, assert_never, assert_type
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, assert_never, assert_type
 from uuid import UUID
 
 import msgspec
@@ -19,9 +19,13 @@ from actors import (
     Command,
     Decision,
     Event,
+    Group,
+    Mailbox,
     Message,
     Meta,
     Parallel,
+    Passivation,
+    Pool,
     Query,
     ReadModel,
     Refused,
@@ -32,9 +36,12 @@ from actors import (
     State,
     Statement,
     Step,
+    Stopped,
+    Timer,
     sql,
 )
 from actors.actor import Context
+from runtime import PendingReminder, Runtime
 
 
 class Held(Message):
@@ -74,7 +81,10 @@ class Flight(Service[Seats, HoldSeat | ReleaseSeat, SeatHeld | SeatReleased]):
                 raise Refused(f"flight {self.key} is full")
             case HoldSeat(trip):
                 seat = len(state.held) + 1
-                return command.reply(Held(seat), SeatHeld(trip, seat))
+                decision = command.reply(Held(seat), SeatHeld(trip, seat))
+                assert_type(decision.remind("expire", ReleaseSeat(trip), after=timedelta(minutes=10)), Decision)
+                again = Charge(trip, 1)
+                return decision.remind("charge", again, every=timedelta(1), to=Payments.at("x")).forget("other")
             case ReleaseSeat(trip) if trip not in state.held:
                 return command.reply(None)
             case ReleaseSeat(trip):
@@ -109,6 +119,8 @@ class Payments(Actor):
     async def receive(self, message: Charge) -> Receipt:
         held = await self.ask(Flight.at("LH441"), HoldSeat(message.trip))
         assert_type(held, Held)
+        await self.remind("again", Charge(message.trip, 1), at=datetime(2030, 1, 1, tzinfo=UTC))
+        await self.forget("other")
         return Receipt(f"{self.message_id}/{self.key}", message.price)
 
 
@@ -202,8 +214,51 @@ class Trips(ReadModel):
                 assert_never(query)
 
 
+class Ring(Command["Bell", int]):
+    times: int
+
+
+class Bell(Actor):
+    """One that isn't async."""
+
+    mailbox = Mailbox(limit=5, overflow="drop", priority={Stopped: 1})
+    pool = Pool(2, by=lambda message: message.times)
+    passivation = Passivation(idle=None)
+    children = Group(strategy="rest_for_one")
+
+    def started(self) -> None:
+        self.every(timedelta(seconds=1), Ring(1)).cancel()
+
+    def receive(self, message: Ring | Stopped) -> int | None:
+        match message:
+            case Ring(times):
+                timer = self.after(timedelta(0), Ring(times))
+                assert_type(timer, Timer)
+                self.tell(Flight.at("LH441"), HoldSeat(self.message_id))
+                assert_type(self.spawn(Bell.at("small")), Address[Bell])
+                self.watch(Bell.at("small"))
+                return times
+            case Stopped(address, reason, error):
+                assert_type(address, Address[Any])
+                assert_type(reason, Literal["finished", "crashed", "parked", "killed"])
+                assert_type(error, str)
+                return None
+            case _:
+                assert_never(message)
+
+
 class Lookup(Query["Flight | Trips", str]):
     """Two actors that answer the same question."""
+
+
+async def reminding(runtime: Runtime) -> None:
+    await runtime.remind(Flight.at("LH441"), "release", ReleaseSeat("trip-7"), after=timedelta(hours=1))
+    await runtime.remind(Payments.at("ana"), "charge", Charge("trip-7", 1), every=timedelta(days=1))
+    await runtime.remind(
+        TripSaga.at("trip-7"), "go", BookTrip("LH441", Flight.at(), 1), at=datetime(2030, 1, 1, tzinfo=UTC)
+    )
+    await runtime.forget(Flight.at("LH441"), "release")
+    assert_type(await runtime.reminders(Flight.at("LH441")), list[PendingReminder])
 
 
 async def outside(runtime: Context) -> None:

@@ -4,12 +4,14 @@
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, assert_never
 
 import msgspec
 
 from actors import Actor, Address, Command, Decision, Event, Message, Meta, Query, ReadModel, Saga, Service, State, sql
 from actors.actor import Context
+from runtime import Runtime
 
 
 class Held(Message):
@@ -191,7 +193,40 @@ class Trips(ReadModel):
 class Mailer(Actor):
     async def receive(self, message: HoldSeat) -> Held:
         await self.ask(Hotel.at(), message)  # mistake: a plain actor asks the wrong actor
+        await self.remind("x", HoldRoom("trip-7"), after=timedelta(1))  # mistake: reminded of another actor's command
         return await self.ask(Flight.at(), ReleaseSeat("trip-7"))  # mistake: a reply passed on as another
+
+
+class Bell(Actor):
+    at_once = "2"  # mistake: a number that is none
+    pool = 2  # mistake: a pool that is a number
+
+    async def started(self) -> int:  # mistake: a hook that returns something
+        return 1
+
+    def receive(self, message: HoldSeat) -> Held:
+        self.tell(Hotel.at(), message)  # mistake: a command told to the wrong actor
+        self.tell(Flight.at(), Held(1))  # mistake: a reply told
+        self.after(timedelta(1), message)  # mistake: a message to itself that is for another
+        self.every(60, message)  # mistake: an interval of a bare number
+        self.watch("Flight/LH441")  # mistake: a text watched
+        hotel: Address[Hotel] = self.spawn(Flight.at())  # mistake: a child kept as another
+        held: Held = self.ask(Flight.at(), message)  # mistake: an actor's ask that is not awaited
+        del hotel
+        return held
+
+
+def deciding(command: ReleaseSeat, hold: HoldSeat) -> Decision:
+    decision = command.reply(None)
+    decision.remind("x", hold, after=60)  # mistake: a time that is a bare number
+    decision.remind("x", Held(1), after=timedelta(1))  # mistake: a reminder that is no command
+    decision.remind("x", SeatOf("trip-7"), after=timedelta(1))  # mistake: a query sent later
+    return decision.remind("x", hold, after=timedelta(1), to=Hotel.at())  # mistake: a reminder to the wrong actor
+
+
+async def reminding(runtime: Runtime) -> None:
+    await runtime.remind(Hotel.at(), "x", HoldSeat("t"), after=timedelta(1))  # mistake: the wrong actor reminded
+    await runtime.remind(Flights.at(), "x", SeatOf("t"), after=timedelta(1))  # mistake: a query as a reminder
 
 
 async def outside(runtime: Context, anyone: Address[object]) -> None:

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from persistence import Append, JournalDamaged, JournalError, NewEvent, NotAJournal, SqliteJournal, Stream, sqlite_file
+from persistence import (
+    AT_ONCE,
+    Append,
+    JournalDamaged,
+    JournalError,
+    NewEvent,
+    NotAJournal,
+    SqliteJournal,
+    Stream,
+    sqlite_file,
+)
 
 STREAMS: tuple[Stream, ...] = (("Flight", "LH441"), ("Hotel", "Ritz"), ("Cab", "Rome"))
 EVENTS = 240
@@ -28,8 +38,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 stream, version = STREAMS[number % 3], number // 3
                 data, meta = b'"data-%04d %s"' % (number + 1, b"x" * 60), b'"meta-%04d"' % (number + 1)
                 new = NewEvent(f"Type{number % 4}", data, meta)
-                mark = True if version == 0 else None
-                await journal.append([(Append(stream, version, [new], number, f"c{number + 1}", mark),)])
+                wake = (AT_ONCE, 5, 5)[number % 3] if version == 0 else None
+                await journal.append([(Append(stream, version, [new], number, f"c{number + 1}", wake),)])
 
     asyncio.run(write())
     return path
@@ -94,6 +104,7 @@ async def look(path: Path) -> list[object]:
             await journal.heads(STREAMS),
             [await journal.find(STREAMS[n % 3], f"c{n + 1}") for n in range(EVENTS)],
             await journal.unfinished(),
+            await journal.sleeping(),
         ]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import persistence
-from persistence import JournalInUse, JournalUnusable, NotAJournal, SqliteJournal
+from persistence import JournalInUse, JournalUnusable, NotAJournal, Sleeper, SqliteJournal
 from persistence import sqlite as engine
 from persistence.connection import Connection, connect
 from persistence.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
@@ -84,6 +84,20 @@ async def test_reopening_keeps_everything(path: Path, again: bool) -> None:
         await journal.close()
 
 
+async def test_who_is_due_soon_is_read_without_a_look_at_the_others(path: Path, connections: list[Connection]) -> None:
+    """Also where very many are due at the same time."""
+    steps: list[None] = []
+    async with opened(path) as journal:
+        await journal.append([(put(("Trip", f"{n}"), 0, wake=None if n % 2 else 7),) for n in range(20_000)])
+        await journal.append([(put(SEATS, 0, mark=True),)])
+        await connections[1].run(lambda db: db.set_progress_handler(lambda: steps.append(None), 100))
+        assert await journal.unfinished() == [SEATS]
+        page = await journal.sleeping(limit=50)
+        assert len(page) == len(await journal.sleeping(page[-1], limit=50)) == 50
+        assert len(await journal.sleeping(Sleeper(7, 19_900, SEATS))) == 50
+    assert len(steps) < 100  # each is a hundred steps of SQLite's machine; a look at every stream takes some 2,000
+
+
 async def test_closing_leaves_one_file(path: Path) -> None:
     async with opened(path) as journal:
         await journal.append([(put(SEATS, 0, 3),)])
@@ -149,7 +163,7 @@ async def test_any_way_to_write_the_path_will_do(tmp_path: Path, form: str, monk
     assert (tmp_path / "journal.db").stat().st_size > 0
 
 
-@pytest.mark.parametrize("use", ["append", "recover", "heads", "read", "read_all", "find", "unfinished"])
+@pytest.mark.parametrize("use", ["append", "recover", "heads", "read", "read_all", "find", "unfinished", "sleeping"])
 async def test_a_journal_that_is_not_open_says_so(path: Path, use: str) -> None:
     journal = SqliteJournal(path)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
@@ -160,6 +174,7 @@ async def test_a_journal_that_is_not_open_says_so(path: Path, use: str) -> None:
         "read_all": journal.read_all,
         "find": partial(journal.find, SEATS, "c1"),
         "unfinished": journal.unfinished,
+        "sleeping": journal.sleeping,
     }
     with pytest.raises(JournalUnusable, match="not open"):
         await calls[use]()
@@ -284,7 +299,7 @@ async def test_another_database_is_left_as_it_is(path: Path, mode: str, applicat
     assert contents(path.parent) == before
 
 
-@pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1])
+@pytest.mark.parametrize("version", [0, SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
 async def test_another_format_is_left_as_it_is(path: Path, version: int) -> None:
     async with opened(path) as journal:
         await journal.append([(put(SEATS, 0),)])

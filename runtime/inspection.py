@@ -1,0 +1,111 @@
+"""What can be seen of a running runtime: its past, its actors, and what is on its way."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, TypeVar
+
+from actors import Address, NotTaken, RuntimeClosed, Saga, Service, State
+from runtime import history as past
+from runtime.cells import Phase
+from runtime.dead_letters import DeadLetter
+from runtime.history import HistoryEntry
+from runtime.node import Node
+from runtime.reminders import PendingReminder, reminders_of
+from runtime.stats import Stats
+
+S = TypeVar("S", bound=State)
+
+
+class Inspection:
+    """The part of a runtime that changes nothing."""
+
+    _node: Node | None
+
+    def _open_node(self) -> Node:
+        if self._node is None:
+            raise RuntimeClosed("the runtime is not open; use it inside: async with Runtime(...) as runtime")
+        return self._node
+
+    @property
+    def position(self) -> int:
+        """The position of the last durable event; a token for ``ask(..., after=position)``."""
+        return self._open_node().journal.position
+
+    @property
+    def groups(self) -> int:
+        """How many groups have been written to the journal since the runtime was entered."""
+        return self._open_node().writer.groups
+
+    def stats(self) -> Stats:
+        """Return what the runtime is doing, in numbers. It looks at each actor in memory, so it costs more with more.
+
+        May be called from another thread, say by a scraper's; the numbers are then not all of one moment.
+        """
+        return self._open_node().stats()
+
+    async def unfinished(self) -> list[Address[Any]]:
+        """Return the sagas that have not ended, oldest first, parked ones included."""
+        return [Address(actor, key) for actor, key in await self._open_node().journal.unfinished()]
+
+    async def state_of(
+        self,
+        address: Address[Service[S, Any, Any]],
+        *,
+        version: int | None = None,
+        at: datetime | None = None,
+        position: int | None = None,
+    ) -> S:
+        """Return a service's state by replay of what is durable; by default as it is now.
+
+        ``version``, ``at`` and ``position`` stop behind that event, moment or position.
+
+        Raises:
+            NotTaken: the actor is no service, and has no state.
+            ValueError: ``at`` doesn't say in which time zone it is.
+        """
+        node = self._open_node()
+        kind = node.directory.kind(address.actor)
+        if not issubclass(kind.cls, Service):
+            raise NotTaken(f"{address} is no service; only services have a state that can be told from their events")
+        if at is not None and at.tzinfo is None:
+            raise ValueError(f"at={at} could be any time zone; write datetime(..., tzinfo=UTC)")
+        state: S = await past.state_of(node.journal, address, kind, version, at, position)
+        return state
+
+    async def history(self, address: Address[Any]) -> AsyncIterator[HistoryEntry]:
+        """Yield the events of one actor's stream, oldest first: its audit trail."""
+        node = self._open_node()
+        async for entry in past.history(node.journal, address, node.directory.kind(address.actor)):
+            yield entry
+
+    async def trail(self, address: Address[Saga[Any, Any]]) -> list[HistoryEntry]:
+        """Return every event of every actor that took part in a saga, in order."""
+        node = self._open_node()
+        return await past.trail(node.journal, address, node.directory)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return the last messages that nobody waited for and that could not be handled, oldest first."""
+        return list(self._open_node().dead_letters.recent)
+
+    def parked(self) -> dict[Address[Any], str]:
+        """Return the actors and read models that are parked, each with what went wrong.
+
+        Sagas that were parked by their own story are not among them: these are ``unfinished``, and their history says
+        why.
+        """
+        node = self._open_node()
+        found = {cell.address: str(cell.error) for cell in node.directory if cell.phase is Phase.PARKED}
+        for projector in node.projectors.values():
+            if projector.error is not None:
+                found[Address(projector.kind.name)] = str(projector.error)
+        return found
+
+    async def reminders(self, address: Address[Any], /) -> list[PendingReminder]:
+        """Return the reminders that are pending for an actor, and those that it has set as a service; soonest first.
+
+        Raises:
+            UnknownActor: there is no such class of actors.
+            Parked: they can't be read.
+        """
+        node = self._open_node()
+        return await reminders_of(node, node.promises, address)

@@ -1,0 +1,145 @@
+"""What the runtime writes into a service's stream about its reminders, and what follows from it: what is pending."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from actors import Address
+from actors.reminders import Remind
+from persistence import NEVER, NewEvent, Record
+from persistence.codec import Decoder, encode
+from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, decoded
+
+PENDING_LIMIT = 1_000
+"""How many reminders a service may have pending. Those that the runtime sets are counted for each address apart."""
+
+
+class ReminderSet(msgspec.Struct, omit_defaults=True):
+    """A command is to be sent at ``due`` (microseconds since 1970), and every so many microseconds from then on."""
+
+    name: str
+    command: msgspec.Raw
+    due: int
+    every: int = 0
+    to: Address[Any] | None = None
+    correlation: str = ""
+
+
+class Reminded(msgspec.Struct, omit_defaults=True):
+    """The command that was due has taken effect, or was refused; ``next`` is when it is due again, or 0."""
+
+    name: str
+    due: int
+    next: int = 0
+    refused: str = ""
+
+
+class Forgotten(msgspec.Struct):
+    """A reminder was dropped."""
+
+    name: str
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A reminder that waits for its time. ``version`` is that of the event that set it."""
+
+    name: str
+    version: int
+    due: int
+    every: int
+    command: bytes
+    to: Address[Any] | None
+    correlation: str
+    retry: int = 0
+    """When it is tried again after a failure; in memory only, but for the stream's wake time."""
+
+    @property
+    def time(self) -> int:
+        """When to send it, in microseconds since 1970."""
+        return max(self.due, self.retry)
+
+    @property
+    def key(self) -> "FiringKey":
+        """What tells this firing from all others of the service."""
+        return (self.name, self.version, self.due)
+
+    def id_at(self, service: str) -> str:
+        """Return the id of the command that is sent at ``due``: the same each time it is sent for that time."""
+        return f"{service}~{self.name}/{self.version}@{self.due}"
+
+    def next_after(self, now: int) -> int:
+        """Return the first time behind ``now`` at which it is due again, on the grid of its interval; 0: never."""
+        return 0 if not self.every else self.due + ((now - self.due) // self.every + 1) * self.every
+
+
+FiringKey = tuple[str, int, int]
+"""A reminder's name, the version of the event that set it, and the time at which it was due."""
+PendingByName = Mapping[str, Pending]
+
+NOTHING_PENDING: PendingByName = {}
+"""Shared by all services without reminders."""
+
+_decoders = {REMINDER: Decoder(ReminderSet), REMINDED: Decoder(Reminded), FORGOTTEN: Decoder(Forgotten)}
+
+
+def replayed(pending: PendingByName, record: Record) -> PendingByName:
+    """Return what is pending after one more event of the stream; what was given belongs to this replay alone."""
+    found: dict[str, Pending] = {} if pending is NOTHING_PENDING else pending  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+    event = decoded(_decoders[record.type], record, record.data)
+    _apply(found, event, record.version)
+    return found
+
+
+def _apply(pending: dict[str, Pending], event: ReminderSet | Reminded | Forgotten, version: int) -> None:
+    if isinstance(event, ReminderSet):
+        pending[event.name] = Pending(
+            event.name, version, event.due, event.every, bytes(event.command), event.to, event.correlation
+        )
+    elif isinstance(event, Reminded) and event.next:
+        pending[event.name] = msgspec.structs.replace(pending[event.name], due=event.next, retry=0)
+    else:
+        del pending[event.name]
+
+
+def wake_of(pending: PendingByName) -> int:
+    """Return when the service must be awake for the first of its reminders."""
+    return min((reminder.time for reminder in pending.values()), default=NEVER)
+
+
+class Changes:
+    """Changes of what is pending, and the events that say so, to be written behind a version of the stream."""
+
+    def __init__(self, pending: PendingByName, version: int) -> None:
+        self.pending = dict(pending)
+        self.events: list[NewEvent] = []
+        self._version = version
+
+    def set(self, reminder: Remind, command: bytes, now: int, correlation: str) -> None:
+        """Set a reminder; it replaces the one of the same name.
+
+        Raises:
+            ValueError: too many are pending.
+        """
+        if reminder.name not in self.pending and len(self.pending) >= PENDING_LIMIT:
+            raise ValueError(
+                f"{PENDING_LIMIT:,} reminders are pending, which is the most that one service may have; forget some "
+                f"before {reminder.name!r} is set, or let several services share them"
+            )
+        due, every = reminder.first(now), reminder.interval
+        raw = msgspec.Raw(command)
+        self._add(REMINDER, ReminderSet(reminder.name, raw, due, every, reminder.to, correlation))
+
+    def forget(self, name: str) -> None:
+        """Drop a reminder, if there is one of this name."""
+        if name in self.pending:
+            self._add(FORGOTTEN, Forgotten(name))
+
+    def reminded(self, reminder: Pending, now: int, refused: str = "") -> None:
+        """Note that what was due is done; a reminder without an interval is gone with it."""
+        self._add(REMINDED, Reminded(reminder.name, reminder.due, reminder.next_after(now), refused))
+
+    def _add(self, name: str, event: ReminderSet | Reminded | Forgotten) -> None:
+        self._version += 1
+        self.events.append(NewEvent(name, encode(event, f"reminder {event.name!r}"), b""))
+        _apply(self.pending, event, self._version)

@@ -1,0 +1,211 @@
+"""A service's reminders at work: sends what is due, writes down what became of it, and tries again what failed.
+
+When to be awake next is written with every change, as the stream's wake time: the alarm (``alarm.py``) rings then,
+whether the service is in memory or not. So there is no timer here, and a retry outlives the service's memory too.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from actors import Address, Command, CommandIdReused, NotTaken, Refused
+from actors.reminders import Forget, Remind
+from persistence import Append, Stream
+from persistence.codec import encode
+from runtime.cells import World
+from runtime.kinds import EventMeta, Kind
+from runtime.log import log
+from runtime.mailbox import Envelope
+from runtime.reminder_events import Changes, FiringKey, Pending, PendingByName, wake_of
+from runtime.reminder_mail import Due, Look, ReminderMail, ReminderReturn, Sent
+from runtime.transaction import Outcome
+
+SHORTEST_RETRY, LONGEST_RETRY = 1_000_000, 60_000_000
+"""Bounds, in microseconds, of the pause before a reminder that failed is sent again."""
+
+
+class Owner(Protocol):
+    """A service that has reminders."""
+
+    world: World
+    kind: Kind
+    address: Address[Any]
+    name: str
+    version: int
+    state: Any
+    seen: dict[str, int]
+    pending: PendingByName
+
+    @property
+    def stream(self) -> Stream:
+        """The name of the service's stream."""
+        ...
+
+    def put(self, envelope: Envelope) -> None:
+        """Put a message into the mailbox."""
+        ...
+
+    def consider(
+        self,
+        command: Any,
+        command_id: str | None,
+        correlation: str | None,
+        data: bytes | None = None,
+        fired: Pending | None = None,
+    ) -> Outcome:
+        """Work out what a command does to the state as it is, without doing it."""
+        ...
+
+    def carry_out(self, outcome: Outcome) -> None:
+        """Enqueue an outcome's events and make its state the service's own."""
+        ...
+
+
+def changes_of(
+    owner: Owner, decided: Sequence[Remind | Forget], fired: Pending | None, version: int, now: int, correlation: str
+) -> Changes:
+    """Return what a decision changes about the reminders; ``fired`` is the one whose command was decided.
+
+    Raises:
+        NotTaken, UnknownActor: a reminder would go to an actor that doesn't take it.
+        NotEncodable: it can't be stored.
+        ValueError: too many are pending.
+    """
+    changes = Changes(owner.pending, version)
+    if fired is not None:
+        changes.reminded(fired, now)  # first, so that what the decision says about the same name stands
+    for one in decided:
+        if isinstance(one, Forget):
+            changes.forget(one.name)
+        else:
+            changes.set(one, _data_of(owner, one), now, correlation)
+    return changes
+
+
+def _data_of(owner: Owner, reminder: Remind) -> bytes:
+    command, to, kind = reminder.command, reminder.to, owner.kind
+    what = type(command).__name__
+    if not issubclass(type(command), Command):
+        raise NotTaken(f"reminder {reminder.name!r} must be a command, not {what}; only commands can be sent later")
+    if to is not None:
+        owner.world.check(to, command)
+        kind = owner.world.kind(to.actor)
+    elif type(command) not in kind.takes:
+        raise NotTaken(
+            f"{kind.name} sets a reminder {reminder.name!r} with {what}, which it doesn't take; add it to the "
+            f"annotation, class {kind.name}(Service[..., ... | {what}, ...]), or name who takes it with to="
+        )
+    return kind.command_data(command)
+
+
+class ServiceReminders:
+    """The reminders of one service; made when the first one is due or looked at.
+
+    ``under_way`` is what was sent and not heard of. Like mail it outlives the incarnation: the next one waits for the
+    same outcome, and sends no second copy.
+    """
+
+    __slots__ = ("_owner", "under_way")
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self.under_way: set[FiringKey] = set()
+
+    def send_due(self) -> bool:
+        """Send what is due and not under way; return whether any is under way now."""
+        owner = self._owner
+        now = owner.world.clock.now()
+        due = [one for one in owner.pending.values() if one.time <= now and one.key not in self.under_way]
+        for one in sorted(due, key=lambda one: one.due):
+            self.under_way.add(one.key)
+            if one.to is None:
+                owner.put(Envelope(Due(one.key)))  # in its order, behind what might forget it
+            else:
+                self._send(one, one.to)
+        return bool(self.under_way)
+
+    def rung(self) -> None:
+        """Send what is due; where nothing is, for the clock was set back, have the alarm ring again in time."""
+        if not self.send_due() and self._owner.pending:
+            self._write([], self._owner.pending)
+            self._owner.world.writer.kick()  # it is no turn's
+
+    def _send(self, one: Pending, to: Address[Any]) -> None:
+        world = self._owner.world
+        reply = ReminderReturn(world.find, self._owner.address, one.key)
+        try:
+            command = world.kind(to.actor).command(msgspec.Raw(one.command))
+            cell = world.cell(to)
+        except Exception as error:  # noqa: BLE001 (a class that is gone or has changed: nothing here may stop the others)
+            reply.failed(error)
+            return
+        correlation = one.correlation or None
+        cell.put_from_inside(Envelope(command, one.id_at(self._owner.name), reply, correlation, data=one.command))
+
+    # -- turns --------------------------------------------------------------------------------------------------
+
+    def turn(self, envelope: Envelope) -> None:
+        """Take in one thing that happened."""
+        message: ReminderMail = envelope.message
+        if isinstance(message, Due | Sent):
+            self.under_way.discard(message.key)
+            one = self._owner.pending.get(message.key[0])
+            if one is None or one.key != message.key:
+                return  # forgotten, replaced, or done: a second copy
+            if isinstance(message, Due):
+                self._fire(one)
+            else:
+                self._settle(one, message.error)
+        elif isinstance(message, Look) and envelope.reply is not None:
+            envelope.reply.done(sorted(self._owner.pending.values(), key=lambda one: one.due))
+
+    def _fire(self, one: Pending) -> None:
+        """Have the service decide its own reminder: its events, and that it was reminded, are one append."""
+        owner = self._owner
+        if one.due > owner.world.clock.now():
+            self._write([], owner.pending)  # the clock was set back since it was sent: not yet
+            return
+        command_id = one.id_at(owner.name)
+        if command_id in owner.seen:
+            self._settle(one, None)  # somebody has sent it by hand
+            return
+        try:
+            command = owner.kind.command(msgspec.Raw(one.command))
+            outcome = owner.consider(command, command_id, one.correlation or None, fired=one)
+        except Exception as error:  # noqa: BLE001 (the author's code may raise anything)
+            self._settle(one, error)
+        else:
+            owner.carry_out(outcome)
+
+    def _settle(self, one: Pending, error: Exception | None) -> None:
+        """Note that one was done or refused; or have it tried again, with the same id."""
+        owner = self._owner
+        now = owner.world.clock.now()
+        if error is None or isinstance(error, Refused | CommandIdReused):
+            if error is not None:
+                log.warning("reminder refused", actor=owner.name, reminder=one.name, to=_to(one), error=str(error))
+            changes = Changes(owner.pending, owner.version)
+            changes.reminded(one, now, "" if error is None else str(error))
+            meta = encode(EventMeta(one.id_at(owner.name), one.correlation or one.id_at(owner.name)))
+            for event in changes.events:
+                event.meta = meta
+            self._write(changes.events, changes.pending)
+            return
+        # As long as it has been failing already: this doubles, and needs no memory of attempts.
+        pause = min(max(now - one.due, SHORTEST_RETRY), LONGEST_RETRY)
+        pause = round(pause * (1.0 - 0.2 * owner.world.random.random()))
+        log.warning(
+            "reminder failed", actor=owner.name, reminder=one.name, to=_to(one), retry_in=pause / 1e6, error=repr(error)
+        )
+        self._write([], {**owner.pending, one.name: msgspec.structs.replace(one, retry=now + pause)})
+
+    def _write(self, events: list[Any], pending: PendingByName) -> None:
+        owner = self._owner
+        now = owner.world.clock.now()
+        append = Append(owner.stream, owner.version, events, now, None, wake_of(pending))
+        owner.carry_out(Outcome(owner.state, None, append, pending))
+
+
+def _to(one: Pending) -> str | None:
+    return None if one.to is None else str(one.to)
