@@ -69,8 +69,8 @@ class World(Protocol):
     owners: dict[Address[Any], Owner]
     """The groups of the actors that are supervised."""
 
-    def ready(self, cell: "Cell", since: int = 0, /) -> None:
-        """Give a cell that has mail its turn, sometime; the mail has waited ``since`` then, or has just come."""
+    def ready(self, cell: "Cell", /) -> None:
+        """Give a cell its turn, sometime; its first mail has just come."""
         ...
 
     def recover(self, cell: "Cell", /) -> None:
@@ -257,7 +257,14 @@ class Cell(Inbox):
         self.phase = Phase.RUNNING
         self.runnable = True
         if (self.mail or self.control) and not self.queued:
-            self.world.ready(self, self.since if self.mail else 0)
+            self.ready_again()
+
+    def ready_again(self) -> None:
+        """Ask for turns after a while without any; what has waited in the meantime keeps its age."""
+        since = self.since
+        self.world.ready(self)
+        if self.mail:
+            self.since = since
 
     def forget(self) -> None:
         """Drop what the incarnation has in memory."""

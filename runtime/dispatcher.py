@@ -57,13 +57,13 @@ class Dispatcher:
         """Whether no cell waits for its turn."""
         return not self._queue
 
-    def ready(self, cell: Cell, since: int = 0) -> None:
-        """Put a cell that has mail into the run queue; the mail has waited ``since`` then, or has just come."""
+    def ready(self, cell: Cell) -> None:
+        """Put a cell whose first mail has just come into the run queue."""
         cell.queued = True
         self._queue.append(cell)
         if not self._armed:
             self.arm()
-        cell.since = since or self.now
+        cell.since = self.now
 
     def arm(self) -> None:
         """Let the event loop call the next slice."""
@@ -96,6 +96,8 @@ class Dispatcher:
             began = ended
             if (cell.mail or cell.control) and cell.runnable:
                 queue.append(cell)
+                if not cell.mail:
+                    cell.since = self.now
             else:
                 cell.queued = False
         else:
@@ -108,10 +110,9 @@ class Dispatcher:
         """Give a cell its turns: first what is in the control lane, then the mail. Return how many there were."""
         cell.used = self.now
         taken = controls = 0
-        envelope = None
         if cell.control:
             taken = controls = self._control_turns(cell, most)
-        mail = cell.mail
+        mail, envelope = cell.mail, self._last
         chaos = self._chaos
         turn = cell.turn
         while mail and taken < most and cell.runnable and not cell.control:
@@ -130,14 +131,13 @@ class Dispatcher:
         cell.kind.counts.turns += taken
         if cell.gate:
             cell.let_in()
-        if envelope is not None:
-            self._last = envelope
+        self._last = envelope
         if mail:
             cell.left_behind(taken - controls, self.now)
+        elif mail is cell.mail:
+            cell.mail = recycle(mail)
         else:
-            cell.since = self.now
-            if mail is cell.mail:
-                cell.mail = recycle(mail)
+            cell.since = self.now  # it has come meanwhile
         return taken
 
     def _control_turns(self, cell: Cell, most: int) -> int:

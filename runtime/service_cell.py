@@ -320,7 +320,7 @@ class ServiceCell(Cell):
         self._part = None
         self.runnable = True
         if self.mail and not self.queued:
-            self.world.ready(self, self.since)
+            self.ready_again()
 
 
 def _step(record: Record) -> str:
