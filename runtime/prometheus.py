@@ -102,7 +102,7 @@ class PrometheusCollector(Collector):
         return CounterMetricFamily(f"{self._prefix}_{name}", says, value=value)
 
     def _histogram(self, name: str, says: str, stats: HistogramStats) -> Metric:
-        bounds = [*(f"{bound:g}" if bound >= 1 else repr(bound) for bound in stats.bounds), "+Inf"]
+        bounds = [*map(repr, stats.bounds), "+Inf"]
         buckets = list(zip(bounds, map(float, accumulate(stats.counts)), strict=True))
         return HistogramMetricFamily(f"{self._prefix}_{name}", says, buckets=buckets, sum_value=stats.total)
 

@@ -164,7 +164,7 @@ class ServiceCell(Cell):
         assert self.service is not None
         decision = self.service.decide(self.state, command)
         if type(decision) is not Decision:
-            raise TypeError(f"{self.kind.name}.decide must return command.reply(...), not {decision!r}")
+            raise TypeError(f"{self.kind.name}.decide must return command.reply(...), not a {type(decision).__name__}")
         return decision
 
     def consider(
