@@ -193,7 +193,7 @@ class ActorCell(PlainCell):
         if life.unhandled:
             # At least once: the next incarnation gets these messages again, with the same ids.
             last_first = sorted(life.unhandled, reverse=True)
-            self.lane().extendleft(envelope for _, envelope in last_first)
+            self.put_back((envelope for _, envelope in last_first), self.world.clock.steady())
         super().forget()  # also what its last tasks have set up
         if life.for_good and not self._begins:
             self.turn_away(self.ended_error)
@@ -252,6 +252,8 @@ class ActorCell(PlainCell):
         self._taken += 1
         self.kind.counts.turns += 1
         self.used = self.world.clock.steady()
+        if self.mail:
+            self.left_behind(1, self.used)
         now = Handling(self, envelope, self._taken)
         message, reply_to = envelope.message, envelope.reply
         reply, error = await self._guarded(life, now, partial(life.actor.receive, message))

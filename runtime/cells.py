@@ -24,6 +24,7 @@ from runtime.inbox import Inbox
 from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import NO_MAIL, SPARE, Envelope
+from runtime.observer import Observer
 from runtime.restarts import Budget
 from runtime.timers import Timers
 from runtime.watches import Watches
@@ -66,13 +67,14 @@ class World(Protocol):
     clock: Clock
     random: Random
     watches: Watches
+    observer: Observer
     closing: bool
     """Whether the node is closing, so that plain actors that have ended are not started again."""
     owners: dict[Address[Any], Owner]
     """The groups of the actors that are supervised."""
 
     def ready(self, cell: "Cell", /) -> None:
-        """Give a cell that has mail its turn, sometime."""
+        """Give a cell its turn, sometime; its first mail has just come."""
         ...
 
     def recover(self, cell: "Cell", /) -> None:
@@ -148,7 +150,6 @@ class Cell(Inbox):
         "phase",
         "queued",
         "runnable",
-        "since",
         "used",
         "world",
         "written",
@@ -167,8 +168,8 @@ class Cell(Inbox):
         self.error: BaseException | None = None
         self.written = False
         """Whether it has ever enqueued events, so that its recovery must wait until they are durable."""
-        self.used = self.since = 0
-        """When it last had a turn, and since when at most its oldest mail waits; kept by the dispatcher."""
+        self.used = 0
+        """When it last had a turn, in microseconds of steady time; kept by the dispatcher."""
 
     @property
     def stream(self) -> Stream:
@@ -186,6 +187,8 @@ class Cell(Inbox):
             if not self.queued:
                 self.world.ready(self)
         else:
+            if len(self.mail) == 1:
+                self.since = self.world.clock.steady()
             self._bring_back()
 
     def post(self, envelope: Envelope) -> None:
@@ -258,7 +261,14 @@ class Cell(Inbox):
         self.phase = Phase.RUNNING
         self.runnable = True
         if (self.mail or self.control) and not self.queued:
-            self.world.ready(self)
+            self.ready_again()
+
+    def ready_again(self) -> None:
+        """Ask for turns after a while without any; what has waited in the meantime keeps its age."""
+        since = self.since
+        self.world.ready(self)
+        if self.mail:
+            self.since = since
 
     def forget(self) -> None:
         """Drop what the incarnation has in memory."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from runtime.timers import Timers
 class Inbox:
     """A bounded lane for mail, a lane for control messages, and a gate for those who wait for room."""
 
-    __slots__ = ("address", "control", "gate", "kind", "limit", "mail")
+    __slots__ = ("_behind", "_marked", "address", "control", "gate", "kind", "limit", "mail", "since")
 
     def __init__(self, address: Address[Any], kind: Kind) -> None:
         self.kind = kind
@@ -28,6 +29,10 @@ class Inbox:
         """Where callers outside wait for room; None while nobody ever had to."""
         self.limit: int = kind.mailbox.limit
         """How much mail there may be, less what is on its way and has its place already."""
+        self.since = self._marked = 0
+        """Nothing in the mailbox came before this, in microseconds of steady time; means nothing while it is empty."""
+        self._behind = 0
+        """How much mail must still be taken until all that was there at the last mark is gone."""
 
     def lane(self) -> Mail:
         """Return the lane for mail, ready to be put into."""
@@ -44,6 +49,22 @@ class Inbox:
     def full(self) -> bool:
         """Whether there is as much mail as there may be."""
         return len(self.mail) >= self.limit
+
+    def put_back(self, envelopes: Iterable[Envelope], now: int) -> None:
+        """Put messages that were taken out back, the one that came last first: before all others."""
+        if not self.mail:
+            self.since = now
+        self.lane().extendleft(envelopes)
+
+    def left_behind(self, taken: int, now: int) -> None:
+        """Note that so much mail was taken and some is left; ``since`` follows when all that was there is gone."""
+        mail = self.mail
+        if self._marked < self.since:
+            self._marked, self._behind = max(now, self.since), len(mail)
+            return
+        self._behind -= taken
+        if self._behind <= 0 and not isinstance(mail, PriorityMail):  # there, what comes later may be taken first
+            self.since, self._marked, self._behind = self._marked, now, len(mail)
 
     def expired(self, envelope: Envelope, now: int) -> bool:
         """Whether nobody waits for the reply any more, so that the message need not be begun."""

@@ -34,7 +34,8 @@ class Envelope(msgspec.Struct, gc=False):
     request or saga in whose name it is sent. ``sender`` is the plain actor that sent it. ``due`` is when its asker
     stops waiting, in microseconds of steady time; 0: never. ``path`` names the actors that wait for the reply, the
     first asker first. ``undoes`` is the id of the command that this one undoes. ``data`` is the message as JSON, where
-    its sender has written it down already.
+    its sender has written it down already. ``trace`` is the trace context that it is sent in (W3C ``traceparent``),
+    where the runtime is traced.
     """
 
     message: Any
@@ -46,6 +47,7 @@ class Envelope(msgspec.Struct, gc=False):
     path: tuple[Address[Any], ...] = ()
     undoes: str | None = None
     data: bytes | None = None
+    trace: str = ""
 
 
 class Mail(Protocol):

@@ -4,24 +4,27 @@ import asyncio
 import os
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from random import Random
 from typing import Any, TypeVar
 
-from actors import Actor, Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Service, Stopped, UnknownActor
+from actors import Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Stopped, UnknownActor
 from persistence import Batch, Journal, Stream
 from persistence.journal import to_records
-from persistence.writer import Writer
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
 from runtime.alarm import Alarm
 from runtime.cells import Cell, Owner, Phase
 from runtime.chaos import Chaos
-from runtime.clock import Clock
+from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
 from runtime.directory import Directory
 from runtime.dispatcher import Dispatcher
 from runtime.log import log
 from runtime.mailbox import Envelope
+from runtime.observed_cells import ObservedSaga, makers
+from runtime.observed_writer import new_writer
+from runtime.observer import Observer
 from runtime.passivation import ACTIVE, Passivator
 from runtime.plain_cell import PlainCell
 from runtime.pool_cell import PoolCell
@@ -29,13 +32,13 @@ from runtime.projector import Projector
 from runtime.promises import Promise, Promises
 from runtime.recovery import Recovery
 from runtime.reminders import Reminders
-from runtime.saga_cell import SagaCell
 from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
+from runtime.slow_turns import SlowTurns
+from runtime.stats import Groups, Stats, actor_stats, read_model_stats
 from runtime.supervision import Supervisor
 from runtime.tasks import Tasks
 from runtime.timers import Timers
-from runtime.turn_cell import TurnCell
 from runtime.watches import Watches
 
 A = TypeVar("A")
@@ -61,29 +64,28 @@ class Node:
         chaos: Chaos | None = None,
         groups: Sequence[Group] = (),
         active: int = ACTIVE,
+        slow_turn: timedelta | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done already; shared by all senders who need not wait."""
         self.sent.set_result(None)
         self.journal = journal
         self.clock = clock
+        self.observer = observer or Observer(clock)
         self.random = Random()
         self.tasks = Tasks()
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
-        self.writer = Writer(journal, self._durable, self._lost, self._may_start)
-        self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos)
+        self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
+        self.written = Groups()
+        self.writer.on_group, self.writer.stopwatch = self._written, stopwatch(clock)
+        self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, SlowTurns(clock, slow_turn))
         self.recovery = Recovery(journal, self.writer, self._settle)
         self.directory = Directory(
-            [*actors, Reminders],
-            {
-                Service: lambda address, kind: ServiceCell(self, address, kind),
-                Saga: lambda address, kind: SagaCell(self, address, kind),
-                Actor: lambda address, kind: (ActorCell if kind.cls.is_async else TurnCell)(self, address, kind),
-            },
-            lambda address, kind: PoolCell(self, address, kind),
+            [*actors, Reminders], makers(self), lambda address, kind: PoolCell(self, address, kind)
         )
-        self.dead_letters = DeadLetters(clock)
+        self.dead_letters = DeadLetters(clock, self.observer.dead_letter)
         self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added
         self.ready = self.dispatcher.ready
@@ -220,6 +222,7 @@ class Node:
         if overflow == "drop":
             self.dead_letter(cell.address, envelope.message, cell.full_error())
             return self.sent
+        envelope.trace = self.observer.tracing.here()
         sent = asyncio.get_running_loop().create_future()
         sender = cell.line_up(self.delays)
         sent.add_done_callback(lambda _: sender.cancel())  # where who waits is cancelled; else it is done already
@@ -241,6 +244,18 @@ class Node:
         else:
             self.cell(cell.address).put(envelope)
             sent.set_result(None)
+
+    def stats(self) -> Stats:
+        """Return what the node is doing, in numbers."""
+        actors = actor_stats(self.directory, self.clock.steady())
+        return Stats(
+            actors=actors,
+            journal=self.written.stats(self.journal, self.writer),
+            read_models=read_model_stats(self.projectors.values(), self.journal),
+            active=sum(stats.active for stats in actors.values()),
+            dead_letters=self.dead_letters.count,
+            timers=len(self.timers) + len(self.delays),
+        )
 
     async def drain(self) -> None:
         """Wait until nothing is under way but timers, and the read models have caught up. No reminder comes then."""
@@ -271,6 +286,8 @@ class Node:
         for cell in self.directory:
             if isinstance(cell, ActorCell):
                 cell.cut_off()
+            elif isinstance(cell, ObservedSaga):
+                cell.left()
         await self.tasks.close(GRACE)
 
     async def wake_unfinished(self) -> int:
@@ -313,6 +330,10 @@ class Node:
     def _settle(self) -> None:
         if self.dispatcher.idle:
             self._start_group()
+
+    def _written(self, events: int, seconds: float) -> None:
+        self.written.add(events, seconds)
+        self.observer.group_written(events, seconds)
 
     def _durable(self, batches: list[Batch], first: int) -> None:
         self._attempts = 0

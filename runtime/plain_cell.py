@@ -262,7 +262,7 @@ class PlainCell(Cell):
     def unstash(self) -> None:
         """Put all that was put aside back, before all other mail."""
         if self._stash:
-            self.lane().extendleft(reversed(self._stash))
+            self.put_back(reversed(self._stash), self.world.clock.steady())
             self._stash = None
 
     def take_back(self, envelope: Envelope) -> None:

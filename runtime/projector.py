@@ -97,6 +97,7 @@ class Projector:
                 self.failures = 0
             except Exception as error:  # noqa: BLE001 (the author's code, the database, a damaged journal)
                 self.failures += 1
+                self.kind.counts.failures += 1
                 since = since if self.failures > 1 else self._timers.now()
                 retry = self.model.retry
                 spent = (self._timers.now() - since) / 1e6 >= retry.budget.total_seconds()
@@ -148,6 +149,9 @@ class Projector:
                 self._waiting.append((position, future))
             elif not future.done():
                 future.set_result(None)
+
+    def _follows(self, record: Record) -> bool:
+        return (record.stream[0], record.type) in self._producers
 
     def _producer(self, record: Record) -> Kind | None:
         """Return who knows the record's event, if the read model follows it.

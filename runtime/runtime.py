@@ -15,7 +15,6 @@ from actors import (
     Group,
     NotTaken,
     Query,
-    ReadModel,
     Request,
     RuntimeClosed,
     Saga,
@@ -31,14 +30,19 @@ from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
 from runtime.inspection import Inspection
-from runtime.journals import journal_of, view_of
+from runtime.instruments import Instrument
+from runtime.journals import journal_of
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.node import Node
+from runtime.observer import Observer
 from runtime.passivation import ACTIVE
 from runtime.projector import Projector
+from runtime.read_models import open_read_models
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
+from runtime.slow_turns import SLOW_TURN
+from runtime.tracing import Tracing
 from runtime.transaction import Transaction
 
 A = TypeVar("A")
@@ -62,7 +66,9 @@ class Runtime(Inspection):
     here. Use it as ``async with Runtime(...) as runtime``, on asyncio or on uvloop (``pip install
     'understudy[uvloop]'``, then ``uvloop.run(main())`` where you would write ``asyncio.run(main())``). ``groups`` are
     supervised together, and started when it opens. ``active`` is how many actors may be in memory; beyond it, those
-    that have rested longest leave.
+    that have rested longest leave. A turn that takes longer than ``slow_turn`` is named in the log; None: never.
+    ``instruments`` are told of what happens, and ``tracing`` follows each request wherever it leads; see
+    ``docs/observability.md``.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
@@ -85,6 +91,9 @@ class Runtime(Inspection):
         chaos: Chaos | None = None,
         groups: Sequence[Group] = (),
         active: int = ACTIVE,
+        slow_turn: timedelta | None = SLOW_TURN,
+        instruments: Sequence[Instrument] = (),
+        tracing: Tracing | None = None,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
@@ -93,6 +102,8 @@ class Runtime(Inspection):
         self._chaos = chaos
         self._groups = groups
         self._active = active
+        self._slow_turn = slow_turn
+        self._observer = Observer(self._clock, instruments, tracing)
         self._shutdown_timeout = shutdown_timeout
         self._entered = False
         self._node = None
@@ -108,13 +119,17 @@ class Runtime(Inspection):
             await self._journal.open()
             stack.push_async_callback(self._journal.close)
             tasks = anyio.create_task_group()
-            node = Node(self._journal, self._actors, self._clock, self._chaos, self._groups, self._active)
-            for kind in node.directory.kinds(ReadModel):
-                producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
-                view = view_of(kind, producers, self._journal)
-                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, node.delays)
-                await view.open(self._journal.position)
-                stack.push_async_callback(view.close)
+            node = Node(
+                self._journal,
+                self._actors,
+                self._clock,
+                self._chaos,
+                self._groups,
+                self._active,
+                self._slow_turn,
+                self._observer,
+            )
+            await open_read_models(node, stack)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
             stack.callback(node.timers.close)

@@ -118,7 +118,7 @@ class ServiceCell(Cell):
         self.seen = {}
         self.pending = NOTHING_PENDING
         if self._part is not None:
-            self.lane().extendleft((self._part,))
+            self.put_back((self._part,), self.world.clock.steady())
             self._part.message.left(self)
             self._part = None
 
@@ -268,7 +268,7 @@ class ServiceCell(Cell):
         if envelope.reply is None:
             return
         if version < 0:
-            envelope.reply.failed(Refused(f"step {envelope.id} was undone before it arrived at {self.address}"))
+            self.give_back(envelope, Refused(f"step {envelope.id} was undone before it arrived at {self.address}"))
         else:
             self.world.spawn(self._answer_again(envelope, version, envelope.reply))
 
@@ -321,7 +321,7 @@ class ServiceCell(Cell):
         self._part = None
         self.runnable = True
         if self.mail and not self.queued:
-            self.world.ready(self)
+            self.ready_again()
 
 
 def _step(record: Record) -> str:

@@ -12,7 +12,12 @@ from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.plain_cell import PlainCell
 
-BEGIN = object()
+
+class Begin:
+    """A message of the runtime's own: make the actor."""
+
+
+BEGIN = Begin()
 """In the control lane: make the actor. Not at once, for who sent the first message may be in the middle of a turn."""
 
 
@@ -32,7 +37,10 @@ class TurnCell(PlainCell):
             return
         self.phase = Phase.RECOVERING
         self.runnable = True
+        since = self.since
         self.post(Envelope(BEGIN))
+        if self.mail:
+            self.since = since
 
     def _begin(self) -> None:
         try:
