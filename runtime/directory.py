@@ -93,9 +93,11 @@ class Directory:
 
     def release(self, cell: Cell) -> None:
         """Let go of a cell that nothing keeps in memory; mail brings it back."""
-        if cell.unfinished or cell.queued or cell.phase not in (Phase.RUNNING, Phase.STOPPED):
+        if cell.unfinished or cell.phase not in (Phase.RUNNING, Phase.STOPPED):
             return
         if cell.phase is Phase.RUNNING:
+            if cell.queued:
+                return  # one that is stopped may well end in the middle of its own turn
             cell.stop(None)  # an async actor comes here again when that is over
         if not cell.unfinished and self._cells.get(cell.address) is cell:
             del self._cells[cell.address]
@@ -106,8 +108,8 @@ class Directory:
     def clear(self, keep: type[Cell], error: BaseException) -> None:
         """Drop all cells but those of one sort; their mail goes with them."""
         for address, cell in list(self._cells.items()):
-            if not isinstance(cell, keep):
-                del self._cells[address]
+            if not isinstance(cell, keep) and self._cells.pop(address, None) is not None:
+                # (one that is not there any more went with its parent)
                 cell.kind.counts.active -= 1
                 for envelope in cell.mail:
                     if envelope.reply is None:  # who asked is told by the promise

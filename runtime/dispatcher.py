@@ -82,7 +82,10 @@ class Dispatcher:
         self._settle()
 
     def _turns(self, cell: Cell, most: int) -> int:
-        """Give a cell its turns: first what is in the control lane, then the mail. Return how many there were."""
+        """Give a cell its turns: first what is in the control lane, then the mail, as long as nothing comes there.
+
+        Return how many there were.
+        """
         cell.used = self.now
         taken = 0
         if cell.control:

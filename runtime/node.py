@@ -11,7 +11,8 @@ from actors import Actor, Address, Group, NotTaken, Parked, Request, RuntimeClos
 from persistence import Batch, Journal, Stream
 from persistence.journal import to_records
 from persistence.writer import Writer
-from runtime.actor_cell import ActorCell, handling
+from runtime.actor_cell import ActorCell
+from runtime.actor_life import handling
 from runtime.alarm import Alarm
 from runtime.cells import Cell, Owner, Phase
 from runtime.chaos import Chaos
@@ -29,6 +30,7 @@ from runtime.promises import Promise, Promises
 from runtime.recovery import Recovery
 from runtime.reminders import Reminders
 from runtime.saga_cell import SagaCell
+from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
 from runtime.supervision import Supervisor
 from runtime.tasks import Tasks
@@ -261,8 +263,7 @@ class Node:
         for cell in self.directory:
             if isinstance(cell, PlainCell):
                 cell.stop(None)
-        await self.tasks.none()
-        await self.writer.barrier()
+        await self.drain()  # what they said at their end is heard
 
     async def cut_off(self) -> None:
         """End what is still under way, now."""
@@ -321,10 +322,25 @@ class Node:
             for projector in self.projectors.values():
                 projector.offer(records)
 
+    def _start_again(self, supervised: dict[Address[Any], Phase]) -> None:
+        """Bring back members of groups that were there when the journal was lost, and have the ends of sagas told."""
+        for address, phase in supervised.items():
+            owner = self.owners.get(address)
+            if owner is None:
+                continue  # its parent is gone
+            if phase is Phase.PARKED:
+                owner.unpark()
+            elif phase is not Phase.STOPPED and (cell := self.cell(address)).phase is Phase.STOPPED:
+                cell.revive()
+        for address in self.watches:
+            if issubclass(self.kind(address.actor).cls, Saga):
+                join(self.cell(address))
+
     async def _lost(self, error: BaseException) -> None:
         """Drop all that rests on events that may be lost, and begin again from what the journal holds."""
         log.error("the journal could not be written", error=repr(error))
         self.recovery.clear()
+        supervised = {address: cell.phase for address in self.owners if (cell := self.find(address)) is not None}
         self.directory.clear(keep=ActorCell, error=error)
         self.promises.lose_all("the journal could not be written")
         while True:
@@ -337,8 +353,7 @@ class Node:
                 for projector in self.projectors.values():
                     projector.look()  # what failed may have been written all the same
                 await self.wake_unfinished()
-                for group in self.groups:
-                    group.start()
+                self._start_again(supervised)
                 return
             except Exception as again:  # noqa: BLE001 (a full or a broken disk; it is tried until it is mended)
                 log.error("the journal is not usable", error=repr(again), attempt=self._attempts)

@@ -28,7 +28,7 @@ class TurnCell(PlainCell):
 
     def revive(self) -> None:
         """Begin a new incarnation, in a turn of its own."""
-        if self.world.closing:
+        if self.closed():
             return
         self.phase = Phase.RECOVERING
         self.runnable = True
@@ -78,18 +78,22 @@ class TurnCell(PlainCell):
 
     def _failed(self, envelope: Envelope, raised: BaseException) -> None:
         error = failure(self.address, envelope.message, raised)
-        self._stashing = False
+        if self._stashing:
+            self._stashing = False
+            self.take_back(envelope)
         self.give_back(envelope, error)
         if error is not raised:
             self.crashed(error)  # the failure may have left the object in disorder
 
     def stash(self) -> None:
         """Put the message that is being handled aside."""
-        super().stash()
-        self._stashing = True
+        if not self._stashing:
+            super().stash()
+            self._stashing = True
 
     def finish(self) -> None:
         """End in order, after this message."""
+        super().finish()
         self._finishing = True
 
     def _finish(self) -> None:
@@ -97,12 +101,11 @@ class TurnCell(PlainCell):
         if self.unfinished:
             self.revive()
         else:
-            self.world.release(self)
+            self.gone()
 
     def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:
         """End the incarnation, leaving the mail."""
-        actor = self.actor
-        self._finishing = False
+        actor, self.actor = self.actor, None
         if actor is not None and reason != "killed":
             try:
                 no_coroutine(actor.stopped(), "stopped")
@@ -110,11 +113,9 @@ class TurnCell(PlainCell):
                 raise
             except BaseException as raised:  # noqa: BLE001 (the author's code; it has ended all the same)
                 log.warning("actor failed at its end", actor=self.name, error=repr(raised))
+        self._finishing = False
         self._receive = None
         super().stop(reason, error)
-        owner = self.world.owners.get(self.address)
-        if reason == "finished" and owner is not None:
-            owner.finished(self.address)
 
 
 def no_coroutine(result: object, where: str) -> None:
