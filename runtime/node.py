@@ -268,7 +268,7 @@ class Node:
             else:
                 await asyncio.sleep(0)
         for projector in self.projectors.values():
-            with suppress(Parked):  # it was told when that happened
+            with suppress(Parked, RuntimeClosed):  # it was told when that happened
                 if not projector.failures:  # one that fails goes on from its checkpoint, another time
                     await projector.reached(self.journal.position)
 
