@@ -164,7 +164,7 @@ class SagaRun:
         self._check_not_refused()
         if not isinstance(awaited, tuple) or not all(isinstance(step, Step) for step in awaited):  # pyright: ignore[reportUnknownVariableType]
             raise SagaMisuse(
-                f"{address} awaited a {type(awaited).__name__}, which is no step; a saga awaits only self.ask, "
+                f"{address} awaited a {type(cast(object, awaited)).__name__}, which is no step; a saga awaits only self.ask, "
                 "self.pivot, self.sleep and self.parallel: leave I/O to a plain actor and ask it"
             )
         steps = cast(tuple[Step[Any], ...], awaited)
