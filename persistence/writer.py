@@ -70,6 +70,11 @@ class Writer:
         """Whether it has stopped for good: nothing becomes durable any more."""
 
     @property
+    def settled(self) -> bool:
+        """Whether all that was enqueued is durable, so that nothing need be held."""
+        return not self._groups and not self.ended
+
+    @property
     def full(self) -> bool:
         """Whether turns should wait until the disk has caught up."""
         return self.pending >= HIGH_WATER

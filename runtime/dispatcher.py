@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from actors import OutcomeUnknown
-from persistence.writer import Writer
+from persistence.writer import HIGH_WATER, Writer
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock
@@ -19,7 +19,7 @@ from runtime.slow_turns import SlowTurns
 
 TURNS_PER_CELL = 64
 """Turns that one cell may take before it goes to the back of the queue."""
-TURNS_PER_SLICE = 256
+TURNS_PER_SLICE = 128
 """Turns that are taken before the event loop gets its turn."""
 
 
@@ -69,7 +69,8 @@ class Dispatcher:
         """Let the event loop call the next slice."""
         if not self._armed:
             self._armed = True
-            self.now = self._clock.steady()
+            # Always later than the last slice, whatever the clock does: who was used in between must be told apart.
+            self.now = max(self._clock.steady(), self.now + 1)
             self._loop.call_soon(self._slice, context=self._context)
 
     def _slice(self) -> None:
@@ -80,7 +81,7 @@ class Dispatcher:
         stopwatch, limit, suspects = slow.stopwatch, slow.limit, slow.suspects
         began = stopwatch()
         while queue and budget > 0:
-            if self._writer.full:
+            if self._writer.pending >= HIGH_WATER:
                 # The disk is behind: turns, and with them all senders, wait until it has caught up.
                 self._writer.hold(self._resume)
                 break
@@ -107,7 +108,10 @@ class Dispatcher:
         self._settle()
 
     def _turns(self, cell: Cell, most: int) -> int:
-        """Give a cell its turns: first what is in the control lane, then the mail. Return how many there were."""
+        """Give a cell its turns: first what is in the control lane, then the mail, as long as nothing comes there.
+
+        Return how many there were.
+        """
         cell.used = self.now
         taken = controls = 0
         if cell.control:
@@ -164,8 +168,7 @@ class Dispatcher:
             self.arm()
             raise error
         cell.crashed(error)
-        if envelope.reply is not None:
-            envelope.reply.failed(OutcomeUnknown(f"{cell.name} crashed: {error!r}"))
+        cell.give_back(envelope, OutcomeUnknown(f"{cell.name} crashed: {error!r}"))
 
     def _resume(self, _durable: bool) -> None:
         self.arm()

@@ -43,7 +43,12 @@ class Inbox:
     @property
     def crowded(self) -> bool:
         """Whether a sender from outside must line up: the mailbox is full, or others were here first."""
-        return len(self.mail) >= self.limit or (self.gate is not None and not self.gate.open)
+        return self.full or (self.gate is not None and not self.gate.open)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is as much mail as there may be."""
+        return len(self.mail) >= self.limit
 
     def put_back(self, envelopes: Iterable[Envelope], now: int) -> None:
         """Put messages that were taken out back, the one that came last first: before all others."""
@@ -96,12 +101,26 @@ class Inbox:
         Raises:
             MailboxFull: it had none in time.
         """
-        assert self.gate is not None
-        await self.gate.pass_through(sender)
+        gate = self.gate
+        if gate is None:
+            return await sender  # it was cancelled before it could wait
+        try:
+            await gate.pass_through(sender)
+        except BaseException:
+            self.let_in()  # the next one, where this one had been let in before it went away
+            raise
+        finally:
+            if gate.open and self.gate is gate:
+                self.gate = None  # who comes next takes the short way again
 
     def _turn_away(self, sender: asyncio.Future[None]) -> None:
         if not sender.done():
             sender.set_exception(self.full_error())
+
+    def let_all_in(self) -> None:
+        """Let all waiting senders go on: what they send will not stay here."""
+        if self.gate is not None:
+            self.gate.let_all_in()
 
     def let_in(self) -> None:
         """Let waiting senders go on, when the mailbox is down to half."""

@@ -185,14 +185,13 @@ class Gate:
                 self._let_in -= 1
 
     def let_in(self, room: int) -> None:
-        """Let so many go on."""
-        while self._waiting and room > 0:
+        """Let as many go on as there is room for, less those who are on the way in."""
+        while self._waiting and self._let_in < room:
             sender = self._waiting.popleft()
             if not sender.done():  # one who went away takes no room
                 sender.set_result(None)
                 self._let_in += 1
-                room -= 1
 
     def let_all_in(self) -> None:
         """Let all go on."""
-        self.let_in(len(self._waiting))
+        self.let_in(self._let_in + len(self._waiting))

@@ -2,16 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Generator, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from random import Random
 from typing import Any, TypeVar
 
-from actors import Address, Group, NotTaken, Parked, Request, Stopped, UnknownActor
+from actors import Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Stopped, UnknownActor
 from persistence import Batch, Journal, Stream
 from persistence.journal import to_records
-from runtime.actor_cell import ActorCell, handling
+from runtime.actor_cell import ActorCell
+from runtime.actor_life import handling
 from runtime.alarm import Alarm
 from runtime.cells import Cell, Owner, Phase
 from runtime.chaos import Chaos
@@ -28,9 +29,10 @@ from runtime.passivation import ACTIVE, Passivator
 from runtime.plain_cell import PlainCell
 from runtime.pool_cell import PoolCell
 from runtime.projector import Projector
-from runtime.promises import Promises
+from runtime.promises import Promise, Promises
 from runtime.recovery import Recovery
 from runtime.reminders import Reminders
+from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SlowTurns
 from runtime.stats import Groups, Stats, actor_stats, read_model_stats
@@ -51,19 +53,6 @@ GRACE = 5.0
 """Seconds for which closing waits for a task that it has cancelled, and that resists."""
 
 
-class _Done:
-    """An awaitable that is done, shared by all senders who need not wait."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[None, None, None]:
-        return
-        yield
-
-
-DONE = _Done()
-
-
 class Node:
     """The parts of one runtime, made and used on one event loop."""
 
@@ -78,6 +67,9 @@ class Node:
         slow_turn: timedelta | None = None,
         observer: Observer | None = None,
     ) -> None:
+        self.sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done already; shared by all senders who need not wait."""
+        self.sent.set_result(None)
         self.journal = journal
         self.clock = clock
         self.observer = observer or Observer(clock)
@@ -150,12 +142,9 @@ class Node:
         if cell is None or type(request) not in cell.kind.takes:
             self.check(address, request)
             cell = self.cell(address)
-        due = self.due(timeout)
-        path: tuple[Address[Any], ...] = ()
-        now = handling.get()
-        if now is not None:  # asked by an actor in the middle of a message: its asker's deadline is its own
-            path = now.path
-            due = min(due or now.due, now.due or due)
+        now = handling()
+        path = now.path if now is not None else ()
+        due = self.deadline(timeout)
         if cell.limit <= len(cell.mail) or cell.gate is not None or path:
             cell = await self._room(cell, request, due, path)
         promise = self.promises.make(address, request)
@@ -163,9 +152,42 @@ class Node:
         reply: R = await promise.wait(due)
         return reply
 
+    def deadline(self, timeout: float | None) -> int:
+        """Return when to stop waiting: after the timeout, or when those do for whom an actor asks."""
+        due, now = self.due(timeout), handling()
+        return due if now is None else min(due or now.due, now.due or due)
+
+    async def services(self, addresses: Sequence[Address[Any]], due: int) -> list[ServiceCell]:
+        """Return the cells of services, when each has room for a message.
+
+        Raises:
+            MailboxFull: one had no room in time.
+        """
+        let_in: set[Address[Any]] = set()
+        while True:
+            cells = [cell for cell in map(self.cell, addresses) if isinstance(cell, ServiceCell)]
+            assert len(cells) == len(addresses)
+            crowded = next((cell for cell in cells if cell.crowded and (cell.full or cell.address not in let_in)), None)
+            if crowded is None:
+                return cells
+            await self._room(crowded, None, due, ())
+            let_in.add(crowded.address)
+
+    def send(self, address: Address[Any], request: Any, request_id: str | None) -> Promise | None:
+        """Send a command from outside of all actors, if its mailbox has room; return the promise of the reply."""
+        cell = self.find(address)
+        if cell is None or type(request) not in cell.kind.takes:
+            self.check(address, request)
+            cell = self.cell(address)
+        if cell.limit <= len(cell.mail) or cell.gate is not None or handling() is not None:
+            return None
+        promise = self.promises.make(address, request)
+        cell.put(Envelope(request, request_id, promise))
+        return promise
+
     async def _room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...]) -> Cell:
         """Return the cell that a message is for, when it has room for it."""
-        cell = cell.target(message)
+        cell = cell.target(message, path)
         if path.count(cell.address) >= cell.kind.at_once:
             raise cell.cycle_error(path)
         if cell.crowded:
@@ -181,32 +203,46 @@ class Node:
         if cell is None or type(message) not in cell.kind.takes:
             self.check(address, message)
             cell = self.cell(address)
-        if cell.limit > len(cell.mail) and cell.gate is None:
-            cell.put(Envelope(message, message_id))
-            return DONE
+        mail = cell.mail
+        if cell.limit > len(mail) and cell.gate is None:
+            if mail and cell.queued and cell.runnable:  # what put would do, in the most frequent case
+                mail.append(Envelope(message, message_id))
+            else:
+                cell.put(Envelope(message, message_id))
+            return self.sent
         return self._tell_crowded(cell.target(message), Envelope(message, message_id))
 
     def _tell_crowded(self, cell: Cell, envelope: Envelope) -> Awaitable[None]:
         if not cell.crowded:
             cell.put(envelope)
-            return DONE
+            return self.sent
         overflow = cell.kind.mailbox.overflow
         if overflow == "refuse":
             raise cell.full_error()
         if overflow == "drop":
             self.dead_letter(cell.address, envelope.message, cell.full_error())
-            return DONE
+            return self.sent
         envelope.trace = self.observer.tracing.here()
         sent = asyncio.get_running_loop().create_future()
-        self.spawn(self._tell_later(cell, cell.line_up(self.delays), envelope, sent))
+        sender = cell.line_up(self.delays)
+        sent.add_done_callback(lambda _: sender.cancel())  # where who waits is cancelled; else it is done already
+        self.spawn(self._tell_later(cell, sender, envelope, sent))
         return sent
 
     async def _tell_later(
         self, cell: Cell, sender: asyncio.Future[None], envelope: Envelope, sent: asyncio.Future[None]
     ) -> None:
-        await cell.room(sender)
-        self.cell(cell.address).put(envelope)
-        if not sent.done():
+        try:
+            await cell.room(sender)
+        except asyncio.CancelledError:
+            if not sent.done():
+                sent.set_exception(RuntimeClosed(f"it was closed before {cell.address} had room; nothing was sent"))
+                sent.exception()  # it need not be awaited, so nobody may ever look
+            raise
+        if sent.cancelled():
+            cell.let_in()  # the next one: this one went away on the way in
+        else:
+            self.cell(cell.address).put(envelope)
             sent.set_result(None)
 
     def stats(self) -> Stats:
@@ -242,11 +278,11 @@ class Node:
         for cell in self.directory:
             if isinstance(cell, PlainCell):
                 cell.stop(None)
-        await self.tasks.none()
-        await self.writer.barrier()
+        await self.drain()  # what they said at their end is heard
 
     async def cut_off(self) -> None:
         """End what is still under way, now."""
+        self.closing = True
         for cell in self.directory:
             if isinstance(cell, ActorCell):
                 cell.cut_off()
@@ -307,10 +343,25 @@ class Node:
             for projector in self.projectors.values():
                 projector.offer(records)
 
+    def _start_again(self, supervised: dict[Address[Any], Phase]) -> None:
+        """Bring back members of groups that were there when the journal was lost, and have the ends of sagas told."""
+        for address, phase in supervised.items():
+            owner = self.owners.get(address)
+            if owner is None:
+                continue  # its parent is gone
+            if phase is Phase.PARKED:
+                owner.unpark()
+            elif phase is not Phase.STOPPED and (cell := self.cell(address)).phase is Phase.STOPPED:
+                cell.revive()
+        for address in self.watches:
+            if issubclass(self.kind(address.actor).cls, Saga):
+                join(self.cell(address))
+
     async def _lost(self, error: BaseException) -> None:
         """Drop all that rests on events that may be lost, and begin again from what the journal holds."""
         log.error("the journal could not be written", error=repr(error))
         self.recovery.clear()
+        supervised = {address: cell.phase for address in self.owners if (cell := self.find(address)) is not None}
         self.directory.clear(keep=ActorCell, error=error)
         self.promises.lose_all("the journal could not be written")
         while True:
@@ -323,8 +374,7 @@ class Node:
                 for projector in self.projectors.values():
                     projector.look()  # what failed may have been written all the same
                 await self.wake_unfinished()
-                for group in self.groups:
-                    group.start()
+                self._start_again(supervised)
                 return
             except Exception as again:  # noqa: BLE001 (a full or a broken disk; it is tried until it is mended)
                 log.error("the journal is not usable", error=repr(again), attempt=self._attempts)

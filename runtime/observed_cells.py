@@ -7,7 +7,8 @@ from typing import Any
 from actors import Actor, Address, Saga, Service
 from actors.actor import Reason
 from persistence import Record
-from runtime.actor_cell import ActorCell, Life
+from runtime.actor_cell import ActorCell
+from runtime.actor_life import Life
 from runtime.cells import Cell, Phase, World
 from runtime.directory import MakeCell
 from runtime.inbox import Inbox

@@ -1,6 +1,7 @@
 """Passivation: actors that rest leave the memory, after a while or when there are too many; mail brings them back."""
 
 import asyncio
+from functools import partial
 from heapq import nsmallest
 
 from runtime.cells import Cell
@@ -12,6 +13,8 @@ ACTIVE = 1_000_000
 """How many actors a runtime keeps in memory, unless it is told otherwise."""
 STRETCH = 1_000
 """How many cells are looked at before the event loop gets its turn."""
+PATIENCE = 1.0
+"""Seconds before a crowd in which too few were resting is looked at again."""
 SHORTEST = 0.05
 """Seconds between two rounds, at the least."""
 
@@ -26,8 +29,8 @@ class Passivator:
         self._loop = asyncio.get_running_loop()
         self._crowds: set[Kind | None] = set()
         """Classes of which there are too many; None: there are too many of all together."""
-        self._patience: dict[Kind | None, int] = {}
-        """With more than so many it is worth to look again: the last look found too few that rest."""
+        self._patience: set[Kind | None] = set()
+        """Classes of which the last look found too few that rest; they are looked at again in a moment."""
         idles = [kind.passivation.idle for kind in directory.all_kinds if kind.passivation.idle is not None]
         self._pause = max(min(idles).total_seconds() / 4, SHORTEST) if idles else None
         self._next_round()
@@ -40,7 +43,7 @@ class Passivator:
         self._count(None, len(self._directory), self._active)
 
     def _count(self, crowd: Kind | None, active: int, most: int) -> None:
-        if active > most and active > self._patience.get(crowd, 0):
+        if active > most and crowd not in self._patience:
             if not self._crowds:
                 self._loop.call_soon(self._make_room)
             self._crowds.add(crowd)
@@ -55,7 +58,16 @@ class Passivator:
             resting = [cell for cell in cells if cell.resting]
             for cell in nsmallest(too_many, resting, key=_last_used):
                 self._let_go(cell)
-            self._patience[crowd] = len(cells) - len(resting) + most // 10
+            if len(resting) < too_many:
+                self._patience.add(crowd)
+                self._timers.after(PATIENCE, partial(self._look_again, crowd))
+
+    def _look_again(self, crowd: Kind | None) -> None:
+        self._patience.discard(crowd)
+        if crowd is None:
+            self._count(None, len(self._directory), self._active)
+        else:
+            self._count(crowd, crowd.counts.active, crowd.passivation.active)
 
     # -- too long -----------------------------------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 from typing import Any
 from zlib import crc32
 
-from actors import Address, Pool
+from actors import Address, Failed, Pool
 from runtime.cells import Cell, Phase, World
+from runtime.failures import failure
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
 
@@ -21,15 +22,23 @@ class PoolCell(Cell):
         self._next = 0
         self.limit = 0
 
-    def target(self, message: object) -> Cell:
-        """Return the worker for a message: by its key, or the next one that has room."""
+    def target(self, message: object, path: tuple[Address[Any], ...] = ()) -> Cell:
+        """Return the worker for a message: by its key, or the next one that has room and doesn't wait for the reply.
+
+        Raises:
+            Failed: the author's code couldn't tell the key.
+        """
         size = self._pool.size
         if self._pool.by is not None:
-            # Not hash(), which is another one in each process.
-            return self._worker(crc32(repr(self._pool.by(message)).encode()) % size)
+            try:
+                key = repr(self._pool.by(message))
+            except Exception as error:
+                raise failure(self.address, message, error) from error
+            return self._worker(crc32(key.encode("utf-8", "surrogatepass")) % size)  # hash() differs by process
         for _ in range(size):
             self._next = (self._next + 1) % size
-            if not self._worker(self._next).crowded:
+            worker = self._worker(self._next)
+            if not worker.crowded and worker.address not in path:
                 break
         return self._worker(self._next)
 
@@ -42,7 +51,12 @@ class PoolCell(Cell):
 
     def put_from_inside(self, envelope: Envelope) -> None:
         """Hand on a message of another actor's."""
-        self.target(envelope.message).put_from_inside(envelope)
+        try:
+            worker = self.target(envelope.message, envelope.path)
+        except Failed as error:
+            self.give_back(envelope, error)
+        else:
+            worker.put_from_inside(envelope)
 
     def _workers(self) -> list[Cell]:
         found = [self.world.find(worker_address(self.address, number)) for number in range(self._pool.size)]

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from actors import Address, OutcomeUnknown
+from actors import Address, OutcomeUnknown, RuntimeClosed
 from persistence.writer import Writer
 from runtime.timers import Timers
 
@@ -16,16 +16,28 @@ class Promises:
         self.timers = timers
         self._loop = asyncio.get_running_loop()
         self._open: set[Promise] = set()
+        self._closed = False
 
     def make(self, address: Address[Any], message: object) -> "Promise":
-        """Return a new promise of the reply to this message."""
-        promise = Promise(self, self._loop.create_future(), address, type(message).__name__)
+        """Return a new promise of the reply to this message.
+
+        Raises:
+            RuntimeClosed: nobody would keep it; a task that an actor has left behind may ask that late.
+        """
+        if self._closed:
+            raise RuntimeClosed(f"{address} can't be asked any more: the runtime was closed")
+        promise = Promise(self, self._loop.create_future(), address, message)
         self._open.add(promise)
         return promise
 
     def forget(self, promise: "Promise") -> None:
         """Forget a promise that nobody waits on any more."""
         self._open.discard(promise)
+
+    def close(self) -> None:
+        """Make no more promises, and tell every caller still waiting that the outcome is unknown."""
+        self._closed = True
+        self.lose_all("the runtime was closed")
 
     def lose_all(self, why: str) -> None:
         """Tell every caller still waiting that the outcome is unknown."""
@@ -39,11 +51,12 @@ class Promise:
     Also a refusal or a failure waits for durability: it may rest on events that are not on disk yet.
     """
 
-    __slots__ = ("_address", "_error", "_future", "_message", "_promises", "_value")
+    __slots__ = ("_address", "_error", "_message", "_promises", "_value", "future")
 
-    def __init__(self, promises: Promises, future: asyncio.Future[Any], address: Address[Any], message: str) -> None:
+    def __init__(self, promises: Promises, future: asyncio.Future[Any], address: Address[Any], message: object) -> None:
         self._promises = promises
-        self._future = future
+        self.future = future
+        """What the caller waits on; to be followed by :meth:`forget`."""
         self._address = address
         self._message = message
         self._value: Any = None
@@ -52,10 +65,14 @@ class Promise:
     @property
     def gone(self) -> bool:
         """Whether the caller has its reply, has given up, or was told that the outcome is unknown."""
-        return self._future.done()
+        return self.future.done()
 
     def done(self, value: Any) -> None:
         """Give the reply, when it may leave."""
+        if self._promises.writer.settled:  # as holding it would, by a shorter way
+            if not self.future.done():
+                self.future.set_result(value)
+            return
         self._value = value
         self._promises.writer.hold(self._release)
 
@@ -65,24 +82,28 @@ class Promise:
         self._promises.writer.hold(self._release)
 
     def _release(self, durable: bool) -> None:
-        if self._future.done():
+        if self.future.done():
             return  # the caller has gone, or was told that the outcome is unknown
         if not durable:
             self.lose("the journal could not be written")
         elif self._error is not None:
-            self._future.set_exception(self._error)
+            self.future.set_exception(self._error)
         else:
-            self._future.set_result(self._value)
+            self.future.set_result(self._value)
 
     def lose(self, why: str) -> None:
         """Tell the caller that the outcome is unknown."""
-        if not self._future.done():
-            self._future.set_exception(
+        if not self.future.done():
+            self.future.set_exception(
                 OutcomeUnknown(
-                    f"whether {self._address} has handled {self._message} is unknown: {why}; ask again with the same "
-                    "id to learn it"
+                    f"whether {self._address} has handled {type(self._message).__name__} is unknown: {why}; "
+                    "ask again with the same id to learn it"
                 )
             )
+
+    def forget(self) -> None:
+        """Nobody waits any more."""
+        self._promises.forget(self)
 
     async def wait(self, due: int) -> Any:
         """Wait for the reply until ``due`` (microseconds of steady time; 0: for ever); then the outcome is unknown."""
@@ -90,8 +111,8 @@ class Promise:
         if due:
             timer = self._promises.timers.at(due, lambda: self.lose("no reply came in time"))
         try:
-            return await self._future
+            return await self.future
         finally:
             if timer is not None:
                 timer.cancel()
-            self._promises.forget(self)
+            self.forget()

@@ -18,6 +18,7 @@ from actors import (
     Request,
     RuntimeClosed,
     Saga,
+    Service,
     State,
 )
 from actors.reminders import Remind
@@ -40,7 +41,6 @@ from runtime.projector import Projector
 from runtime.read_models import open_read_models
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
-from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SLOW_TURN
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
@@ -158,7 +158,7 @@ class Runtime(Inspection):
         try:
             await shielded(self._finish(node))
         finally:
-            node.promises.lose_all("the runtime was closed")
+            node.promises.close()
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
             await self._stack.__aexit__(None, None, None)
 
@@ -198,7 +198,7 @@ class Runtime(Inspection):
             MailboxFull: there was no room in the mailbox within ``timeout``; nothing was sent.
             NotTaken, UnknownActor: nobody here takes this.
         """
-        node = self._open_node()
+        node = self._node or self._open_node()
         if isinstance(request, Query):
             projector = node.projectors.get(address.actor)
             if projector is None:
@@ -206,7 +206,14 @@ class Runtime(Inspection):
             position = max(node.journal.position if consistent else 0, after or 0)
             reply: R = await projector.ask(request, position, timeout)
             return reply
-        return await node.ask(address, request, request_id=id, timeout=timeout)
+        promise = node.send(address, request, id) if timeout is None else None
+        if promise is None:
+            return await node.ask(address, request, request_id=id, timeout=timeout)
+        try:
+            answer: R = await promise.future
+        finally:
+            promise.forget()
+        return answer
 
     def tell(
         self,
@@ -221,7 +228,7 @@ class Runtime(Inspection):
         Raises:
             NotTaken, UnknownActor: nobody here takes this.
         """
-        return self._open_node().tell(address, message, id)
+        return (self._node or self._open_node()).tell(address, message, id)
 
     @overload
     async def transact(
@@ -268,20 +275,26 @@ class Runtime(Inspection):
             Refused: one said no, and is named; nothing was written.
             Failed: one could not handle its command; nothing was written.
             OutcomeUnknown: it may or may not have taken effect; ask again with the same id.
+            MailboxFull: one had no room within ``timeout``; nothing was sent.
         """
         node = self._open_node()
-        cells: list[tuple[ServiceCell, Any]] = []
         for address, command in requests:
             node.directory.check(address, command)
-            cell = node.directory.cell(address)
-            if not isinstance(cell, ServiceCell):
+            if not issubclass(node.directory.kind(address.actor).cls, Service):
                 raise NotTaken(f"{address} is no service; only services can change together")
-            cells.append((cell, command))
-        if not cells:
+        if not requests:
             return ()
+        due = node.deadline(timeout)
+        cells = await node.services([address for address, _ in requests], due)
         promise = node.promises.make(*requests[0])
-        Transaction(node, cells, id, promise).start()
-        replies: tuple[Any, ...] = await promise.wait(node.due(timeout))
+        transaction = Transaction(
+            node, list(zip(cells, [command for _, command in requests], strict=True)), id, promise
+        )
+        transaction.start()
+        try:
+            replies: tuple[Any, ...] = await promise.wait(due)
+        finally:
+            transaction.end(None)  # where it has not been decided: nobody waits for it any more
         return replies
 
     async def remind(
@@ -333,8 +346,9 @@ class Runtime(Inspection):
         if not isinstance(cell, SagaCell):
             raise NotTaken(f"{address} is no saga, and has no result")
         promise = node.promises.make(address, Join())
-        cell.put(Envelope(Join(), None, promise))
-        reply: R = await promise.wait(node.due(timeout))
+        due = node.deadline(timeout)
+        cell.put(Envelope(Join(), None, promise, due=due))
+        reply: R = await promise.wait(due)
         return reply
 
     def unpark(self, address: Address[Any]) -> None:

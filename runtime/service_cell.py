@@ -1,5 +1,6 @@
 """The cell of a service: decide, evolve, enqueue, reply, all in one synchronous turn."""
 
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -164,7 +165,7 @@ class ServiceCell(Cell):
         assert self.service is not None
         decision = self.service.decide(self.state, command)
         if type(decision) is not Decision:
-            raise TypeError(f"{self.kind.name}.decide must return command.reply(...), not a {type(decision).__name__}")
+            raise _no_decision(self.kind.name, decision)
         return decision
 
     def consider(
@@ -325,3 +326,12 @@ class ServiceCell(Cell):
 
 def _step(record: Record) -> str:
     return msgspec.json.decode(record.data, type=Fenced).step
+
+
+def _no_decision(name: str, returned: object) -> TypeError:
+    """Return the error for what is none; what it was is told by its type, for it may hold what a message held."""
+    what = "None" if returned is None else f"a {type(returned).__name__}"
+    if isinstance(returned, CoroutineType):
+        returned.close()
+        what += "; write def decide, without async"
+    return TypeError(f"{name}.decide must return command.reply(...), not {what}")

@@ -133,7 +133,7 @@ async def test_the_budget_of_restarts_spent_it_is_parked_and_others_go_on() -> N
 
 
 async def test_a_parked_actor_tries_again_by_itself_after_a_while() -> None:
-    """After the faults have ended, all goes on, and nobody has to come."""
+    """After the faults have ended, all goes on, and nobody has to come. Failure 32."""
     outage = True
 
     async def play(desk: Desk, note: Note) -> str:

@@ -1,0 +1,1 @@
+"""Understudy, as a contestant like the others."""
