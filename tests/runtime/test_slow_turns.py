@@ -109,8 +109,8 @@ async def test_one_that_stops_everything_is_told_whoever_it_was(
 ) -> None:
     async with Runtime("memory:", [Worker], clock=clock) as runtime:
         await send(runtime, Work())
-        await send(runtime, *[Work()] * 10, Other(5.0), *[Work()] * 10)
-    assert told(caplog) == ["event='slow turns' actor='Worker/a' turns=21 seconds=5.0 untold_before=0"]
+        await send(runtime, *[Work()] * 10, Other(1.5), *[Work()] * 10)
+    assert told(caplog) == ["event='slow turns' actor='Worker/a' turns=21 seconds=1.5 untold_before=0"]
 
 
 @pytest.mark.parametrize(
