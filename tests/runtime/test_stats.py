@@ -190,10 +190,10 @@ class Count(Command["Counter", None]):
 
 class Counter(Service[State, Count, Counted]):
     initial = State()
-    script: ClassVar[Callable[[], None]]
+    script: ClassVar[Callable[[Any], None]]
 
     def decide(self, state: State, command: Count) -> Decision:
-        Counter.script()
+        self.script()
         return command.reply(None, Counted())
 
     def evolve(self, state: State, event: Counted) -> State:
@@ -203,7 +203,7 @@ class Counter(Service[State, Count, Counted]):
 async def test_mail_of_a_service_that_is_being_brought_back_keeps_its_age() -> None:
     clock, journal, seen = ManualClock(), HeldJournal(), list[float]()
     async with Runtime(journal, [Counter], clock=clock) as runtime:
-        Counter.script = lambda: seen.append(of(runtime, Counter).oldest)
+        Counter.script = lambda _: seen.append(of(runtime, Counter).oldest)
         journal.hold()
         await runtime.tell(Counter.at(), Count())
         await journal.arrived.wait()
