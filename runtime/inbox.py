@@ -86,9 +86,15 @@ class Inbox:
         return AskCycle(f"each would wait for the next for ever: {circle}; let one of them tell instead of ask")
 
     def line_up(self, timers: Timers, due: int = 0) -> asyncio.Future[None]:
-        """Join the senders who wait for room, at once; to be awaited by :meth:`room`."""
+        """Join the senders who wait for room, at once; to be awaited by :meth:`room`.
+
+        Raises:
+            MailboxFull: too many wait already.
+        """
         if self.gate is None:
             self.gate = Gate()
+        if self.gate.full:
+            raise self.full_error()
         sender = self.gate.line_up()
         if due:
             timer = timers.at(due, partial(self._turn_away, sender))

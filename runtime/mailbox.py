@@ -152,6 +152,10 @@ def recycle(mail: Mail) -> Mail:
     return NO_MAIL
 
 
+MOST_WAITING = 10_000
+"""How many senders may wait for room in one mailbox; more are told at once that there is none."""
+
+
 class Gate:
     """Senders from outside who wait for room in a mailbox, first come, first served."""
 
@@ -169,6 +173,13 @@ class Gate:
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether so many wait that no more may."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting = deque(sender for sender in self._waiting if not sender.done())
+        return len(self._waiting) >= MOST_WAITING
 
     def line_up(self) -> asyncio.Future[None]:
         """Join those who wait, at once; to be awaited by :meth:`pass_through`."""

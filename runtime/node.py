@@ -152,6 +152,16 @@ class Node:
         reply: R = await promise.wait(due)
         return reply
 
+    def check_path(self, cell: Cell) -> None:
+        """Make sure that an actor doesn't wait for one that waits for it.
+
+        Raises:
+            AskCycle: it would.
+        """
+        now = handling()
+        if now is not None and now.path.count(cell.address) >= cell.kind.at_once:
+            raise cell.cycle_error(now.path)
+
     def deadline(self, timeout: float | None) -> int:
         """Return when to stop waiting: after the timeout, or when those do for whom an actor asks."""
         due, now = self.due(timeout), handling()
@@ -268,7 +278,7 @@ class Node:
             else:
                 await asyncio.sleep(0)
         for projector in self.projectors.values():
-            with suppress(Parked):  # it was told when that happened
+            with suppress(Parked, RuntimeClosed):  # it was told when that happened
                 if not projector.failures:  # one that fails goes on from its checkpoint, another time
                     await projector.reached(self.journal.position)
 

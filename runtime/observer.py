@@ -60,7 +60,7 @@ class Observer:
         """Note that the handling of a message begins; ``name`` is that of the actor's class."""
         message = type(envelope.message).__name__
         span = NO_SPAN
-        if traced:
+        if traced and self.tracing is not NO_TRACING:
             attributes = {"understudy.actor": name, "understudy.key": address.key, "understudy.message": message}
             if envelope.id is not None:
                 attributes["understudy.message_id"] = envelope.id
@@ -78,11 +78,10 @@ class Observer:
     def end(self, work: Work, *, cut_off: bool = False) -> None:
         """Note that the handling of a message ends; one that is ``cut_off`` will be handled again."""
         self._under_way.pop(id(work.envelope), None)
-        if cut_off:
-            work.span.end(self.clock.now(), "cut off")
-        else:
-            outcome = outcome_of(work.error)
-            work.span.end(self.clock.now(), outcome, work.error)
+        outcome = outcome_of(work.error)
+        if work.span is not NO_SPAN:
+            work.span.end(self.clock.now(), "cut off" if cut_off else outcome, None if cut_off else work.error)
+        if not cut_off:
             self.handled(work.address, work.message, self.stopwatch() - work.began, outcome)
 
 

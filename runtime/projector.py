@@ -55,6 +55,7 @@ class Projector:
             log.warning("read model follows events that no actor here writes", read_model=kind.name, events=names)
         self.failures = 0
         """Attempts at the next events that have failed in a row."""
+        self._closed = False
         self._live: deque[Record] = deque()
         self._wake = asyncio.Event()
         self._scope: anyio.CancelScope | None = None
@@ -83,7 +84,8 @@ class Projector:
                     await self._run()
                     await anyio.sleep_forever()  # parked
         finally:
-            self._tell_waiting(RuntimeClosed(f"the runtime was closed before {self.kind.name} got there"))
+            self._closed = True
+            self._tell_waiting(self._closed_error())
 
     async def _run(self) -> None:
         self.error = None
@@ -190,14 +192,20 @@ class Projector:
 
         Raises:
             Parked: it will not get there by itself.
+            RuntimeClosed: it was closed before it got there.
         """
         if self.position >= position:
             return
+        if self._closed:
+            raise self._closed_error()
         if self.error is not None:
             raise self._parked_error()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((position, future))
         await future
+
+    def _closed_error(self) -> RuntimeClosed:
+        return RuntimeClosed(f"the runtime was closed before {self.kind.name} got there")
 
     async def ask(self, query: Any, position: int, timeout: float | None) -> Any:
         """Answer a query, when the tables have reached ``position``.

@@ -226,6 +226,7 @@ class Runtime(Inspection):
         """Send a command without waiting for a reply; await the result to wait for room in the mailbox.
 
         Raises:
+            MailboxFull: there is no room, and the mailbox doesn't let senders wait, or 10,000 of them do already.
             NotTaken, UnknownActor: nobody here takes this.
         """
         return (self._node or self._open_node()).tell(address, message, id)
@@ -340,11 +341,13 @@ class Runtime(Inspection):
             Refused: it was compensated.
             Parked: it was set aside.
             UnknownActor: it was never started.
+            AskCycle: the saga waits for the actor that asks.
         """
         node = self._open_node()
         cell = node.directory.cell(address)
         if not isinstance(cell, SagaCell):
             raise NotTaken(f"{address} is no saga, and has no result")
+        node.check_path(cell)
         promise = node.promises.make(address, Join())
         due = node.deadline(timeout)
         cell.put(Envelope(Join(), None, promise, due=due))

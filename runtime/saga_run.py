@@ -163,8 +163,9 @@ class SagaRun:
         address = self._stage.address
         self._check_not_refused()
         if not isinstance(awaited, tuple) or not all(isinstance(step, Step) for step in awaited):  # pyright: ignore[reportUnknownVariableType]
+            what = type(cast(object, awaited)).__name__
             raise SagaMisuse(
-                f"{address} awaited a {type(awaited).__name__}, which is no step; a saga awaits only self.ask, "
+                f"{address} awaited a {what}, which is no step; a saga awaits only self.ask, "
                 "self.pivot, self.sleep and self.parallel: leave I/O to a plain actor and ask it"
             )
         steps = cast(tuple[Step[Any], ...], awaited)

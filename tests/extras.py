@@ -2,13 +2,12 @@
 
 import importlib
 import os
-from typing import Any
 
 import pytest
 
 
 def need(*modules: str) -> None:
-    """Skip the tests of this module where one of these can't be imported."""
+    """Skip a test, or all tests of a module, where one of these can't be imported."""
     for module in modules:
         try:
             importlib.import_module(module)
@@ -16,8 +15,3 @@ def need(*modules: str) -> None:
             if os.environ.get("CI"):
                 raise
             pytest.skip(f"{module} is not installed: pip install '.[test]'", allow_module_level=True)
-
-
-def hidden(*modules: str) -> dict[str, Any]:
-    """Return what to put into ``sys.modules`` so that these can't be imported."""
-    return dict.fromkeys(modules)

@@ -52,6 +52,7 @@ async def test_the_first_signal_ends_the_block() -> None:
         signal.raise_signal(signal.SIGUSR1)
         await asyncio.Event().wait()
     assert (stop.signal, stop.exit_code) == (signal.SIGUSR1, 128 + signal.SIGUSR1)
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL  # a second one ends the process at once, also now
 
 
 async def test_a_task_that_others_cancel_as_well_is_cancelled() -> None:

@@ -121,6 +121,7 @@ class Slow(Actor):
 
     async def receive(self, message: Say) -> str:
         HEARD.append((self.key, message.text))
+        await asyncio.sleep(0)
         return str(await Slow.script()) if message.text == "bad" else message.text
 
 

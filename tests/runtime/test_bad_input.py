@@ -1,6 +1,7 @@
 """Handlers that do what they should not: each ends in a clear outcome, harms only its own actor, and leaves no task."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -185,12 +186,18 @@ async def test_a_decision_that_can_not_be_is_a_failure_and_no_crash(
 
 
 async def test_a_decide_that_is_async_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def decide(self: Room, state: Any, command: Any) -> Any: ...
+    async def decide_later() -> None: ...
+
+    returned = decide_later()
+
+    def decide(self: Room, state: Any, command: Any) -> Any:
+        return returned
 
     monkeypatch.setattr(Room, "decide", decide)
     async with Runtime("memory:", EVERYONE) as runtime:
         with pytest.raises(Failed, match="not a coroutine; write def decide, without async"):
             await runtime.ask(Room.at("r"), Look())
+    assert inspect.getcoroutinestate(returned) == inspect.CORO_CLOSED  # or Python would warn of it
 
 
 @pytest.mark.parametrize("error", [Panic("at the bottom"), GeneratorExit()], ids=repr)

@@ -10,8 +10,8 @@ import pytest
 
 from actors import Actor, Address, AskCycle, Command, Failed, OutcomeUnknown, Parked, Pool, Saga
 from runtime import ManualClock, Runtime
-from tests.runtime.cast import ALL, Desk, Note
-from tests.runtime.crew import NOW_AND_THEN
+from tests.runtime.cast import ALL, Begin, Desk, Held, Note, Play
+from tests.runtime.crew import NOW_AND_THEN, Agent, Say
 from tests.runtime.tools import HeldJournal, comes, of, quiet, restart_of
 
 
@@ -237,3 +237,18 @@ async def test_a_task_that_outlives_its_message_may_ask_the_actor_that_it_came_f
         assert await runtime.ask(Desk.at("d"), Note("leave")) == "leave"
         go.set()
         assert await left[0] == "later"
+
+
+async def test_waiting_for_the_result_of_a_saga_that_waits_is_a_circle_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(agent: Agent, message: Say) -> str:
+        return str(await runtime.result(Play.at("p")))
+
+    async def story(self: Play, command: Begin) -> Held:
+        await self.ask("say", Agent.at("a"), Say("x"))
+        return Held(1)
+
+    monkeypatch.setattr(Agent, "script", script)
+    monkeypatch.setattr(Play, "script", story)
+    async with Runtime("memory:", [*ALL, Agent]) as runtime:
+        with pytest.raises(Parked, match="Play/p -> Agent/a -> Play/p"):
+            await runtime.ask(Play.at("p"), Begin())

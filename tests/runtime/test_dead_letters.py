@@ -162,9 +162,13 @@ async def test_who_sends_what_nobody_takes_is_told_at_once() -> None:
         assert letters(runtime) == []
 
 
+def nobody(address: Address[Any], message: str, error: Exception) -> None:
+    """Be told of a dead letter, and do nothing."""
+
+
 def test_they_are_bounded_and_told_once_a_burst(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
-    dead = DeadLetters(clock, lambda *_: None)
+    dead = DeadLetters(clock, nobody)
     caplog.set_level(logging.WARNING)
     for _ in range(3 * KEPT):
         dead.add(Room.at("r"), Hold(SECRET), MailboxFull("full"))
@@ -185,7 +189,7 @@ def test_they_are_bounded_and_told_once_a_burst(caplog: pytest.LogCaptureFixture
 
 
 def test_sorts_are_bounded_too() -> None:
-    dead = DeadLetters(ManualClock(), lambda *_: None)
+    dead = DeadLetters(ManualClock(), nobody)
     for number in range(2 * KEPT):
         dead.add(Address[Any](f"Class{number}", ""), Hold("x"), MailboxFull("full"))
     assert len(dead._bursts._bursts) <= KEPT  # pyright: ignore[reportPrivateUsage]

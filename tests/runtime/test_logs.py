@@ -136,10 +136,15 @@ class Clerk(Actor):
     clock: ClassVar[ManualClock]
 
 
+class Write(Command["AsyncClerk", str]):
+    text: str
+    how: str = ""
+
+
 class AsyncClerk(Actor):
     restart = ONCE
 
-    async def receive(self, message: Say) -> str:
+    async def receive(self, message: Write) -> str:
         if message.how == "hangs":
             await asyncio.Event().wait()
         if message.how == "fails":
@@ -198,13 +203,13 @@ async def trouble(runtime: Runtime, clock: ManualClock, journal: HeldJournal) ->
         await runtime.tell(Vault.at("crowded"), Store(SECRET))
     for how in ("", "slow", "fails", "fails", "parked by now"):
         await runtime.tell(Clerk.at(), Say(SECRET, how))
-        await runtime.tell(AsyncClerk.at(), Say(SECRET, how))
+        await runtime.tell(AsyncClerk.at(), Write(SECRET, how))
         await quiet(runtime)
         clock.advance(2)
         await quiet(runtime)
-    await runtime.tell(AsyncClerk.at("stops"), Say(SECRET))
+    await runtime.tell(AsyncClerk.at("stops"), Write(SECRET))
     await quiet(runtime)
-    hung = asyncio.ensure_future(runtime.ask(AsyncClerk.at("hung"), Say(SECRET, "hangs")))
+    hung = asyncio.ensure_future(runtime.ask(AsyncClerk.at("hung"), Write(SECRET, "hangs")))
     await comes(lambda: runtime.stats().actors["AsyncClerk"].turns >= 6)
     await runtime.kill(AsyncClerk.at("hung"))
     await runtime.kill(Vault.at("fine"))

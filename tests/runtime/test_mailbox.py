@@ -355,3 +355,18 @@ async def test_closing_leaves_nobody_waiting_for_room(monkeypatch: pytest.Monkey
     done, left = await asyncio.wait(tasks, timeout=60)
     assert not left
     assert sum(one.exception() is not None for one in done) == 2
+
+
+async def test_so_many_may_wait_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P12: also those who tell and don't wait for it are bounded."""
+    monkeypatch.setattr("runtime.mailbox.MOST_WAITING", 3)
+    monkeypatch.setattr(Clerk, "mailbox", Mailbox(limit=2))
+    async with Runtime("memory:", EVERYONE) as runtime:
+        waiting = [runtime.tell(Clerk.at("c"), Say("x")) for _ in range(5)]
+        with pytest.raises(MailboxFull):
+            runtime.tell(Clerk.at("c"), Say("x"))
+        with pytest.raises(MailboxFull):
+            await runtime.ask(Clerk.at("c"), Say("x"))
+        for sent in waiting:
+            await sent
+        await runtime.ask(Clerk.at("c"), Say("x"))
