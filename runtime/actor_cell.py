@@ -206,6 +206,7 @@ class ActorCell(PlainCell):
         elif self.phase is Phase.STOPPED and life.reason == "finished":
             self.gone()
         elif self.phase is Phase.STOPPED:
+            self.world.watches.ended(self.address, "finished")  # for who came while it was leaving the memory
             self.world.release(self)
 
     def _start(self, life: Life, work: Coroutine[Any, Any, None]) -> None:

@@ -45,6 +45,8 @@ class stop_on_signals:  # noqa: N801 (used like a function: with stop_on_signals
 
     def _first(self, number: signal.Signals) -> None:
         assert self._task is not None
+        if self.signal is not None:
+            signal.raise_signal(number)  # both came before the loop looked; the handler is the system's by now
         self.signal = number
         self._restore(dict.fromkeys(self._signals, signal.SIG_DFL))
         self._task.cancel()

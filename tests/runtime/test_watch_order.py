@@ -1,13 +1,14 @@
 """The order of watching: an end comes behind what was sent before it, ahead of all else, and is never lost."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import Actor, ActorMisuse, Address, Command, NotTaken, UnknownActor
+from actors import Actor, ActorMisuse, Address, Command, NotTaken, Passivation, UnknownActor
 from runtime import ManualClock, Runtime
 from runtime import plain_cell as limits
 from tests.runtime.cast import Board
@@ -128,6 +129,28 @@ async def test_the_end_of_one_that_sent_nothing_comes_before_all_mail(watcher: A
         await quiet(runtime)
         lines = [line for line in LOG if ":" in line or "hears" in line]
         assert lines == [f"{watcher}: go", f"{watcher} hears Quick/dead finished", f"{watcher}: 1", f"{watcher}: 2"]
+
+
+async def test_one_that_is_leaving_the_memory_has_finished() -> None:
+    gate, clock = asyncio.Event(), ManualClock()
+
+    class Leaving(Slow):
+        passivation = Passivation(idle=timedelta(seconds=1))
+
+        async def stopped(self) -> None:
+            await gate.wait()
+
+    async with Runtime("memory:", [*COMPANY, Leaving], clock=clock) as runtime:
+        watcher, leaving = Quick.at("w"), Leaving.at("x")
+        await runtime.ask(leaving, Say("hello"))
+        for _ in range(3):
+            clock.advance(1)
+            await a_while()
+        await watch(runtime, watcher, leaving)
+        assert hears(watcher) == []
+        gate.set()
+        await quiet(runtime)
+        assert hears(watcher) == ["Leaving/x finished"]
 
 
 # -- nothing is lost between watch and death --------------------------------------------------------------------------
