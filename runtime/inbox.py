@@ -11,6 +11,9 @@ from runtime.kinds import Kind
 from runtime.mailbox import NO_MAIL, SPARE, Envelope, Gate, Mail, PriorityMail
 from runtime.timers import Timers
 
+MOST_WAITING = 100_000
+"""How many senders may wait for room in one mailbox; a tell that nobody awaits waits as well."""
+
 
 class Inbox:
     """A bounded lane for mail, a lane for control messages, and a gate for those who wait for room."""
@@ -86,9 +89,18 @@ class Inbox:
         return AskCycle(f"each would wait for the next for ever: {circle}; let one of them tell instead of ask")
 
     def line_up(self, timers: Timers, due: int = 0) -> asyncio.Future[None]:
-        """Join the senders who wait for room, at once; to be awaited by :meth:`room`."""
+        """Join the senders who wait for room, at once; to be awaited by :meth:`room`.
+
+        Raises:
+            MailboxFull: too many wait already.
+        """
         if self.gate is None:
             self.gate = Gate()
+        elif len(self.gate) >= MOST_WAITING:
+            raise MailboxFull(
+                f"{MOST_WAITING:,} senders wait for room in the mailbox of {self.address} already; await each tell, "
+                "or ask again later"
+            )
         sender = self.gate.line_up()
         if due:
             timer = timers.at(due, partial(self._turn_away, sender))
@@ -110,7 +122,11 @@ class Inbox:
             self.let_in()  # the next one, where this one had been let in before it went away
             raise
         finally:
-            if gate.open and self.gate is gate:
+            if gate:
+                # Should this one not put its message here after all (a transaction that has to wait elsewhere, one that
+                # is parked meanwhile), no turn would let in the next one.
+                asyncio.get_running_loop().call_soon(self.let_in)
+            elif gate.open and self.gate is gate:
                 self.gate = None  # who comes next takes the short way again
 
     def _turn_away(self, sender: asyncio.Future[None]) -> None:

@@ -167,8 +167,8 @@ class Gate:
         """Whether nobody waits here, or is on the way in."""
         return not self._waiting and not self._let_in
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def line_up(self) -> asyncio.Future[None]:
         """Join those who wait, at once; to be awaited by :meth:`pass_through`."""

@@ -171,7 +171,7 @@ class Transaction:
         for (cell, command), command_id in zip(self._requests, ids, strict=True):
             try:
                 outcome = cell.consider(command, command_id, self._id, self._data)
-            except BaseException as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
+            except BaseException as error:  # the author's code may raise anything; it goes to the asker
                 for key, other in self._cells.items():
                     other.roll_back(*before[key])
                 if isinstance(error, (SystemExit, KeyboardInterrupt)):
