@@ -189,6 +189,7 @@ class ActorCell(PlainCell):
             _, error = await self._guarded(life, Handling(self), life.actor.stopped)
             if error is not None:
                 log.warning("actor failed at its end", actor=self.name, error=repr(error))
+        life.actor.attach(None)  # a task that it has left behind must not act as the next incarnation
         self._old = None
         if life.unhandled:
             # At least once: the next incarnation gets these messages again, with the same ids.
@@ -266,7 +267,8 @@ class ActorCell(PlainCell):
             if reply_to is not None and not now.stashed:
                 reply_to.done(reply)
         elif life.killed and isinstance(error, asyncio.CancelledError):
-            life.unhandled.append((now.number, envelope))
+            if not now.stashed:
+                life.unhandled.append((now.number, envelope))
         else:
             told = failure(self.address, message, error)
             if now.stashed:
@@ -344,7 +346,10 @@ class ActorCell(PlainCell):
         self._envelope = envelope = self.envelope  # of the task that runs now
         if envelope is not None and id is None:
             id = self.next_id(envelope)  # noqa: A001
-        super().tell(address, message, id)
+        try:
+            super().tell(address, message, id)
+        finally:
+            self._envelope = None  # it may be a timer's, which holds this cell; no collector sees a circle through it
 
     async def ask(
         self,
@@ -370,6 +375,11 @@ class ActorCell(PlainCell):
             super().stash()
         if now is not None:
             now.stashed = True
+
+    def unstash(self) -> None:
+        """Put all that was put aside back, before all other mail."""
+        super().unstash()
+        self._work()
 
     def finish(self) -> None:
         """End in order, when what is being handled has been."""
