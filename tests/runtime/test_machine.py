@@ -219,6 +219,7 @@ class Play:
 
     async def mend(self) -> None:
         BROKEN.clear()
+        self.journal.fail.clear()  # who was to write may never have come to it
         await passes(self.runtime, self.clock, 100)
         for _ in range(100):  # each message that crashes its actor costs one pause
             await passes(self.runtime, self.clock, 100)
