@@ -131,11 +131,13 @@ class ActorCell(PlainCell):
     def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:
         """End the incarnation, leaving the mail; its tasks end by themselves, unless it is killed."""
         life, self._life = self._life, None
-        self._begins = False
+        number, self._begins = self.incarnation, False
         super().stop(None)
         if life is None:
             if reason is not None and self._old is None:
                 self.world.watches.ended(self.address, reason, error)
+            elif reason is not None and self._old is not None:
+                self._old.next_end = (reason, error, number)
             return
         self._old, life.reason, life.error = life, reason, error
         if reason == "killed" or (reason in ("crashed", "parked") and asyncio.current_task() not in life.tasks):
@@ -200,6 +202,8 @@ class ActorCell(PlainCell):
             self.turn_away(self.ended_error)
         if life.reason is not None:
             self.world.watches.ended(self.address, life.reason, life.error, life.number)
+        if life.next_end is not None:
+            self.world.watches.ended(self.address, *life.next_end)
         if self.phase is Phase.PARKED:
             self._bring_back()  # refuse what was put back
         elif self._begins or (self.phase is Phase.STOPPED and (self.mail or self.control)):
