@@ -7,6 +7,7 @@ from actors import Actor, Address, DefinitionError, Failed, NotTaken, ReadModel,
 from runtime.cells import Cell, Phase
 from runtime.kinds import Kind, kind_of
 from runtime.pool_cell import worker_address
+from runtime.reminder_mail import ReminderMail
 
 MakeCell = Callable[[Address[Any], Kind], Cell]
 
@@ -111,14 +112,16 @@ class Directory:
             if not isinstance(cell, keep) and self._cells.pop(address, None) is not None:
                 # (one that is not there any more went with its parent)
                 cell.kind.counts.active -= 1
-                for envelope in cell.mail:
-                    if envelope.reply is None:  # who asked is told by the promise
-                        cell.give_back(
-                            envelope, Failed(f"{address} was not given it: the journal could not be written")
-                        )
-                cell.mail.clear()
-                cell.stop("killed", error)
+                cell.stop("killed", error)  # first, for it puts back what it has put aside
+                self.lose_mail(cell, "the journal could not be written")
                 cell.let_all_in()  # to the mailbox of the cell that comes next
+
+    def lose_mail(self, cell: Cell, why: str) -> None:
+        """Drop all mail of a cell; what nobody waits for, and nobody will send again, becomes dead letters."""
+        for envelope in cell.mail:
+            if envelope.reply is None and not isinstance(envelope.message, ReminderMail):
+                cell.give_back(envelope, Failed(f"{cell.address} was not given it: {why}"))
+        cell.mail.clear()
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(list(self._cells.values()))

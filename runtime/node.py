@@ -73,6 +73,7 @@ class Node:
         self.journal = journal
         self.clock = clock
         self.observer = observer or Observer(clock)
+        self._observed = self.observer.on
         self.random = Random()
         self.tasks = Tasks()
         self.timers = Timers(clock)
@@ -215,7 +216,8 @@ class Node:
             cell = self.cell(address)
         mail = cell.mail
         if cell.limit > len(mail) and cell.gate is None:
-            if mail and cell.queued and cell.runnable:  # what put would do, in the most frequent case
+            if mail and cell.queued and cell.runnable and not self._observed:
+                # What put would do, in the most frequent case.
                 mail.append(Envelope(message, message_id))
             else:
                 cell.put(Envelope(message, message_id))
@@ -299,6 +301,8 @@ class Node:
             elif isinstance(cell, ObservedSaga):
                 cell.left()
         await self.tasks.close(GRACE)
+        for cell in self.directory:
+            self.directory.lose_mail(cell, "the runtime was closed")  # what waits for a restart, say
 
     async def wake_unfinished(self) -> int:
         """Bring back the actors whose work is unfinished, and set the alarm for others; return how many."""

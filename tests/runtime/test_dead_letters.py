@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from actors import Address, Command, Mailbox, MailboxFull, NotTaken, Refused, UnknownActor
+from actors import Address, Command, Mailbox, MailboxFull, NotTaken, OutcomeUnknown, Refused, UnknownActor
 from runtime import ManualClock, Runtime
 from runtime.dead_letters import KEPT, DeadLetters
 from tests.runtime.cast import ALL, DOWN, Begin, Held, Hold, Odd, Play, Release, Room
 from tests.runtime.crew import CREW, Agent, Clerk, Say
+from tests.runtime.reminding import BELL, Bell, Wind, strike, struck, wind
 from tests.runtime.tools import HeldJournal, comes, node_of, quiet
 
 EVERYONE = [*ALL, *CREW]
@@ -119,6 +120,67 @@ async def test_what_was_told_and_is_lost_with_the_journal() -> None:
         await comes(lost.done)
         await quiet(runtime)
         assert sorted(letters(runtime)) == [("Agent/a", "Say", "Failed"), ("Room/r", "Hold", "Failed")]
+
+
+async def test_what_was_stashed_and_is_lost_with_the_journal() -> None:
+    Clerk.script = lambda clerk, message: clerk.stash()
+    journal = HeldJournal()
+    async with Runtime(journal, EVERYONE) as runtime:
+        await runtime.tell(Clerk.at("c"), Say("told"))
+        await quiet(runtime)
+        journal.fail = ["before"]
+        with pytest.raises(OutcomeUnknown):
+            await runtime.ask(Room.at("r"), Hold("x"))
+        await quiet(runtime)
+        assert letters(runtime) == [("Clerk/c", "Say", "Failed")]
+
+
+async def test_a_reminder_that_is_lost_with_the_journal_is_none() -> None:
+    """It comes again; only what nobody will send again is a dead letter."""
+    journal, clock = HeldJournal(), ManualClock()
+    async with Runtime(journal, [*ALL, Bell], clock=clock) as runtime:
+        await wind(runtime, strike("one", 1))
+        journal.hold()
+        journal.fail = ["before"]
+        lost = asyncio.create_task(runtime.ask(BELL, Wind("more")))
+        await journal.arrived.wait()
+        cell = node_of(runtime).cell(BELL)
+        cell.runnable = False  # as one that waits in a transaction
+        clock.advance(1.1)
+        await comes(lambda: cell.mail)
+        journal.gate.set()
+        await comes(lost.done)
+        await quiet(runtime)
+        assert letters(runtime) == []
+        assert await struck(runtime) == ("one",)
+
+
+@pytest.mark.parametrize("cls", CREW, ids=lambda cls: cls.__name__)
+async def test_what_waits_for_a_restart_when_the_runtime_closes(cls: type[Any]) -> None:
+    """Who was told is gone with the process; that must be known."""
+
+    async def fails(agent: Agent, message: Say) -> str:
+        raise ValueError("a bug")
+
+    def fails_at_once(clerk: Clerk, message: Say) -> str:
+        raise ValueError("a bug")
+
+    Clerk.script, Agent.script = fails_at_once, fails
+    journal = HeldJournal()
+    async with Runtime(journal, EVERYONE, clock=ManualClock()) as runtime:
+        node = node_of(runtime)
+        runtime.tell(cls.at("a"), Say("fails"))
+        runtime.tell(cls.at("a"), Say("waits"))
+        journal.unreadable.add(("Room", "r"))
+        runtime.tell(Room.at("r"), Hold("x"))
+        await quiet(runtime)
+        assert node.dead_letters.count == 1
+    found = sorted((str(letter.address), letter.message, letter.error) for letter in node.dead_letters.recent)
+    why = "was not given it: the runtime was closed')"
+    assert found[1:] == [
+        (f"{cls.__name__}/a", "Say", f"Failed('{cls.__name__}/a {why}"),
+        ("Room/r", "Hold", f"Failed('Room/r {why}"),
+    ]
 
 
 async def test_overflow_drop(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

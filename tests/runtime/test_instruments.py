@@ -146,6 +146,17 @@ async def test_messages_are_told_with_how_they_ended_and_how_long_they_took() ->
     ]
 
 
+async def test_each_message_is_told_when_it_is_sent_also_where_others_wait() -> None:
+    tape = Tape()
+    async with Runtime("memory:", [*ALL, Smith], instruments=[tape]) as runtime:
+        for address, message in ((R, Hold("t")), (Smith.at(), Job()), (Desk.at(), Note("x"))):
+            await runtime.ask(address, message)
+            for _ in range(3):
+                runtime.tell(address, message)
+        await quiet(runtime)
+    assert len(tape.of("sent")) == len(tape.of("handled")) == 12
+
+
 async def test_lives_are_told() -> None:
     tape, clock = Tape(), ManualClock()
     async with Runtime("memory:", [*ALL, Smith], clock=clock, instruments=[tape]) as runtime:

@@ -377,3 +377,13 @@ def test_nothing_is_imported_unless_it_is_used() -> None:
     code = "import runtime, sys; print([m for m in ('opentelemetry', 'prometheus_client') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+async def test_what_is_told_behind_other_mail_is_part_of_its_own_trace(tracer: Tracer) -> None:
+    async with Runtime("memory:", ALL, tracing=tracer.tracing) as runtime:
+        await runtime.ask(Room.at("r"), Look())
+        for request in ("one", "two", "three"):
+            with tracer.tracer.start_as_current_span(request):
+                runtime.tell(Room.at("r"), Hold(request))
+        await quiet(runtime)
+    assert [list(tracer.tree(request)) for request in ("one", "two", "three")] == [["Room Hold"]] * 3

@@ -349,8 +349,8 @@ async def test_one_that_is_never_begun_again_is_told_as_ended_when_the_old_one_h
         else:
             await runtime.ask(parent, Say("stop"))
         await a_while()
-        if end != "killed":  # which ends the old one, too
-            assert hears(Quick.at("w")) == []
+        if end != "killed":  # which cuts off the old one too
+            assert hears(Quick.at("w")) == []  # the old one has not ended yet
         Lingerer.going.set()
         await quiet(runtime)
         assert hears(Quick.at("early")) == [f"{one} crashed"]
