@@ -51,5 +51,5 @@ class Tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=grace)
-        for task in self._tasks:
+        for task in [task for task in self._tasks if not task.done()]:  # ends of others have begun meanwhile
             log.error("a task resists its end, and was left behind", task=repr(task))

@@ -123,6 +123,7 @@ class TurnCell(PlainCell):
     def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:
         """End the incarnation, leaving the mail."""
         actor, self.actor = self.actor, None
+        self._envelope = None  # what it may have failed at is no longer its own to put aside
         if actor is not None:
             if reason != "killed":
                 try:

@@ -13,7 +13,7 @@ from runtime import ManualClock, Runtime
 from runtime.actor_cell import ActorCell
 from tests.runtime.cast import ALL
 from tests.runtime.crew import CREW, HEARD, Agent, Clerk, Say
-from tests.runtime.tools import comes, node_of, quiet
+from tests.runtime.tools import comes, node_of, quiet, until
 
 EVERYONE = [*ALL, *CREW]
 BOTH = pytest.mark.parametrize("cls", CREW, ids=lambda cls: cls.__name__)
@@ -194,3 +194,52 @@ async def test_a_parent_that_its_child_ends_in_its_own_turn_begins_anew(where: s
         Parent.where = ""
         assert await runtime.ask(Parent.at("p"), Say("x")) == "well"
         assert runtime.stats().actors["Parent"].failures == 1
+
+
+# -- the end itself -------------------------------------------------------------------------------------------------
+
+
+class Hoarder(Clerk):
+    """Puts aside at its end what it has failed at."""
+
+    def stopped(self) -> None:
+        self.stash()
+
+
+async def test_at_its_end_an_actor_handles_no_message() -> None:
+    """So there is none to stash, and the next one's reply is not taken for stashed."""
+    clock = ManualClock()
+
+    def play(actor: Any, message: Any) -> str:
+        if message.text == "fail":
+            raise ValueError("a bug")
+        return "done"
+
+    Clerk.script = play
+    async with Runtime("memory:", [Hoarder], clock=clock) as runtime:
+        await runtime.tell(Hoarder.at("h"), Say("fail"))
+        await quiet(runtime)
+        asked = asyncio.create_task(runtime.ask(Hoarder.at("h"), Say("next")))
+        clock.advance(2)
+        await until(runtime, asked.done)
+        assert await asked == "done"
+        assert [text for _, text in HEARD] == ["fail", "next"]
+
+
+class Couple(Agent):
+    at_once = 2
+
+
+async def test_only_tasks_that_go_on_are_named_when_the_runtime_closes(caplog: pytest.LogCaptureFixture) -> None:
+    async def waits(agent: Agent, message: Say) -> str:
+        if message.text == "stop":
+            agent.stop()
+        else:
+            await asyncio.Event().wait()
+        return "done"
+
+    Agent.script = waits
+    async with Runtime("memory:", [Couple], shutdown_timeout=0.05) as runtime:
+        runtime.tell(Couple.at("c"), Say("wait"))
+        assert await runtime.ask(Couple.at("c"), Say("stop")) == "done"
+    assert "resists" not in caplog.text
