@@ -149,7 +149,8 @@ async def test_messages_are_told_with_how_they_ended_and_how_long_they_took() ->
 async def test_each_message_is_told_when_it_is_sent_also_where_others_wait() -> None:
     tape = Tape()
     async with Runtime("memory:", [*ALL, Smith], instruments=[tape]) as runtime:
-        for address, message in ((R, Hold("t")), (Smith.at(), Job()), (Desk.at(), Note("x"))):
+        sends: list[tuple[Address[Any], Any]] = [(R, Hold("t")), (Smith.at(), Job()), (Desk.at(), Note("x"))]
+        for address, message in sends:
             await runtime.ask(address, message)
             for _ in range(3):
                 runtime.tell(address, message)
