@@ -132,6 +132,11 @@ class Writer:
             self.ended = True
             self._drop()
 
+    def end(self) -> None:
+        """Write nothing any more: the journal is another's. Who is still held is told that the outcome is unknown."""
+        self.ended = True
+        self._drop()
+
     async def _write(self) -> None:
         self._writing = True
         group = self._groups[0]
