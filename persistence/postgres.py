@@ -21,7 +21,7 @@ from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Re
 from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault
 from persistence.postgres_group import APPEND, MORE, Group, named, to_look_up
 from persistence.postgres_queries import DUPLICATE, FIND, HEADS, READ, READ_ALL, SLEEPING, UNFINISHED
-from persistence.postgres_schema import Seat, check_epoch, enter, reenter
+from persistence.postgres_schema import Seat, check_epoch, enter, look_in, reenter
 from persistence.postgres_text import escaped, unescaped
 from persistence.postgres_url import parse_url
 
@@ -38,6 +38,9 @@ class PostgresJournal(Journal):
     none. With ``views=/var/lib/trips`` in the URL read models keep their databases in that folder; without it they
     are in memory, and built anew at each start. Other options are the driver's.
 
+    Where ``watching``, no seat is taken and nothing can be written: for another process that reads while the writer
+    writes. ``position`` is what it was on opening and at each :meth:`recover` then.
+
     ``durability="normal"`` sets ``synchronous_commit`` to off: a crash of the server may lose the last groups that
     were acknowledged; the journal is still a prefix.
 
@@ -45,10 +48,11 @@ class PostgresJournal(Journal):
         BadJournalUrl: the URL can't be understood.
     """
 
-    def __init__(self, url: str, durability: Durability = "full") -> None:
+    def __init__(self, url: str, durability: Durability = "full", *, watching: bool = False) -> None:
         self.place = parse_url(url)
         self.url = self.place.shown
         self._durability = durability
+        self._watching = watching
         self._writer: Link | None = None
         self._reader = Reader(self.place)
         self._reader.closed = True
@@ -68,7 +72,7 @@ class PostgresJournal(Journal):
     async def _open(self) -> None:
         self._writer = link = await connect(self.place)
         try:
-            seat = await enter(link, self.place)
+            seat = await (look_in if self._watching else enter)(link, self.place)
             await self._begin(link, seat)
         except BaseException:
             await self._close()
@@ -121,6 +125,8 @@ class PostgresJournal(Journal):
             if not appends:
                 return self.position + 1
             try:
+                if self._watching:
+                    raise JournalUnusable(f"{self.url} was opened for reading only")
                 return await self._write(link, appends)
             except FAULTS as error:
                 raise AppendFailed(f"{self.url} could not be written: {error or type(error).__name__}") from error
@@ -223,7 +229,8 @@ class PostgresJournal(Journal):
                 if link is not lost:
                     # Its session may not have noticed yet that nobody is there any more, and it has our lock.
                     await link.fetch(END, lost.process, lost.since)
-                await self._begin(link, await reenter(link, self.place, self._epoch))
+                again = look_in(link, self.place) if self._watching else reenter(link, self.place, self._epoch)
+                await self._begin(link, await again)
             except BaseException as error:
                 await link.shut()
                 if isinstance(error, FAULTS):

@@ -35,7 +35,6 @@ ANSWER_TIMEOUT = 60.0
 CLOSE_TIMEOUT = 5.0
 
 SETTINGS = {
-    "application_name": "understudy",
     # All that is asked here is found by an index. Plans are kept, and one that was made when the tables were small
     # must not go on to read them whole.
     "enable_seqscan": "off",
@@ -125,6 +124,8 @@ async def connect(place: Place) -> Link:
 
 async def _connect(place: Place) -> Link:
     settings = {**SETTINGS, "search_path": quoted(place.schema)}
+    if "application_name=" not in place.dsn:
+        settings["application_name"] = "understudy"
     try:
         connection: Any = await driver.connect(place.dsn, timeout=CONNECT_TIMEOUT, server_settings=settings)
     except CONNECT_FAULTS as error:

@@ -52,6 +52,8 @@ LAYOUTS: tuple[tuple[str, ...], ...] = (
 )
 """What makes each layout of the one before; the first one of nothing."""
 
+EXISTS = "select from pg_class c join pg_namespace n on n.oid = c.relnamespace where nspname = $1 and relname = $2"
+
 
 class Seat(msgspec.Struct, frozen=True):
     """The writer's place at the journal, and the journal as it was when the place was taken."""
@@ -127,14 +129,39 @@ async def reenter(link: Link, place: Place, epoch: int) -> Seat:
     return seat
 
 
+async def look_in(link: Link, place: Place) -> Seat:
+    """Return the journal as it is, without taking the seat or writing anything.
+
+    Raises:
+        JournalUnusable: there is none, or an older one.
+        NotAJournal: a newer version made it.
+    """
+    try:
+        await _check_usage(link, place)
+        if not await link.fetch(EXISTS, place.schema, "layout"):
+            raise JournalUnusable(f"can't open {place.shown}: there is no journal in it")
+        if await _layout(link, place) < len(LAYOUTS):
+            raise JournalUnusable(f"can't open {place.shown}: its writer must open it first, to bring it up to date")
+        rows = await link.fetch("select identity, epoch, position from journal")
+    except FAULTS as error:
+        raise fault(place, "it can't be opened", error) from error
+    if len(rows) != 1:
+        raise _no_identity(place)
+    return Seat(*rows[0])
+
+
 async def check_epoch(link: Link, place: Place, epoch: int) -> None:
     """Raise JournalTaken if another writer has the seat."""
     rows = await link.fetch("select epoch, owner from journal")
     if len(rows) != 1:
-        raise JournalDamaged(f"{place.shown} is damaged: its identity is missing; restore it from a backup")
+        raise _no_identity(place)
     found, owner = rows[0]
     if found != epoch:
         raise JournalTaken(f"{place.shown} was taken over by {owner}; this process can't write to it any more")
+
+
+def _no_identity(place: Place) -> JournalDamaged:
+    return JournalDamaged(f"{place.shown} is damaged: its identity is missing; restore it from a backup")
 
 
 async def _begin(link: Link) -> None:
@@ -154,6 +181,14 @@ async def _check_encoding(link: Link, place: Place) -> None:
 async def _make_schema(link: Link, place: Place) -> None:
     if not await link.fetch("select from pg_namespace where nspname = $1", place.schema):
         await link.script(f"create schema {quoted(place.schema)}")
+    await _check_usage(link, place)
+
+
+async def _check_usage(link: Link, place: Place) -> None:
+    """Say what is wrong where we may not look into the schema: to us it would seem to be empty."""
+    may = "select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = $1"
+    if await link.fetch(may, place.schema) == [(False,)]:
+        raise JournalUnusable(f"can't open {place.shown}: permission denied for schema {place.schema}")
 
 
 async def _lock(link: Link, place: Place) -> None:
@@ -173,27 +208,31 @@ async def _in_use(link: Link, place: Place) -> JournalError:
 
 
 async def _migrate(link: Link, place: Place) -> None:
-    exists = "select from pg_class c join pg_namespace n on n.oid = c.relnamespace where nspname = $1 and relname = $2"
-    if not await link.fetch(exists, place.schema, "layout"):
+    if not await link.fetch(EXISTS, place.schema, "layout"):
         for name in ("journal", "streams", "events", "log"):
-            if await link.fetch(exists, place.schema, name):
+            if await link.fetch(EXISTS, place.schema, name):
                 raise NotAJournal(
                     f"{place.shown}: schema {place.schema} has a table {name} that Understudy did not make; "
                     "use another schema"
                 )
         await link.script("create table layout (version int primary key, since timestamptz not null default now())")
-    ((found,),) = await link.fetch("select coalesce(max(version), 0) from layout")
-    if found > len(LAYOUTS):
-        raise NotAJournal(
-            f"{place.shown} has layout {found}, this version of Understudy knows layouts up to {len(LAYOUTS)}; "
-            "use the version that wrote it, or a later one"
-        )
+    found = await _layout(link, place)
     for version, statements in enumerate(LAYOUTS[found:], found + 1):
         for statement in statements:
             await link.script(statement)
         await link.fetch("insert into layout (version) values ($1)", version)
     if found == 0:
         await link.fetch("insert into journal values ($1, 0, 0, 0, '')", uuid.uuid4().hex)
+
+
+async def _layout(link: Link, place: Place) -> int:
+    found: int = (await link.fetch("select coalesce(max(version), 0) from layout"))[0][0]
+    if found > len(LAYOUTS):
+        raise NotAJournal(
+            f"{place.shown} has layout {found}, this version of Understudy knows layouts up to {len(LAYOUTS)}; "
+            "use the version that wrote it, or a later one"
+        )
+    return found
 
 
 async def _sit_down(link: Link, place: Place, epoch: int | None = None) -> Seat:

@@ -48,8 +48,9 @@ def parse_url(url: str) -> Place:
         )
     ours = {name: value for name, value in options if name in ("schema", "views")}
     schema = ours.get("schema", DEFAULT_SCHEMA)
-    if not 0 < len(schema.encode()) <= NAME_BYTES or "\0" in schema:
-        raise BadJournalUrl(f"a schema's name has 1 to {NAME_BYTES} bytes, none of them 0; write {EXAMPLE}")
+    # PostgreSQL reads "$user" as the user's own schema, and no name of another would find it.
+    if not 0 < len(schema.encode()) <= NAME_BYTES or "\0" in schema or schema == "$user":
+        raise BadJournalUrl(f"a schema's name has 1 to {NAME_BYTES} bytes, and is not $user; write {EXAMPLE}")
     if ours.get("views") == "":
         raise BadJournalUrl(
             "views= in the URL names the folder of the read models' databases; write it, or leave it out"
@@ -60,8 +61,8 @@ def parse_url(url: str) -> Place:
 
 
 def without_password(url: str) -> str:
-    """Return a journal's URL as it may be shown; other URLs than PostgreSQL's come back as they are."""
-    if not url.lower().startswith(SCHEMES):
+    """Return a journal's URL as it may be shown; the path of a file comes back as it is."""
+    if url.startswith("sqlite:"):
         return url
     # To the last @ there is: a password that was not encoded as it should be is hidden too.
     shown = re.sub(r"(?s)^([^:]*:/*[^:@/?]*):.*@", r"\1@", url)
