@@ -21,7 +21,7 @@ from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Re
 from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault
 from persistence.postgres_group import APPEND, MORE, Group, named, to_look_up
 from persistence.postgres_queries import DUPLICATE, FIND, HEADS, READ, READ_ALL, SLEEPING, UNFINISHED
-from persistence.postgres_schema import Seat, check_epoch, enter, look_in, reenter
+from persistence.postgres_schema import Seat, check_holder, enter, look_in, reenter
 from persistence.postgres_text import escaped, unescaped
 from persistence.postgres_url import parse_url
 
@@ -58,6 +58,7 @@ class PostgresJournal(Journal):
         self._reader.closed = True
         self._turn = asyncio.Lock()
         self._epoch = 0
+        self._holder = ""
         self._taken: JournalTaken | None = None
         self._ids: OrderedDict[Stream, int] = OrderedDict()
         """Numbers of streams; they never change. The most recently written last."""
@@ -87,6 +88,7 @@ class PostgresJournal(Journal):
         off = "current_setting('synchronous_commit') = 'off'"
         await link.fetch(commit + off, "on" if self._durability == "full" else "off")
         self.identity, self._epoch, self.position = seat.identity, seat.epoch, seat.position
+        self._holder = seat.holder
 
     @property
     def channel(self) -> str:
@@ -186,7 +188,7 @@ class PostgresJournal(Journal):
     async def _conflict(self, link: Link, appends: Sequence[Append]) -> JournalError:
         """Return why a group was not written."""
         try:
-            await check_epoch(link, self.place, self._epoch)
+            await check_holder(link, self.place, self._holder)
         except JournalTaken as error:
             self._taken = error
             return error
@@ -229,7 +231,7 @@ class PostgresJournal(Journal):
                 if link is not lost:
                     # Its session may not have noticed yet that nobody is there any more, and it has our lock.
                     await link.fetch(END, lost.process, lost.since)
-                again = look_in(link, self.place) if self._watching else reenter(link, self.place, self._epoch)
+                again = look_in(link, self.place) if self._watching else reenter(link, self.place, self._holder)
                 await self._begin(link, await again)
             except BaseException as error:
                 await link.shut()

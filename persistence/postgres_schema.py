@@ -33,7 +33,7 @@ LAYOUTS: tuple[tuple[str, ...], ...] = (
     (
         # One row. Its lock is what puts the groups of all writers into one order: it is held until the group is there.
         """create table journal (identity text not null, position bigint not null, streams bigint not null,
-            epoch bigint not null, owner text not null)""",
+            epoch bigint not null, holder text not null, owner text not null)""",
         f"""create table streams (
             id bigint primary key, category text collate "C" not null, key text collate "C" not null, wake bigint,
             name bytea not null generated always as ({name_of("category", "key")}) stored unique)""",
@@ -62,6 +62,9 @@ class Seat(msgspec.Struct, frozen=True):
     epoch: int
     """Counts the writers; only the latest one's groups are written."""
     position: int
+    holder: str
+    """A random name for the one who sits there. He keeps it when he takes the seat again, each time with a new epoch;
+    the answer to that may be lost too, so the epoch does not tell him from others."""
 
 
 def owner_name() -> str:
@@ -88,7 +91,7 @@ async def enter(link: Link, place: Place) -> Seat:
             await _make_schema(link, place)
             await _lock(link, place)
             await _migrate(link, place)
-            seat = await _sit_down(link, place)
+            seat = await _sit_down(link, place, uuid.uuid4().hex, again=False)
             await link.script("commit")
         except BaseException:
             if not link.lost:
@@ -101,7 +104,7 @@ async def enter(link: Link, place: Place) -> Seat:
     return seat
 
 
-async def reenter(link: Link, place: Place, epoch: int) -> Seat:
+async def reenter(link: Link, place: Place, holder: str) -> Seat:
     """Take the seat again after the connection was lost, unless somebody else has taken it since.
 
     A group of ours that is still on its way is waited for, and none is written any more after that: it has our old
@@ -115,14 +118,14 @@ async def reenter(link: Link, place: Place, epoch: int) -> Seat:
         await _begin(link)
         try:
             await _lock(link, place)
-            seat = await _sit_down(link, place, epoch)
+            seat = await _sit_down(link, place, holder, again=True)
             await link.script("commit")
         except BaseException:
             if not link.lost:
                 await link.script("rollback")
             raise
     except LockTimeout as error:
-        await check_epoch(link, place, epoch)
+        await check_holder(link, place, holder)
         raise JournalUnusable(f"{place.shown}: the server still holds the connection that was lost") from error
     except FAULTS as error:
         raise fault(place, "it can't be written", error) from error
@@ -142,7 +145,7 @@ async def look_in(link: Link, place: Place) -> Seat:
             raise JournalUnusable(f"can't open {place.shown}: there is no journal in it")
         if await _layout(link, place) < len(LAYOUTS):
             raise JournalUnusable(f"can't open {place.shown}: its writer must open it first, to bring it up to date")
-        rows = await link.fetch("select identity, epoch, position from journal")
+        rows = await link.fetch("select identity, epoch, position, holder from journal")
     except FAULTS as error:
         raise fault(place, "it can't be opened", error) from error
     if len(rows) != 1:
@@ -150,13 +153,13 @@ async def look_in(link: Link, place: Place) -> Seat:
     return Seat(*rows[0])
 
 
-async def check_epoch(link: Link, place: Place, epoch: int) -> None:
+async def check_holder(link: Link, place: Place, holder: str) -> None:
     """Raise JournalTaken if another writer has the seat."""
-    rows = await link.fetch("select epoch, owner from journal")
+    rows = await link.fetch("select holder, owner from journal")
     if len(rows) != 1:
         raise _no_identity(place)
     found, owner = rows[0]
-    if found != epoch:
+    if found != holder:
         raise JournalTaken(f"{place.shown} was taken over by {owner}; this process can't write to it any more")
 
 
@@ -222,7 +225,7 @@ async def _migrate(link: Link, place: Place) -> None:
             await link.script(statement)
         await link.fetch("insert into layout (version) values ($1)", version)
     if found == 0:
-        await link.fetch("insert into journal values ($1, 0, 0, 0, '')", uuid.uuid4().hex)
+        await link.fetch("insert into journal values ($1, 0, 0, 0, '', '')", uuid.uuid4().hex)
 
 
 async def _layout(link: Link, place: Place) -> int:
@@ -235,19 +238,20 @@ async def _layout(link: Link, place: Place) -> int:
     return found
 
 
-async def _sit_down(link: Link, place: Place, epoch: int | None = None) -> Seat:
-    """Take the next epoch, and check the journal's ends; with ``epoch``, only if that is the last one."""
+async def _sit_down(link: Link, place: Place, holder: str, *, again: bool) -> Seat:
+    """Take the next epoch, and check the journal's ends; ``again``: only if nobody else has the seat."""
     rows = await link.fetch(
-        """update journal set epoch = epoch + 1, owner = $1 where epoch = coalesce($2::bigint, epoch)
+        """update journal set epoch = epoch + 1, holder = $1, owner = $2 where holder = $1 or not $3
             returning identity, epoch, position, streams""",
+        holder,
         owner_name(),
-        epoch,
+        again,
     )
-    if len(rows) != 1:
-        await check_epoch(link, place, -1 if epoch is None else epoch)
-    identity, new_epoch, position, streams = rows[0]
+    if not rows:
+        await check_holder(link, place, holder)
+    identity, epoch, position, streams = rows[0]
     await check_ends(link, place, position, streams)
-    return Seat(identity, new_epoch, position)
+    return Seat(identity, epoch, position, holder)
 
 
 async def check_ends(link: Link, place: Place, position: int, streams: int) -> None:

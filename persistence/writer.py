@@ -146,7 +146,8 @@ class Writer:
             self._drop()
             await self._on_failure(error)
         else:
-            self._settle(group, first)
+            if not self.ended:
+                self._settle(group, first)
 
     def _settle(self, group: Group, first: int) -> None:
         self._groups.popleft()
