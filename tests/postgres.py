@@ -50,7 +50,7 @@ def answers() -> bool:
     return bool(os.environ.get("CI")) or not missing()
 
 
-needs_server = pytest.mark.skipif("not __import__('tests.postgres').postgres.answers()", reason="no PostgreSQL server")
+needs_server = pytest.mark.postgres
 
 
 async def run(statement: str, *values: object, schema: str = "public") -> list[Row]:
