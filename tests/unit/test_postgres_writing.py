@@ -20,6 +20,7 @@ from persistence import (
     NewEvent,
     VersionConflict,
     postgres,
+    postgres_group,
     postgres_schema,
 )
 from persistence import postgres_client as client
@@ -137,21 +138,33 @@ async def test_a_group_that_waits_while_the_seat_changes_is_not_written(schema: 
     async with link_to(schema) as other:
         await other.script("begin; update journal set epoch = epoch + 1, holder = 'x', owner = 'somebody else'")
         late = asyncio.create_task(journal.append([(put(SEATS, 1),)]))
-        await waits(schema)
+        await waits(schema, late)
         await other.script("commit")
         with pytest.raises(JournalTaken):
             await late
     assert len(await everything(journal)) == 1
 
 
-async def waits(schema: str) -> None:
-    """Return when somebody waits for the journal's row."""
+@pytest.mark.parametrize("group", [[put(SEATS, 0, 0)], [put(SEATS, 0, 0), put(ROOMS, 0)]])
+async def test_who_takes_a_stream_for_none_is_found_out_by_the_statement(
+    schema: str, journal: PostgresJournal, group: list[Append]
+) -> None:
+    """Another owner may have begun it since it was looked up."""
+    await journal.append([(put(SEATS, 0),)])
+    async with link_to(schema) as link:
+        assert await link.fetch(APPEND, *Group(group, {}).values(1, "understudy_x")) == []
+        assert await link.fetch(APPEND, *Group([put(("No", "such"), 0, 0)], {}).values(1, "understudy_x"))
+    assert len(await everything(journal)) == 1
+
+
+async def waits(schema: str, task: asyncio.Task[Any]) -> None:
+    """Return when the task waits for the journal's row."""
     while not await run(
         "select from pg_locks where not granted and locktype in ('transactionid', 'tuple') and pid in "
         "(select pid from pg_locks where relation = 'journal'::regclass)",
         schema=schema,
     ):
-        pass
+        assert not task.done(), "it did not wait"
 
 
 # -- in order -----------------------------------------------------------------------------------------------------
@@ -164,7 +177,7 @@ async def test_who_comes_second_is_seen_second(schema: str, journal: PostgresJou
         await first.script("begin")
         await first.fetch(APPEND, *values[0])
         overtaking = asyncio.create_task(second.fetch(APPEND, *values[1]))
-        await waits(schema)
+        await waits(schema, overtaking)
         assert await journal.read_all() == []
         await first.script("commit")
         seen = await journal.read_all()
@@ -301,7 +314,7 @@ async def test_a_group_that_is_still_on_its_way_arrives_before_the_journal_is_us
         async with link_to(schema) as other:
             await other.script("begin; select from journal for update")
             late = asyncio.create_task(journal.append([(put(SEATS, 1, 1, "late"),)]))
-            await waits(schema)
+            await waits(schema, late)
             relay.cut()
             with pytest.raises(AppendFailed):
                 await late
@@ -494,6 +507,19 @@ async def test_a_group_of_more_than_one_statement_can_carry(journal: PostgresJou
         await journal.append([(put(SEATS, 70, new, "c1"),)])
     await journal.append([(put(("Cab", "Rome"), 1),)])
     assert journal.position == 73
+
+
+async def test_a_large_group_that_is_refused_late_leaves_nothing(
+    journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await journal.append([(put(SEATS, 0, 1, "c1"),)])
+    monkeypatch.setattr(postgres_group, "CHUNK_BYTES", 100)
+    with pytest.raises(DuplicateCommand):
+        await journal.append([(put(ROOMS, 0, 100, "c2", mark=True), put(SEATS, 1, 1, "c1"))])
+    assert where(await everything(journal)) == [(SEATS, 1)]
+    assert await journal.heads([ROOMS]) == {}
+    await journal.append([(put(ROOMS, 0, 100, "c2"), put(SEATS, 1, 1, "c2"))])
+    assert len(await everything(journal)) == 102
 
 
 async def test_what_the_server_refuses_leaves_the_journal_usable(journal: PostgresJournal) -> None:
