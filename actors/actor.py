@@ -275,7 +275,11 @@ class Actor:
         self._here().unstash()
 
     def stop(self) -> None:
-        """End in order when this message has been handled; mail that comes later starts the actor anew."""
+        """End in order when this message has been handled; mail that comes later starts the actor anew.
+
+        Raises:
+            ActorMisuse: no message is being handled, as in ``started`` and ``stopped``.
+        """
         self._here().finish()
 
     # -- for the runtime ----------------------------------------------------------------------------------------

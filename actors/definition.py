@@ -85,6 +85,8 @@ def check_state(owner: type, state: Any) -> None:
 
 def check_actor(owner: Any) -> None:
     """Check that a plain actor that isn't async has nothing that only an async one can have."""
+    if inspect.isgeneratorfunction(owner.receive) or inspect.isasyncgenfunction(owner.receive):
+        raise DefinitionError(f"{owner.__name__}.receive yields; it has one reply, so write return")
     if owner.is_async:
         if owner.at_once < 1:
             raise DefinitionError(f"{owner.__name__} needs at_once of 1 or more, not {owner.at_once}")

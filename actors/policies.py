@@ -130,7 +130,7 @@ class Group(msgspec.Struct, frozen=True):
     When a member crashes, ``"one_for_one"`` starts only it again, ``"one_for_all"`` all of them, ``"rest_for_one"`` it
     and those that come after it. ``restart`` is the budget of the whole group; spent, the failure goes to the group's
     owner: the group that it is a member of, the plain actor whose children it holds, or else the runtime, which parks
-    all members. The strategies are those of Erlang/OTP's supervisors.
+    all members. The strategies are those of Erlang/OTP's supervisors. The workers of a pool are members one by one.
     """
 
     members: tuple["Address[Any] | Group", ...] = ()

@@ -19,7 +19,6 @@ from actors.policies import UNDO_RETRY, Mailbox, Passivation, RetryPolicy
 
 A = TypeVar("A")
 C = TypeVar("C", bound=Command[Any, Any])
-R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 R1 = TypeVar("R1")
 R2 = TypeVar("R2")
@@ -73,7 +72,7 @@ class Parallel(Generic[R_co]):
         return replies  # type: ignore[no-any-return]
 
 
-class Saga(Generic[C, R]):
+class Saga(Generic[C, R_co]):
     """An actor that leads a story of steps to one of three ends: completed, compensated, or visibly parked.
 
     ``Saga[BookTrip, TripBooked]`` is started by the command ``BookTrip`` and ends in a ``TripBooked``. Where the
@@ -114,7 +113,7 @@ class Saga(Generic[C, R]):
         """Return the address of the saga of this class with this key."""
         return Address(cls.__name__, key)
 
-    async def run(self, command: C) -> R:
+    async def run(self, command: C) -> R_co:
         """Tell the story: await steps, return the result, or raise :class:`Refused`."""
         raise NotImplementedError(f"{type(self).__name__} needs an async run(self, command)")
 

@@ -90,7 +90,7 @@ class Decoder:
             raise NotEncodable(f"{name} can't be stored, as it would not read back: {error}") from error
         if not same and getattr(getattr(type(value), "__struct_config__", None), "eq", True):
             raise NotEncodable(
-                f"{name} can't be stored, as it would read back as another value: {value!r:.200} is not what its class "
+                f"{name} can't be stored, as it would read back as another value: it is not what its class "
                 "declares; a tuple where a list is declared, say, or a subclass"
             )
         return data

@@ -8,6 +8,7 @@ Systems" (SIGMOD 1984), where group commit comes from.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -61,6 +62,10 @@ class Writer:
         """Events enqueued and not yet durable."""
         self.groups = 0
         """Groups written since the start."""
+        self.stopwatch: Callable[[], float] = time.perf_counter
+        """Tells time in seconds."""
+        self.on_group: Callable[[int, float], None] = lambda _events, _seconds: None
+        """Told of each group that was written: its events, and the seconds that it took."""
         self.ended = False
         """Whether it has stopped for good: nothing becomes durable any more."""
 
@@ -140,6 +145,7 @@ class Writer:
     async def _write(self) -> None:
         self._writing = True
         group = self._groups[0]
+        began = self.stopwatch()
         try:
             first = await self._journal.append(group.batches)
         except Exception as error:  # noqa: BLE001 (whatever it was: none of the queue may follow)
@@ -147,6 +153,7 @@ class Writer:
             await self._on_failure(error)
         else:
             if not self.ended:
+                self.on_group(group.events, self.stopwatch() - began)
                 self._settle(group, first)
 
     def _settle(self, group: Group, first: int) -> None:

@@ -3,12 +3,12 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
-from actors import Actor, Address, Command, Failed, Request
+from actors import Actor, Address, Command, Failed, Request, Stopped
 from actors.actor import Reason
+from runtime.actor_life import Handling, Life, handling
 from runtime.cells import Phase, World
 from runtime.failures import failure
 from runtime.kinds import Kind
@@ -25,60 +25,6 @@ RESISTS = 10.0
 
 TURNS = 16
 """Messages that an actor may handle before the event loop gets its turn, if it doesn't wait for anything itself."""
-
-
-class Handling:
-    """One message that is being handled by an async actor."""
-
-    __slots__ = ("cell", "envelope", "number", "over", "overdue", "sent", "stashed")
-
-    def __init__(self, cell: "ActorCell", envelope: Envelope | None = None, number: int = 0) -> None:
-        self.cell = cell
-        self.envelope = envelope
-        self.number = number
-        self.sent = 0
-        """How many requests have been sent for it."""
-        self.stashed = False
-        self.over = False
-        """Whether it has ended, so that tasks which it has left behind no longer act in its name."""
-        self.overdue = False
-        """Whether it has taken too long, and was cancelled for that."""
-
-    @property
-    def path(self) -> tuple[Address[Any], ...]:
-        """The actors that wait while this goes on, the first asker first."""
-        return (*(self.envelope.path if self.envelope is not None else ()), self.cell.address)
-
-    @property
-    def due(self) -> int:
-        """When the asker stops waiting; 0: never."""
-        return self.envelope.due if self.envelope is not None else 0
-
-
-_handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
-"""What the running task handles; tasks that the author's code starts inherit it."""
-
-
-def handling() -> Handling | None:
-    """Return what the running task handles, if it is an actor's."""
-    now = _handling.get()
-    return None if now is None or now.over else now
-
-
-class Life:
-    """One incarnation: its actor object and its tasks."""
-
-    __slots__ = ("actor", "error", "finishing", "killed", "reason", "tasks", "unhandled")
-
-    def __init__(self, actor: Actor) -> None:
-        self.actor = actor
-        self.tasks: list[asyncio.Task[Any]] = []  # an empty set is four times as large
-        self.finishing = False
-        self.killed = False
-        self.reason: Reason | None = None
-        self.error: BaseException | None = None
-        self.unhandled: list[tuple[int, Envelope]] = []
-        """What it was in the middle of when it was killed."""
 
 
 class ActorCell(PlainCell):
@@ -107,8 +53,13 @@ class ActorCell(PlainCell):
 
     @property
     def alive(self) -> bool:
-        """Whether there is an incarnation, or one is about to begin."""
+        """Whether there is an incarnation, also one that is ending, or one is about to begin."""
         return super().alive or self._old is not None
+
+    @property
+    def latest(self) -> int:
+        """The incarnation that is there, or about to begin, or else the last one."""
+        return self.incarnation - (not super().alive)
 
     # -- mail ---------------------------------------------------------------------------------------------------
 
@@ -122,6 +73,7 @@ class ActorCell(PlainCell):
                 self._work()
             else:
                 self.give_back(envelope, Failed(f"{self.address} was not given it: the journal could not be written"))
+                self.let_in()
 
         self.limit -= 1
         self.world.writer.hold(release)
@@ -132,8 +84,10 @@ class ActorCell(PlainCell):
         self._work()
 
     def _take(self) -> Envelope | None:
-        if self.control:
-            return self.control.popleft()
+        while self.control:
+            envelope = self.control.popleft()
+            if envelope.reply is None or not envelope.reply.gone:
+                return envelope
         self.control = recycle(self.control)
         while self.mail:
             envelope = self.mail.popleft()
@@ -146,7 +100,7 @@ class ActorCell(PlainCell):
 
     def revive(self) -> None:
         """Begin a new incarnation, when the old one has ended."""
-        if self.world.closing:
+        if self.closed():
             return
         self.phase = Phase.RECOVERING
         if self._old is not None:
@@ -155,12 +109,14 @@ class ActorCell(PlainCell):
         self._begins = False
         try:
             actor: Actor = self.kind.cls(self.address.key)
-        except Exception as error:  # noqa: BLE001 (the author's code; one that can't even begin is parked in the end)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 (the author's code; one that can't begin is parked in the end)
             self.crashed(error)
             return
         actor.attach(self)
         self.actor = actor
-        self._life = life = Life(actor)
+        self._life = life = Life(actor, self.incarnation)
         self._start(life, self._begin(life))
 
     async def _begin(self, life: Life) -> None:
@@ -188,6 +144,35 @@ class ActorCell(PlainCell):
         if not life.tasks:
             self._start(life, self._end(life))
 
+    def kill(self) -> None:
+        """Crash, also in the middle of ending."""
+        if self._old is not None:
+            self._old.killed = True
+            self._cancel(self._old)
+        super().kill()
+
+    def end_with_owner(self) -> None:
+        """End for good: whoever waits for an answer is told that none will come."""
+        super().end_with_owner()
+        if self._old is not None:
+            self._old.for_good = True
+
+    def forget(self) -> None:
+        """Drop what is the incarnation's own; what was stashed goes back when the last task has ended."""
+        stash, self._stash = self._stash, None
+        super().forget()
+        self._stash = stash
+
+    def notice(self, stopped: Stopped) -> None:
+        """Take in the end of one that was watched, behind what it had sent and what is not durable yet."""
+        incarnation = self.incarnation
+
+        def release(_durable: bool) -> None:
+            if self.incarnation == incarnation:
+                super(ActorCell, self).notice(stopped)
+
+        self.world.writer.hold(release)
+
     def _cancel(self, life: Life) -> None:
         for task in list(life.tasks):
             task.cancel()
@@ -208,17 +193,20 @@ class ActorCell(PlainCell):
         if life.unhandled:
             # At least once: the next incarnation gets these messages again, with the same ids.
             last_first = sorted(life.unhandled, reverse=True)
-            self.lane().extendleft(envelope for _, envelope in last_first)
+            self.put_back((envelope for _, envelope in last_first), self.world.clock.steady())
+        super().forget()  # also what its last tasks have set up
+        if life.for_good and not self._begins:
+            self.turn_away(self.ended_error)
         if life.reason is not None:
-            self.world.watches.ended(self.address, life.reason, life.error)
-        owner = self.world.owners.get(self.address)
-        if life.reason == "finished" and owner is not None:
-            owner.finished(self.address)
+            self.world.watches.ended(self.address, life.reason, life.error, life.number)
         if self.phase is Phase.PARKED:
             self._bring_back()  # refuse what was put back
         elif self._begins or (self.phase is Phase.STOPPED and (self.mail or self.control)):
             self.revive()
+        elif self.phase is Phase.STOPPED and life.reason == "finished":
+            self.gone()
         elif self.phase is Phase.STOPPED:
+            self.world.watches.ended(self.address, "finished")  # for who came while it was leaving the memory
             self.world.release(self)
 
     def _start(self, life: Life, work: Coroutine[Any, Any, None]) -> None:
@@ -237,18 +225,27 @@ class ActorCell(PlainCell):
 
     def _work(self) -> None:
         life = self._life
-        if life is not None and self.phase is Phase.RUNNING and not life.finishing:
+        if life is not None and self._goes_on(life):
             waiting = len(self.mail) + len(self.control)
-            for _ in range(min(waiting, self.kind.at_once) - len(life.tasks)):
+            idle = len(life.tasks) - life.busy  # they look for mail before they end
+            for _ in range(min(waiting - idle, self.kind.at_once - len(life.tasks))):
                 self._start(life, self._run(life))
 
+    def _goes_on(self, life: Life) -> bool:
+        """Whether this incarnation takes more mail."""
+        return self._life is life and self.phase is Phase.RUNNING and not (life.finishing or life.killed)
+
     async def _run(self, life: Life) -> None:
-        while self._life is life and self.phase is Phase.RUNNING and not life.finishing:
+        task = asyncio.current_task()
+        assert task is not None
+        while self._goes_on(life) and not task.cancelling():  # one that was cancelled, by whomever, is not used again
             envelope = self._take()
+            self.let_in()
             if envelope is None:
                 return
+            life.busy += 1
             await self._handle(life, envelope)
-            self.let_in()
+            life.busy -= 1
             if not self._taken % TURNS:
                 await asyncio.sleep(0)  # one that never waits must not keep the others waiting
 
@@ -256,6 +253,8 @@ class ActorCell(PlainCell):
         self._taken += 1
         self.kind.counts.turns += 1
         self.used = self.world.clock.steady()
+        if self.mail:
+            self.left_behind(1, self.used)
         now = Handling(self, envelope, self._taken)
         message, reply_to = envelope.message, envelope.reply
         reply, error = await self._guarded(life, now, partial(life.actor.receive, message))
@@ -271,6 +270,8 @@ class ActorCell(PlainCell):
             life.unhandled.append((now.number, envelope))
         else:
             told = failure(self.address, message, error)
+            if now.stashed:
+                self.take_back(envelope)
             self.give_back(envelope, told)
             if told is not error and self._life is life:
                 self.crashed(told)  # the failure may have left the object in disorder
@@ -279,28 +280,40 @@ class ActorCell(PlainCell):
 
     async def _guarded(self, life: Life, now: Handling, work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         """Run the author's code, for so long as it may take; return its result, or what it raised."""
-        _handling.set(now)
+        now.begin()
         task = asyncio.current_task()
         assert task is not None
         limit, timer = life.actor.time_limit, None
+        result: Any = None
+        error: BaseException | None = None
+
+        def too_long() -> None:
+            nonlocal timer
+            if now.overdue:
+                log.warning("actor resists its time limit", actor=self.name)
+            now.overdue = True
+            task.cancel()
+            timer = self.world.delays.after(RESISTS, too_long)
+
         if limit is not None:
-            timer = self.world.delays.after(limit.total_seconds(), partial(_cut_off, now, task))
+            timer = self.world.delays.after(limit.total_seconds(), too_long)
         try:
             result = work()
-            return (await result if inspect.isawaitable(result) else result), None
-        except asyncio.CancelledError as cancelled:
-            while not life.killed and task.cancelling():
-                task.uncancel()  # it was the time limit, or the author's code; the task has more to do
-            overdue = TimeoutError(f"it took longer than {limit}, the actor's time_limit")
-            return None, overdue if now.overdue and not life.killed else cancelled
+            if inspect.isawaitable(result):
+                result = await result
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as raised:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
-            return None, raised
+            error = raised
         finally:
             now.over = True
             if timer is not None:
                 timer.cancel()
+        if now.overdue and not life.killed:
+            overdue = TimeoutError(f"it took longer than {limit}, the actor's time_limit")
+            overdue.__cause__ = error
+            return None, overdue
+        return result, error
 
     def cut_off(self) -> None:
         """Cancel whatever is under way: the runtime closes, and can't wait any longer."""
@@ -323,11 +336,15 @@ class ActorCell(PlainCell):
         now = handling()
         assert now is not None
         now.sent += 1
+        if envelope.id is None:
+            envelope.id = self.world.new_id()  # it comes again when the actor is killed
         return f"{envelope.id}>{now.sent}"
 
     def tell(self, address: Address[A], message: Command[A, Any], id: str | None = None, /) -> None:  # noqa: A002
         """Send a command without waiting for anything."""
-        self._envelope = self.envelope  # of the task that runs now
+        self._envelope = envelope = self.envelope  # of the task that runs now
+        if envelope is not None and id is None:
+            id = self.next_id(envelope)  # noqa: A001
         super().tell(address, message, id)
 
     async def ask(
@@ -343,23 +360,20 @@ class ActorCell(PlainCell):
         envelope, correlation = self.envelope, None
         if envelope is not None:
             correlation = envelope.correlation
-            if id is None and envelope.id is not None:
+            if id is None:
                 id = self.next_id(envelope)  # noqa: A001
         return await self.world.ask(address, request, request_id=id, correlation=correlation, timeout=timeout)
 
     def stash(self) -> None:
         """Put the message that is being handled aside."""
-        super().stash()
         now = handling()
-        assert now is not None
-        now.stashed = True
+        if now is None or not now.stashed:
+            super().stash()
+        if now is not None:
+            now.stashed = True
 
     def finish(self) -> None:
         """End in order, when what is being handled has been."""
+        super().finish()
         if self._life is not None:
             self._life.finishing = True
-
-
-def _cut_off(now: Handling, task: asyncio.Task[Any]) -> None:
-    now.overdue = True
-    task.cancel()

@@ -15,16 +15,16 @@ from enum import Enum
 from random import Random
 from typing import Any, Protocol, TypeVar
 
-from actors import Address, Failed, Parked, Request
+from actors import Address, Failed, Parked, Request, RestartPolicy
 from actors.actor import Reason
 from persistence import Journal, Record, Stream
 from persistence.writer import Writer
 from runtime.clock import Clock
-from runtime.failures import passing
 from runtime.inbox import Inbox
 from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import NO_MAIL, SPARE, Envelope
+from runtime.observer import Observer
 from runtime.restarts import Budget
 from runtime.timers import Timers
 from runtime.watches import Watches
@@ -38,6 +38,11 @@ class Owner(Protocol):
 
     parent: Address[Any] | None
     """Whose children the group holds, if it is one of children."""
+
+    @property
+    def restart(self) -> RestartPolicy:
+        """How the group is started again; for how long it is parked."""
+        ...
 
     def crashed(self, address: Address[Any], error: BaseException, /) -> None:
         """Take note of a member's crash, and start again what has to be."""
@@ -62,13 +67,14 @@ class World(Protocol):
     clock: Clock
     random: Random
     watches: Watches
+    observer: Observer
     closing: bool
     """Whether the node is closing, so that plain actors that have ended are not started again."""
     owners: dict[Address[Any], Owner]
     """The groups of the actors that are supervised."""
 
     def ready(self, cell: "Cell", /) -> None:
-        """Give a cell that has mail its turn, sometime."""
+        """Give a cell its turn, sometime; its first mail has just come."""
         ...
 
     def recover(self, cell: "Cell", /) -> None:
@@ -144,7 +150,6 @@ class Cell(Inbox):
         "phase",
         "queued",
         "runnable",
-        "since",
         "used",
         "world",
         "written",
@@ -163,8 +168,8 @@ class Cell(Inbox):
         self.error: BaseException | None = None
         self.written = False
         """Whether it has ever enqueued events, so that its recovery must wait until they are durable."""
-        self.used = self.since = 0
-        """When it last had a turn, and since when at most its oldest mail waits; kept by the dispatcher."""
+        self.used = 0
+        """When it last had a turn, in microseconds of steady time; kept by the dispatcher."""
 
     @property
     def stream(self) -> Stream:
@@ -182,6 +187,8 @@ class Cell(Inbox):
             if not self.queued:
                 self.world.ready(self)
         else:
+            if len(self.mail) == 1:
+                self.since = self.world.clock.steady()
             self._bring_back()
 
     def post(self, envelope: Envelope) -> None:
@@ -222,7 +229,7 @@ class Cell(Inbox):
         else:
             raise error
 
-    def target(self, message: object) -> "Cell":  # noqa: ARG002 (a pool looks at it)
+    def target(self, message: object, path: tuple[Address[Any], ...] = ()) -> "Cell":  # noqa: ARG002 (a pool looks)
         """Return the cell that a message is for: this one, or one of a pool's workers."""
         return self
 
@@ -254,7 +261,14 @@ class Cell(Inbox):
         self.phase = Phase.RUNNING
         self.runnable = True
         if (self.mail or self.control) and not self.queued:
-            self.world.ready(self)
+            self.ready_again()
+
+    def ready_again(self) -> None:
+        """Ask for turns after a while without any; what has waited in the meantime keeps its age."""
+        since = self.since
+        self.world.ready(self)
+        if self.mail:
+            self.since = since
 
     def forget(self) -> None:
         """Drop what the incarnation has in memory."""
@@ -274,7 +288,7 @@ class Cell(Inbox):
         """Crash: the incarnation is gone. Mail and duties stay, and bring the next one to life."""
         if self.phase in (Phase.STOPPED, Phase.PARKED):
             return
-        must_live = self.unfinished or self.phase is Phase.RECOVERING
+        must_live = self.unfinished or self.phase is Phase.RECOVERING or self.address in self.world.owners
         self.stop("killed")
         if must_live or self.mail or self.control:  # stopping may have put back what it was in the middle of
             self.revive()
@@ -291,8 +305,8 @@ class Cell(Inbox):
     def end_with_owner(self) -> None:
         """End for good: whoever waits for an answer is told that none will come."""
         self.stop("finished")
-        while self.mail:
-            self.give_back(self.mail.popleft(), Failed(f"{self.address} has ended with its parent"))
+        self.turn_away(self.ended_error)
+        self.let_all_in()
         self.world.release(self)
 
     def crashed(self, error: BaseException) -> None:
@@ -305,9 +319,7 @@ class Cell(Inbox):
             return
         if self.budget is None:
             self.budget = Budget(self.kind.restart)
-        pause = self.budget.spend(self.world.clock.steady(), self.world.random)
-        if pause is None and passing(error):
-            pause = self.kind.restart.backoff.cap.total_seconds()  # the actor is not to blame, and there is no hurry
+        pause = self.budget.spend(error, self.world.clock.steady(), self.world.random)
         self.stop("crashed" if pause is not None else "parked", error)
         if pause is None:
             self.park(error)
@@ -334,9 +346,10 @@ class Cell(Inbox):
         self.error = error
         log.error("actor parked", actor=str(self.address), error=repr(error))
         self._refuse_mail()
-        self.let_in()
+        self.let_all_in()
         incarnation = self.incarnation
-        pause = self.kind.restart.parked_for.total_seconds()
+        owner = self.world.owners.get(self.address)
+        pause = (self.kind.restart if owner is None else owner.restart).parked_for.total_seconds()
         self.world.delays.after(pause, lambda: self.unpark() if self.incarnation == incarnation else None)
 
     def unpark(self) -> None:
@@ -344,16 +357,29 @@ class Cell(Inbox):
         if self.phase is not Phase.PARKED:
             return
         owner = self.world.owners.get(self.address)
-        self.incarnation += 1
-        self.phase, self.error, self.budget = Phase.STOPPED, None, None
         if owner is not None:
             owner.unpark()
-        if self.unfinished and self.phase is Phase.STOPPED:
+            return
+        self.pardon()
+        if self.unfinished:
             self.revive()
 
+    def pardon(self) -> None:
+        """Forget that the actor was parked, and how often it has crashed."""
+        self.incarnation += 1
+        self.phase, self.error, self.budget = Phase.STOPPED, None, None
+
     def _refuse_mail(self) -> None:
+        self.turn_away(self.parked_error)
+
+    def turn_away(self, error: Callable[[], Exception]) -> None:
+        """Say of all mail why it will not be handled."""
         while self.mail:
-            self.give_back(self.mail.popleft(), self.parked_error())
+            self.give_back(self.mail.popleft(), error())
+
+    def ended_error(self) -> Failed:
+        """Return the error for those who asked a child that has ended with its parent."""
+        return Failed(f"{self.address} has ended with its parent")
 
     def give_back(self, envelope: Envelope, error: Exception) -> None:
         """Say to whoever asked, or else as a dead letter, why a message was not handled."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from actors import Actor, Address, DefinitionError, NotTaken, ReadModel, Saga, Service, UnknownActor
+from actors import Actor, Address, DefinitionError, Failed, NotTaken, ReadModel, Saga, Service, UnknownActor
 from runtime.cells import Cell, Phase
 from runtime.kinds import Kind, kind_of
 from runtime.pool_cell import worker_address
@@ -93,24 +93,32 @@ class Directory:
 
     def release(self, cell: Cell) -> None:
         """Let go of a cell that nothing keeps in memory; mail brings it back."""
-        if cell.unfinished or cell.queued or cell.phase not in (Phase.RUNNING, Phase.STOPPED):
+        if cell.unfinished or cell.phase not in (Phase.RUNNING, Phase.STOPPED):
             return
         if cell.phase is Phase.RUNNING:
+            if cell.queued:
+                return  # one that is stopped may well end in the middle of its own turn
             cell.stop(None)  # an async actor comes here again when that is over
         if not cell.unfinished and self._cells.get(cell.address) is cell:
             del self._cells[cell.address]
             cell.kind.counts.active -= 1
+        elif cell.phase is Phase.STOPPED and (cell.mail or cell.control):
+            cell.revive()  # at its end it has sent itself something
 
     def clear(self, keep: type[Cell], error: BaseException) -> None:
         """Drop all cells but those of one sort; their mail goes with them."""
         for address, cell in list(self._cells.items()):
-            if not isinstance(cell, keep):
-                del self._cells[address]
+            if not isinstance(cell, keep) and self._cells.pop(address, None) is not None:
+                # (one that is not there any more went with its parent)
                 cell.kind.counts.active -= 1
+                for envelope in cell.mail:
+                    if envelope.reply is None:  # who asked is told by the promise
+                        cell.give_back(
+                            envelope, Failed(f"{address} was not given it: the journal could not be written")
+                        )
                 cell.mail.clear()
                 cell.stop("killed", error)
-                if cell.gate is not None:
-                    cell.gate.let_all_in()  # to the mailbox of the cell that comes next
+                cell.let_all_in()  # to the mailbox of the cell that comes next
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(list(self._cells.values()))

@@ -15,6 +15,7 @@ from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock
 from runtime.mailbox import Envelope, recycle
+from runtime.slow_turns import SlowTurns
 
 TURNS_PER_CELL = 64
 """Turns that one cell may take before it goes to the back of the queue."""
@@ -25,11 +26,22 @@ TURNS_PER_SLICE = 128
 class Dispatcher:
     """Runs turns, one after the other, on the event loop on which it is made."""
 
-    def __init__(self, writer: Writer, clock: Clock, settle: Callable[[], None], chaos: Chaos | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        clock: Clock,
+        settle: Callable[[], None],
+        chaos: Chaos | None = None,
+        slow_turns: SlowTurns | None = None,
+    ) -> None:
+        """Run turns, and let ``slow_turns`` know of those that took long."""
         self._writer = writer
         self._clock = clock
         self.now = clock.steady()
-        """When the last slice began; cells keep it as when they were last used."""
+        """When the last slice was due to begin; cells keep it as when they were last used."""
+        self._slow = slow_turns or SlowTurns(clock, None)
+        self._last: Envelope | None = None
+        """The message that had the last turn."""
         self._settle = settle
         self._chaos = chaos
         self._queue: deque[Cell] = deque()
@@ -46,32 +58,47 @@ class Dispatcher:
         return not self._queue
 
     def ready(self, cell: Cell) -> None:
-        """Put a cell that has mail into the run queue."""
+        """Put a cell whose first mail has just come into the run queue."""
         cell.queued = True
         self._queue.append(cell)
         if not self._armed:
             self.arm()
+        cell.since = self.now
 
     def arm(self) -> None:
         """Let the event loop call the next slice."""
         if not self._armed:
             self._armed = True
+            # Always later than the last slice, whatever the clock does: who was used in between must be told apart.
+            self.now = max(self._clock.steady(), self.now + 1)
             self._loop.call_soon(self._slice, context=self._context)
 
     def _slice(self) -> None:
         self._armed = False
-        self.now = self._clock.steady()
         budget = TURNS_PER_SLICE
         queue = self._queue
+        slow = self._slow
+        stopwatch, limit, suspects = slow.stopwatch, slow.limit, slow.suspects
+        began = stopwatch()
         while queue and budget > 0:
             if self._writer.pending >= HIGH_WATER:
                 # The disk is behind: turns, and with them all senders, wait until it has caught up.
                 self._writer.hold(self._resume)
                 break
             cell = queue.popleft()
-            budget -= self._turns(cell, TURNS_PER_CELL if budget > TURNS_PER_CELL else budget)
+            most = TURNS_PER_CELL if budget > TURNS_PER_CELL else budget
+            if suspects and slow.suspect(cell.kind):
+                most = 1
+            taken = self._turns(cell, most)
+            budget -= taken
+            ended = stopwatch()
+            if ended - began > limit:
+                slow.took(cell, taken, self._last, ended - began)
+            began = ended
             if (cell.mail or cell.control) and cell.runnable:
                 queue.append(cell)
+                if not cell.mail:
+                    cell.since = self.now
             else:
                 cell.queued = False
         else:
@@ -81,12 +108,15 @@ class Dispatcher:
         self._settle()
 
     def _turns(self, cell: Cell, most: int) -> int:
-        """Give a cell its turns: first what is in the control lane, then the mail. Return how many there were."""
+        """Give a cell its turns: first what is in the control lane, then the mail, as long as nothing comes there.
+
+        Return how many there were.
+        """
         cell.used = self.now
-        taken = 0
+        taken = controls = 0
         if cell.control:
-            taken = self._control_turns(cell, most)
-        mail = cell.mail
+            taken = controls = self._control_turns(cell, most)
+        mail, envelope = cell.mail, self._last
         chaos = self._chaos
         turn = cell.turn
         while mail and taken < most and cell.runnable and not cell.control:
@@ -105,8 +135,13 @@ class Dispatcher:
         cell.kind.counts.turns += taken
         if cell.gate:
             cell.let_in()
-        if not mail and mail is cell.mail:
+        self._last = envelope
+        if mail:
+            cell.left_behind(taken - controls, self.now)
+        elif mail is cell.mail:
             cell.mail = recycle(mail)
+        else:
+            cell.since = self.now  # it has come meanwhile
         return taken
 
     def _control_turns(self, cell: Cell, most: int) -> int:
@@ -116,7 +151,7 @@ class Dispatcher:
                 cell.kill()
                 break
             taken += 1
-            envelope = cell.control.popleft()
+            self._last = envelope = cell.control.popleft()
             if envelope.reply is None or not envelope.reply.gone:
                 try:
                     cell.control_turn(envelope)
@@ -133,8 +168,7 @@ class Dispatcher:
             self.arm()
             raise error
         cell.crashed(error)
-        if envelope.reply is not None:
-            envelope.reply.failed(OutcomeUnknown(f"{cell.name} crashed: {error!r}"))
+        cell.give_back(envelope, OutcomeUnknown(f"{cell.name} crashed: {error!r}"))
 
     def _resume(self, _durable: bool) -> None:
         self.arm()

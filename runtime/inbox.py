@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from runtime.timers import Timers
 class Inbox:
     """A bounded lane for mail, a lane for control messages, and a gate for those who wait for room."""
 
-    __slots__ = ("address", "control", "gate", "kind", "limit", "mail")
+    __slots__ = ("_behind", "_marked", "address", "control", "gate", "kind", "limit", "mail", "since")
 
     def __init__(self, address: Address[Any], kind: Kind) -> None:
         self.kind = kind
@@ -28,6 +29,10 @@ class Inbox:
         """Where callers outside wait for room; None while nobody ever had to."""
         self.limit: int = kind.mailbox.limit
         """How much mail there may be, less what is on its way and has its place already."""
+        self.since = self._marked = 0
+        """Nothing in the mailbox came before this, in microseconds of steady time; means nothing while it is empty."""
+        self._behind = 0
+        """How much mail must still be taken until all that was there at the last mark is gone."""
 
     def lane(self) -> Mail:
         """Return the lane for mail, ready to be put into."""
@@ -38,7 +43,28 @@ class Inbox:
     @property
     def crowded(self) -> bool:
         """Whether a sender from outside must line up: the mailbox is full, or others were here first."""
-        return len(self.mail) >= self.limit or (self.gate is not None and not self.gate.open)
+        return self.full or (self.gate is not None and not self.gate.open)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is as much mail as there may be."""
+        return len(self.mail) >= self.limit
+
+    def put_back(self, envelopes: Iterable[Envelope], now: int) -> None:
+        """Put messages that were taken out back, the one that came last first: before all others."""
+        if not self.mail:
+            self.since = now
+        self.lane().extendleft(envelopes)
+
+    def left_behind(self, taken: int, now: int) -> None:
+        """Note that so much mail was taken and some is left; ``since`` follows when all that was there is gone."""
+        mail = self.mail
+        if self._marked < self.since:
+            self._marked, self._behind = max(now, self.since), len(mail)
+            return
+        self._behind -= taken
+        if self._behind <= 0 and not isinstance(mail, PriorityMail):  # there, what comes later may be taken first
+            self.since, self._marked, self._behind = self._marked, now, len(mail)
 
     def expired(self, envelope: Envelope, now: int) -> bool:
         """Whether nobody waits for the reply any more, so that the message need not be begun."""
@@ -60,9 +86,15 @@ class Inbox:
         return AskCycle(f"each would wait for the next for ever: {circle}; let one of them tell instead of ask")
 
     def line_up(self, timers: Timers, due: int = 0) -> asyncio.Future[None]:
-        """Join the senders who wait for room, at once; to be awaited by :meth:`room`."""
+        """Join the senders who wait for room, at once; to be awaited by :meth:`room`.
+
+        Raises:
+            MailboxFull: too many wait already.
+        """
         if self.gate is None:
             self.gate = Gate()
+        if self.gate.full:
+            raise self.full_error()
         sender = self.gate.line_up()
         if due:
             timer = timers.at(due, partial(self._turn_away, sender))
@@ -76,9 +108,13 @@ class Inbox:
             MailboxFull: it had none in time.
         """
         gate = self.gate
-        assert gate is not None
+        if gate is None:
+            return await sender  # it was cancelled before it could wait
         try:
             await gate.pass_through(sender)
+        except BaseException:
+            self.let_in()  # the next one, where this one had been let in before it went away
+            raise
         finally:
             if gate.open and self.gate is gate:
                 self.gate = None  # who comes next takes the short way again
@@ -86,6 +122,11 @@ class Inbox:
     def _turn_away(self, sender: asyncio.Future[None]) -> None:
         if not sender.done():
             sender.set_exception(self.full_error())
+
+    def let_all_in(self) -> None:
+        """Let all waiting senders go on: what they send will not stay here."""
+        if self.gate is not None:
+            self.gate.let_all_in()
 
     def let_in(self) -> None:
         """Let waiting senders go on, when the mailbox is down to half."""

@@ -11,6 +11,7 @@ from runtime.dead_letters import DeadLetter
 from runtime.history import HistoryEntry
 from runtime.node import Node
 from runtime.reminders import PendingReminder, reminders_of
+from runtime.stats import Stats
 
 S = TypeVar("S", bound=State)
 
@@ -34,6 +35,13 @@ class Inspection:
     def groups(self) -> int:
         """How many groups have been written to the journal since the runtime was entered."""
         return self._open_node().writer.groups
+
+    def stats(self) -> Stats:
+        """Return what the runtime is doing, in numbers. It looks at each actor in memory, so it costs more with more.
+
+        May be called from another thread, say by a scraper's; the numbers are then not all of one moment.
+        """
+        return self._open_node().stats()
 
     async def unfinished(self) -> list[Address[Any]]:
         """Return the sagas that have not ended, oldest first, parked ones included."""

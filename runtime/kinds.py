@@ -42,13 +42,15 @@ INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, FORGOTTEN})
 class EventMeta(msgspec.Struct, omit_defaults=True, gc=False):
     """The metadata that is stored with an event.
 
-    ``fingerprint`` and ``reply`` stand on the first event of a command that has an id of its sender's.
+    ``fingerprint`` and ``reply`` stand on the first event of a command that has an id of its sender's. ``trace`` is
+    the trace context in which the event happened, where the runtime was traced.
     """
 
     causation: str = ""
     correlation: str = ""
     fingerprint: str | None = None
     reply: msgspec.Raw = msgspec.Raw(b"null")
+    trace: str = ""
 
 
 _meta = Decoder(EventMeta)

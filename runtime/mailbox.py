@@ -34,7 +34,8 @@ class Envelope(msgspec.Struct, gc=False):
     request or saga in whose name it is sent. ``sender`` is the plain actor that sent it. ``due`` is when its asker
     stops waiting, in microseconds of steady time; 0: never. ``path`` names the actors that wait for the reply, the
     first asker first. ``undoes`` is the id of the command that this one undoes. ``data`` is the message as JSON, where
-    its sender has written it down already.
+    its sender has written it down already. ``trace`` is the trace context that it is sent in (W3C ``traceparent``),
+    where the runtime is traced.
     """
 
     message: Any
@@ -46,6 +47,7 @@ class Envelope(msgspec.Struct, gc=False):
     path: tuple[Address[Any], ...] = ()
     undoes: str | None = None
     data: bytes | None = None
+    trace: str = ""
 
 
 class Mail(Protocol):
@@ -150,6 +152,10 @@ def recycle(mail: Mail) -> Mail:
     return NO_MAIL
 
 
+MOST_WAITING = 10_000
+"""How many senders may wait for room in one mailbox; more are told at once that there is none."""
+
+
 class Gate:
     """Senders from outside who wait for room in a mailbox, first come, first served."""
 
@@ -168,6 +174,13 @@ class Gate:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
+    @property
+    def full(self) -> bool:
+        """Whether so many wait that no more may."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting = deque(sender for sender in self._waiting if not sender.done())
+        return len(self._waiting) >= MOST_WAITING
+
     def line_up(self) -> asyncio.Future[None]:
         """Join those who wait, at once; to be awaited by :meth:`pass_through`."""
         sender: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -183,14 +196,13 @@ class Gate:
                 self._let_in -= 1
 
     def let_in(self, room: int) -> None:
-        """Let so many go on."""
-        while self._waiting and room > 0:
+        """Let as many go on as there is room for, less those who are on the way in."""
+        while self._waiting and self._let_in < room:
             sender = self._waiting.popleft()
             if not sender.done():  # one who went away takes no room
                 sender.set_result(None)
                 self._let_in += 1
-                room -= 1
 
     def let_all_in(self) -> None:
         """Let all go on."""
-        self.let_in(len(self._waiting))
+        self.let_in(self._let_in + len(self._waiting))

@@ -4,23 +4,27 @@ import asyncio
 import os
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from random import Random
 from typing import Any, TypeVar
 
-from actors import Actor, Address, Group, NotTaken, Parked, Request, Saga, Service, Stopped, UnknownActor
+from actors import Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Stopped, UnknownActor
 from persistence import Batch, Journal, JournalTaken, Stream
 from persistence.journal import to_records
-from persistence.writer import Writer
-from runtime.actor_cell import ActorCell, handling
+from runtime.actor_cell import ActorCell
+from runtime.actor_life import handling
 from runtime.alarm import Alarm
 from runtime.cells import Cell, Owner, Phase
 from runtime.chaos import Chaos
-from runtime.clock import Clock
+from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
 from runtime.directory import Directory
 from runtime.dispatcher import Dispatcher
 from runtime.log import log
 from runtime.mailbox import Envelope
+from runtime.observed_cells import ObservedSaga, makers
+from runtime.observed_writer import new_writer
+from runtime.observer import Observer
 from runtime.passivation import ACTIVE, Passivator
 from runtime.plain_cell import PlainCell
 from runtime.pool_cell import PoolCell
@@ -28,12 +32,13 @@ from runtime.projector import Projector
 from runtime.promises import Promise, Promises
 from runtime.recovery import Recovery
 from runtime.reminders import Reminders
-from runtime.saga_cell import SagaCell
+from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
+from runtime.slow_turns import SlowTurns
+from runtime.stats import Groups, Stats, actor_stats, read_model_stats
 from runtime.supervision import Supervisor
 from runtime.tasks import Tasks
 from runtime.timers import Timers
-from runtime.turn_cell import TurnCell
 from runtime.watches import Watches
 
 A = TypeVar("A")
@@ -59,29 +64,28 @@ class Node:
         chaos: Chaos | None = None,
         groups: Sequence[Group] = (),
         active: int = ACTIVE,
+        slow_turn: timedelta | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done already; shared by all senders who need not wait."""
         self.sent.set_result(None)
         self.journal = journal
         self.clock = clock
+        self.observer = observer or Observer(clock)
         self.random = Random()
         self.tasks = Tasks()
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
-        self.writer = Writer(journal, self._durable, self._lost, self._may_start)
-        self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos)
+        self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
+        self.written = Groups()
+        self.writer.on_group, self.writer.stopwatch = self._written, stopwatch(clock)
+        self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, SlowTurns(clock, slow_turn))
         self.recovery = Recovery(journal, self.writer, self._settle)
         self.directory = Directory(
-            [*actors, Reminders],
-            {
-                Service: lambda address, kind: ServiceCell(self, address, kind),
-                Saga: lambda address, kind: SagaCell(self, address, kind),
-                Actor: lambda address, kind: (ActorCell if kind.cls.is_async else TurnCell)(self, address, kind),
-            },
-            lambda address, kind: PoolCell(self, address, kind),
+            [*actors, Reminders], makers(self), lambda address, kind: PoolCell(self, address, kind)
         )
-        self.dead_letters = DeadLetters(clock)
+        self.dead_letters = DeadLetters(clock, self.observer.dead_letter)
         self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added
         self.ready = self.dispatcher.ready
@@ -138,18 +142,46 @@ class Node:
         if cell is None or type(request) not in cell.kind.takes:
             self.check(address, request)
             cell = self.cell(address)
-        due = self.due(timeout)
-        path: tuple[Address[Any], ...] = ()
         now = handling()
-        if now is not None:  # asked by an actor in the middle of a message: its asker's deadline is its own
-            path = now.path
-            due = min(due or now.due, now.due or due)
+        path = now.path if now is not None else ()
+        due = self.deadline(timeout)
         if cell.limit <= len(cell.mail) or cell.gate is not None or path:
             cell = await self._room(cell, request, due, path)
         promise = self.promises.make(address, request)
         cell.put(Envelope(request, request_id, promise, correlation, None, due, path))
         reply: R = await promise.wait(due)
         return reply
+
+    def check_path(self, cell: Cell) -> None:
+        """Make sure that an actor doesn't wait for one that waits for it.
+
+        Raises:
+            AskCycle: it would.
+        """
+        now = handling()
+        if now is not None and now.path.count(cell.address) >= cell.kind.at_once:
+            raise cell.cycle_error(now.path)
+
+    def deadline(self, timeout: float | None) -> int:
+        """Return when to stop waiting: after the timeout, or when those do for whom an actor asks."""
+        due, now = self.due(timeout), handling()
+        return due if now is None else min(due or now.due, now.due or due)
+
+    async def services(self, addresses: Sequence[Address[Any]], due: int) -> list[ServiceCell]:
+        """Return the cells of services, when each has room for a message.
+
+        Raises:
+            MailboxFull: one had no room in time.
+        """
+        let_in: set[Address[Any]] = set()
+        while True:
+            cells = [cell for cell in map(self.cell, addresses) if isinstance(cell, ServiceCell)]
+            assert len(cells) == len(addresses)
+            crowded = next((cell for cell in cells if cell.crowded and (cell.full or cell.address not in let_in)), None)
+            if crowded is None:
+                return cells
+            await self._room(crowded, None, due, ())
+            let_in.add(crowded.address)
 
     def send(self, address: Address[Any], request: Any, request_id: str | None) -> Promise | None:
         """Send a command from outside of all actors, if its mailbox has room; return the promise of the reply."""
@@ -165,7 +197,7 @@ class Node:
 
     async def _room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...]) -> Cell:
         """Return the cell that a message is for, when it has room for it."""
-        cell = cell.target(message)
+        cell = cell.target(message, path)
         if path.count(cell.address) >= cell.kind.at_once:
             raise cell.cycle_error(path)
         if cell.crowded:
@@ -200,17 +232,40 @@ class Node:
         if overflow == "drop":
             self.dead_letter(cell.address, envelope.message, cell.full_error())
             return self.sent
+        envelope.trace = self.observer.tracing.here()
         sent = asyncio.get_running_loop().create_future()
-        self.spawn(self._tell_later(cell, cell.line_up(self.delays), envelope, sent))
+        sender = cell.line_up(self.delays)
+        sent.add_done_callback(lambda _: sender.cancel())  # where who waits is cancelled; else it is done already
+        self.spawn(self._tell_later(cell, sender, envelope, sent))
         return sent
 
     async def _tell_later(
         self, cell: Cell, sender: asyncio.Future[None], envelope: Envelope, sent: asyncio.Future[None]
     ) -> None:
-        await cell.room(sender)
-        self.cell(cell.address).put(envelope)
-        if not sent.done():
+        try:
+            await cell.room(sender)
+        except asyncio.CancelledError:
+            if not sent.done():
+                sent.set_exception(RuntimeClosed(f"it was closed before {cell.address} had room; nothing was sent"))
+                sent.exception()  # it need not be awaited, so nobody may ever look
+            raise
+        if sent.cancelled():
+            cell.let_in()  # the next one: this one went away on the way in
+        else:
+            self.cell(cell.address).put(envelope)
             sent.set_result(None)
+
+    def stats(self) -> Stats:
+        """Return what the node is doing, in numbers."""
+        actors = actor_stats(self.directory, self.clock.steady())
+        return Stats(
+            actors=actors,
+            journal=self.written.stats(self.journal, self.writer),
+            read_models=read_model_stats(self.projectors.values(), self.journal),
+            active=sum(stats.active for stats in actors.values()),
+            dead_letters=self.dead_letters.count,
+            timers=len(self.timers) + len(self.delays),
+        )
 
     async def drain(self) -> None:
         """Wait until nothing is under way but timers, and the read models have caught up. No reminder comes then."""
@@ -223,7 +278,7 @@ class Node:
             else:
                 await asyncio.sleep(0)
         for projector in self.projectors.values():
-            with suppress(Parked):  # it was told when that happened
+            with suppress(Parked, RuntimeClosed):  # it was told when that happened
                 if not projector.failures:  # one that fails goes on from its checkpoint, another time
                     await projector.reached(self.journal.position)
 
@@ -233,14 +288,16 @@ class Node:
         for cell in self.directory:
             if isinstance(cell, PlainCell):
                 cell.stop(None)
-        await self.tasks.none()
-        await self.writer.barrier()
+        await self.drain()  # what they said at their end is heard
 
     async def cut_off(self) -> None:
         """End what is still under way, now."""
+        self.closing = True
         for cell in self.directory:
             if isinstance(cell, ActorCell):
                 cell.cut_off()
+            elif isinstance(cell, ObservedSaga):
+                cell.left()
         await self.tasks.close(GRACE)
 
     async def wake_unfinished(self) -> int:
@@ -284,6 +341,10 @@ class Node:
         if self.dispatcher.idle:
             self._start_group()
 
+    def _written(self, events: int, seconds: float) -> None:
+        self.written.add(events, seconds)
+        self.observer.group_written(events, seconds)
+
     def _durable(self, batches: list[Batch], first: int) -> None:
         self._attempts = 0
         self.alarm.note(batches)
@@ -292,10 +353,25 @@ class Node:
             for projector in self.projectors.values():
                 projector.offer(records)
 
+    def _start_again(self, supervised: dict[Address[Any], Phase]) -> None:
+        """Bring back members of groups that were there when the journal was lost, and have the ends of sagas told."""
+        for address, phase in supervised.items():
+            owner = self.owners.get(address)
+            if owner is None:
+                continue  # its parent is gone
+            if phase is Phase.PARKED:
+                owner.unpark()
+            elif phase is not Phase.STOPPED and (cell := self.cell(address)).phase is Phase.STOPPED:
+                cell.revive()
+        for address in self.watches:
+            if issubclass(self.kind(address.actor).cls, Saga):
+                join(self.cell(address))
+
     async def _lost(self, error: BaseException) -> None:
         """Drop all that rests on events that may be lost, and begin again from what the journal holds."""
         log.error("the journal could not be written", error=repr(error))
         self.recovery.clear()
+        supervised = {address: cell.phase for address in self.owners if (cell := self.find(address)) is not None}
         self.directory.clear(keep=ActorCell, error=error)
         self.promises.lose_all("the journal could not be written")
         while True:
@@ -310,8 +386,7 @@ class Node:
                 for projector in self.projectors.values():
                     projector.look()  # what failed may have been written all the same
                 await self.wake_unfinished()
-                for group in self.groups:
-                    group.start()
+                self._start_again(supervised)
                 return
             except JournalTaken as taken:  # for good: whoever has it does what is unfinished in it
                 log.error("the journal belongs to another process, this one is out", error=str(taken))

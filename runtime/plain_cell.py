@@ -4,7 +4,19 @@ from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from actors import Actor, ActorMisuse, Address, Command, MailboxFull, NotTaken, ReadModel, Request, Saga, Stopped
+from actors import (
+    Actor,
+    ActorMisuse,
+    Address,
+    Command,
+    Failed,
+    MailboxFull,
+    NotTaken,
+    ReadModel,
+    Request,
+    Saga,
+    Stopped,
+)
 from actors.actor import Timer
 from actors.reminders import Remind
 from persistence import Record
@@ -13,7 +25,7 @@ from runtime.actor_timer import ActorTimer
 from runtime.cells import Cell, Phase, World
 from runtime.kinds import Kind
 from runtime.mailbox import NO_MAIL, Envelope
-from runtime.saga_mail import Join, SagaEnd
+from runtime.saga_mail import join
 from runtime.supervision import Supervisor
 
 A = TypeVar("A")
@@ -56,6 +68,11 @@ class PlainCell(Cell):
         return self.phase in (Phase.RUNNING, Phase.RECOVERING)
 
     @property
+    def latest(self) -> int:
+        """The incarnation that is there, or about to begin, or else the last one."""
+        return self.incarnation
+
+    @property
     def resting(self) -> bool:
         """Whether it could leave the memory, and nobody would notice."""
         tied = self._timers or self._watching or self._children or self._stash
@@ -64,6 +81,19 @@ class PlainCell(Cell):
     @property
     def _watched(self) -> bool:
         return self.address in self.world.watches
+
+    def closed(self) -> bool:
+        """Whether the node is closing, so that nothing begins any more; what waits here is told."""
+        if self.world.closing:
+            self.turn_away(lambda: Failed(f"{self.address} was not given it: the runtime was closed"))
+        return self.world.closing
+
+    def gone(self) -> None:
+        """Take note that it has finished, and that nothing brings it back for now."""
+        owner = self.world.owners.get(self.address)
+        if owner is not None:
+            owner.finished(self.address)
+        self.world.release(self)
 
     def forget(self) -> None:
         """Drop what is the incarnation's own: timers, watches, children, and what they had to say."""
@@ -139,15 +169,15 @@ class PlainCell(Cell):
             raise NotTaken(f"{address} can't be watched; only services, sagas and single plain actors can")
         if self._watching is None:
             self._watching = set()
-        if len(self._watching) >= MOST_WATCHES:
+        if len(self._watching) >= MOST_WATCHES and address not in self._watching:
             raise ActorMisuse(f"{self.address} watches {MOST_WATCHES:,} others already; unwatch some")
         self._watching.add(address)
         watches = self.world.watches
-        watches.add(self.address, address)
-        if issubclass(kind.cls, Saga):
-            self.world.cell(address).put(Envelope(Join(), None, SagaEnd(watches, address)))
-            return
         cell = self.world.find(address)
+        watches.add(self.address, address, cell.latest if isinstance(cell, PlainCell) else 0)
+        if issubclass(kind.cls, Saga):
+            join(self.world.cell(address))
+            return
         if cell is not None and cell.phase is Phase.PARKED:
             watches.ended(address, "parked", cell.error)
         elif issubclass(kind.cls, Actor) and not (isinstance(cell, PlainCell) and cell.alive):
@@ -182,9 +212,11 @@ class PlainCell(Cell):
             raise ActorMisuse(f"{address} can't become a child of {self.address}: it {whose}")
         cell = self.world.cell(address)
         if self._children is None:
-            self._children = Supervisor(self.world, self.kind.cls.children, self._child_failed, self.address)
+            children = self.kind.cls.children
+            self._children = Supervisor(self.world, children, parent=self.address, escalate=self.crashed)
         self._children.add(address)
-        cell.unpark()
+        if cell.phase is Phase.PARKED:
+            cell.pardon()
         if cell.phase is Phase.STOPPED:
             cell.revive()
 
@@ -194,9 +226,6 @@ class PlainCell(Cell):
             yield address
             owner = self.world.owners.get(address)
             address = None if owner is None else owner.parent
-
-    def _child_failed(self, error: BaseException) -> None:
-        self.crashed(error)
 
     def after(self, delay: timedelta, message: Command[Any, Any], every: timedelta | None, /) -> Timer:
         """Send the actor a message later."""
@@ -228,15 +257,20 @@ class PlainCell(Cell):
             self._stash = []
         if len(self._stash) >= self.kind.mailbox.limit:
             raise MailboxFull(f"{self.address} has {len(self._stash):,} messages stashed, which is the limit")
-        if envelope not in self._stash[-1:]:
-            self._stash.append(envelope)
+        self._stash.append(envelope)
 
     def unstash(self) -> None:
         """Put all that was put aside back, before all other mail."""
         if self._stash:
-            self.lane().extendleft(reversed(self._stash))
+            self.put_back(reversed(self._stash), self.world.clock.steady())
             self._stash = None
+
+    def take_back(self, envelope: Envelope) -> None:
+        """Take a message out of the stash: it has failed after it was put there, and its asker was told."""
+        if self._stash:
+            self._stash = [other for other in self._stash if other is not envelope]
 
     def finish(self) -> None:
         """End in order, after this message."""
-        raise NotImplementedError
+        if self.envelope is None:
+            raise ActorMisuse(f"{self.address} handles no message now, after which it could stop; raise, to end it")

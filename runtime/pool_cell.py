@@ -22,8 +22,8 @@ class PoolCell(Cell):
         self._next = 0
         self.limit = 0
 
-    def target(self, message: object) -> Cell:
-        """Return the worker for a message: by its key, or the next one that has room.
+    def target(self, message: object, path: tuple[Address[Any], ...] = ()) -> Cell:
+        """Return the worker for a message: by its key, or the next one that has room and doesn't wait for the reply.
 
         Raises:
             Failed: the author's code couldn't tell the key.
@@ -37,7 +37,8 @@ class PoolCell(Cell):
             return self._worker(crc32(key.encode("utf-8", "surrogatepass")) % size)  # hash() differs by process
         for _ in range(size):
             self._next = (self._next + 1) % size
-            if not self._worker(self._next).crowded:
+            worker = self._worker(self._next)
+            if not worker.crowded and worker.address not in path:
                 break
         return self._worker(self._next)
 
@@ -51,7 +52,7 @@ class PoolCell(Cell):
     def put_from_inside(self, envelope: Envelope) -> None:
         """Hand on a message of another actor's."""
         try:
-            worker = self.target(envelope.message)
+            worker = self.target(envelope.message, envelope.path)
         except Failed as error:
             self.give_back(envelope, error)
         else:

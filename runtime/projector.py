@@ -55,6 +55,7 @@ class Projector:
             log.warning("read model follows events that no actor here writes", read_model=kind.name, events=names)
         self.failures = 0
         """Attempts at the next events that have failed in a row."""
+        self._closed = False
         self._live: deque[Record] = deque()
         self._wake = asyncio.Event()
         self._scope: anyio.CancelScope | None = None
@@ -83,7 +84,8 @@ class Projector:
                     await self._run()
                     await anyio.sleep_forever()  # parked
         finally:
-            self._tell_waiting(RuntimeClosed(f"the runtime was closed before {self.kind.name} got there"))
+            self._closed = True
+            self._tell_waiting(self._closed_error())
 
     async def _run(self) -> None:
         self.error = None
@@ -97,6 +99,7 @@ class Projector:
                 self.failures = 0
             except Exception as error:  # noqa: BLE001 (the author's code, the database, a damaged journal)
                 self.failures += 1
+                self.kind.counts.failures += 1
                 since = since if self.failures > 1 else self._timers.now()
                 retry = self.model.retry
                 spent = (self._timers.now() - since) / 1e6 >= retry.budget.total_seconds()
@@ -149,6 +152,9 @@ class Projector:
             elif not future.done():
                 future.set_result(None)
 
+    def _follows(self, record: Record) -> bool:
+        return (record.stream[0], record.type) in self._producers
+
     def _producer(self, record: Record) -> Kind | None:
         """Return who knows the record's event, if the read model follows it.
 
@@ -186,14 +192,20 @@ class Projector:
 
         Raises:
             Parked: it will not get there by itself.
+            RuntimeClosed: it was closed before it got there.
         """
         if self.position >= position:
             return
+        if self._closed:
+            raise self._closed_error()
         if self.error is not None:
             raise self._parked_error()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((position, future))
         await future
+
+    def _closed_error(self) -> RuntimeClosed:
+        return RuntimeClosed(f"the runtime was closed before {self.kind.name} got there")
 
     async def ask(self, query: Any, position: int, timeout: float | None) -> Any:
         """Answer a query, when the tables have reached ``position``.

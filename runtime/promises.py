@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from actors import Address, OutcomeUnknown
+from actors import Address, OutcomeUnknown, RuntimeClosed
 from persistence.writer import Writer
 from runtime.timers import Timers
 
@@ -16,9 +16,16 @@ class Promises:
         self.timers = timers
         self._loop = asyncio.get_running_loop()
         self._open: set[Promise] = set()
+        self._closed = False
 
     def make(self, address: Address[Any], message: object) -> "Promise":
-        """Return a new promise of the reply to this message."""
+        """Return a new promise of the reply to this message.
+
+        Raises:
+            RuntimeClosed: nobody would keep it; a task that an actor has left behind may ask that late.
+        """
+        if self._closed:
+            raise RuntimeClosed(f"{address} can't be asked any more: the runtime was closed")
         promise = Promise(self, self._loop.create_future(), address, message)
         self._open.add(promise)
         return promise
@@ -26,6 +33,11 @@ class Promises:
     def forget(self, promise: "Promise") -> None:
         """Forget a promise that nobody waits on any more."""
         self._open.discard(promise)
+
+    def close(self) -> None:
+        """Make no more promises, and tell every caller still waiting that the outcome is unknown."""
+        self._closed = True
+        self.lose_all("the runtime was closed")
 
     def lose_all(self, why: str) -> None:
         """Tell every caller still waiting that the outcome is unknown."""

@@ -145,11 +145,13 @@ class _Reading:
             self.version += len(page)
             if len(page) < PAGE:
                 self.cell.recovered()
-        except Exception as error:  # noqa: BLE001 (an event that can't be read or applied, an author's __init__)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 (an event that can't be read or applied, an author's __init__)
             self.failed(error)
             return False
         return len(page) == PAGE
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         if self.current:
             self.cell.crashed(error)

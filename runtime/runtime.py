@@ -15,7 +15,6 @@ from actors import (
     Group,
     NotTaken,
     Query,
-    ReadModel,
     Request,
     RuntimeClosed,
     Saga,
@@ -31,15 +30,19 @@ from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
 from runtime.inspection import Inspection
-from runtime.journals import journal_of, view_of
+from runtime.instruments import Instrument
+from runtime.journals import journal_of
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.node import Node
+from runtime.observer import Observer
 from runtime.passivation import ACTIVE
 from runtime.projector import Projector
+from runtime.read_models import open_read_models
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
-from runtime.service_cell import ServiceCell
+from runtime.slow_turns import SLOW_TURN
+from runtime.tracing import Tracing
 from runtime.transaction import Transaction
 
 A = TypeVar("A")
@@ -64,7 +67,9 @@ class Runtime(Inspection):
     here. Use it as ``async with Runtime(...) as runtime``, on asyncio or on uvloop (``pip install
     'understudy[uvloop]'``, then ``uvloop.run(main())`` where you would write ``asyncio.run(main())``). ``groups`` are
     supervised together, and started when it opens. ``active`` is how many actors may be in memory; beyond it, those
-    that have rested longest leave.
+    that have rested longest leave. A turn that takes longer than ``slow_turn`` is named in the log; None: never.
+    ``instruments`` are told of what happens, and ``tracing`` follows each request wherever it leads; see
+    ``docs/observability.md``.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
@@ -90,6 +95,9 @@ class Runtime(Inspection):
         chaos: Chaos | None = None,
         groups: Sequence[Group] = (),
         active: int = ACTIVE,
+        slow_turn: timedelta | None = SLOW_TURN,
+        instruments: Sequence[Instrument] = (),
+        tracing: Tracing | None = None,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
@@ -98,6 +106,8 @@ class Runtime(Inspection):
         self._chaos = chaos
         self._groups = groups
         self._active = active
+        self._slow_turn = slow_turn
+        self._observer = Observer(self._clock, instruments, tracing)
         self._shutdown_timeout = shutdown_timeout
         self._entered = False
         self._node = None
@@ -113,13 +123,17 @@ class Runtime(Inspection):
             await self._journal.open()
             stack.push_async_callback(self._journal.close)
             tasks = anyio.create_task_group()
-            node = Node(self._journal, self._actors, self._clock, self._chaos, self._groups, self._active)
-            for kind in node.directory.kinds(ReadModel):
-                producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
-                view = view_of(kind, producers, self._journal)
-                node.projectors[kind.name] = Projector(kind, producers, self._journal, view, node.delays)
-                await view.open(self._journal.position)
-                stack.push_async_callback(view.close)
+            node = Node(
+                self._journal,
+                self._actors,
+                self._clock,
+                self._chaos,
+                self._groups,
+                self._active,
+                self._slow_turn,
+                self._observer,
+            )
+            await open_read_models(node, stack)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
             stack.callback(node.timers.close)
@@ -148,7 +162,7 @@ class Runtime(Inspection):
         try:
             await shielded(self._finish(node))
         finally:
-            node.promises.lose_all("the runtime was closed")
+            node.promises.close()
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
             await self._stack.__aexit__(None, None, None)
 
@@ -216,6 +230,7 @@ class Runtime(Inspection):
         """Send a command without waiting for a reply; await the result to wait for room in the mailbox.
 
         Raises:
+            MailboxFull: there is no room, and the mailbox doesn't let senders wait, or 10,000 of them do already.
             NotTaken, UnknownActor: nobody here takes this.
         """
         return (self._node or self._open_node()).tell(address, message, id)
@@ -265,20 +280,26 @@ class Runtime(Inspection):
             Refused: one said no, and is named; nothing was written.
             Failed: one could not handle its command; nothing was written.
             OutcomeUnknown: it may or may not have taken effect; ask again with the same id.
+            MailboxFull: one had no room within ``timeout``; nothing was sent.
         """
         node = self._open_node()
-        cells: list[tuple[ServiceCell, Any]] = []
         for address, command in requests:
             node.directory.check(address, command)
-            cell = node.directory.cell(address)
-            if not isinstance(cell, ServiceCell):
+            if not issubclass(node.directory.kind(address.actor).cls, Service):
                 raise NotTaken(f"{address} is no service; only services can change together")
-            cells.append((cell, command))
-        if not cells:
+        if not requests:
             return ()
+        due = node.deadline(timeout)
+        cells = await node.services([address for address, _ in requests], due)
         promise = node.promises.make(*requests[0])
-        Transaction(node, cells, id, promise).start()
-        replies: tuple[Any, ...] = await promise.wait(node.due(timeout))
+        transaction = Transaction(
+            node, list(zip(cells, [command for _, command in requests], strict=True)), id, promise
+        )
+        transaction.start()
+        try:
+            replies: tuple[Any, ...] = await promise.wait(due)
+        finally:
+            transaction.end(None)  # where it has not been decided: nobody waits for it any more
         return replies
 
     async def remind(
@@ -324,14 +345,17 @@ class Runtime(Inspection):
             Refused: it was compensated.
             Parked: it was set aside.
             UnknownActor: it was never started.
+            AskCycle: the saga waits for the actor that asks.
         """
         node = self._open_node()
         cell = node.directory.cell(address)
         if not isinstance(cell, SagaCell):
             raise NotTaken(f"{address} is no saga, and has no result")
+        node.check_path(cell)
         promise = node.promises.make(address, Join())
-        cell.put(Envelope(Join(), None, promise))
-        reply: R = await promise.wait(node.due(timeout))
+        due = node.deadline(timeout)
+        cell.put(Envelope(Join(), None, promise, due=due))
+        reply: R = await promise.wait(due)
         return reply
 
     def unpark(self, address: Address[Any]) -> None:

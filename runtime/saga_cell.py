@@ -195,8 +195,7 @@ class SagaCell(Cell):
             if started is not None:
                 check_same(self.address, self.kind, command, started)
         except (NotEncodable, CommandIdReused) as error:
-            if envelope.reply is not None:
-                envelope.reply.failed(error)
+            self.give_back(envelope, error)
             return
         if started is not None:
             self._join(envelope.reply)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from actors import Address, Parked
+from actors.actor import Reason
 from runtime.cells import Cell
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.watches import Watches
@@ -65,6 +66,7 @@ class SagaEnd(msgspec.Struct, gc=False):
 
     watches: Watches
     saga: Address[Any]
+    hold: Callable[[Callable[[bool], None]], None]
 
     @property
     def gone(self) -> bool:
@@ -73,11 +75,21 @@ class SagaEnd(msgspec.Struct, gc=False):
 
     def done(self, _value: Any) -> None:
         """Say that it has completed."""
-        self.watches.ended(self.saga, "finished")
+        self._ended("finished")
 
     def failed(self, error: Exception) -> None:
         """Say that it was compensated or is parked, or was never started."""
-        self.watches.ended(self.saga, "parked" if isinstance(error, Parked) else "finished", error)
+        self._ended("parked" if isinstance(error, Parked) else "finished", error)
+
+    def _ended(self, reason: Reason, error: Exception | None = None) -> None:
+        # An end that is not durable is none: the saga goes on from what the journal holds, and the watch with it.
+        self.hold(lambda durable: self.watches.ended(self.saga, reason, error) if durable else None)
+
+
+def join(saga: Cell) -> None:
+    """Have all who watch a saga told of its end."""
+    world = saga.world
+    saga.put(Envelope(Join(), None, SagaEnd(world.watches, saga.address, world.writer.hold)))
 
 
 class Waiters:
@@ -94,6 +106,8 @@ class Waiters:
 
     def add(self, reply: ReplyTo) -> None:
         """Let one more wait; those who have given up are swept out from time to time."""
+        if isinstance(reply, SagaEnd) and reply in self._replies:
+            return  # one is there for all who watch
         self._replies.append(reply)
         if len(self._replies) > self._limit:
             self._replies = [reply for reply in self._replies if not reply.gone]

@@ -163,9 +163,10 @@ class SagaRun:
         address = self._stage.address
         self._check_not_refused()
         if not isinstance(awaited, tuple) or not all(isinstance(step, Step) for step in awaited):  # pyright: ignore[reportUnknownVariableType]
+            what = type(cast(object, awaited)).__name__
             raise SagaMisuse(
-                f"{address} awaited {awaited!r}, which is no step; a saga awaits only self.ask, self.pivot, "
-                "self.sleep and self.parallel: leave I/O to a plain actor and ask it"
+                f"{address} awaited a {what}, which is no step; a saga awaits only self.ask, "
+                "self.pivot, self.sleep and self.parallel: leave I/O to a plain actor and ask it"
             )
         steps = cast(tuple[Step[Any], ...], awaited)
         self._awaited = {}
@@ -233,10 +234,13 @@ class SagaRun:
             return False
 
     def _mismatch(self, step: Step[Any], asked: Asked) -> SagaMismatch:
+        # Both sides, but not what is in them: errors are logged, and logs hold no content of messages.
+        was, now = _fields(asked.command), _fields(encode(step.command))
+        differing = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
         return SagaMismatch(
             f"{self._stage.address} was changed under way. Step {step.name!r} in its journal: {asked.kind} "
-            f"{asked.to or ''} {bytes(asked.command).decode()}; in today's code: {step.kind} {step.target or ''} "
-            f"{step.command!r}"
+            f"{asked.to or ''} {was.get('type', '')}; in today's code: {step.kind} {step.target or ''} "
+            f"{now.get('type', '')}; fields that differ: {', '.join(differing) or 'none'}"
         )
 
     def _check_complete(self) -> None:
@@ -246,3 +250,8 @@ class SagaRun:
                 f"{self._stage.address} was changed under way. Steps in its journal: {list(self._stage.story.steps)}; "
                 f"today's code came to its end without {unmet}"
             )
+
+
+def _fields(command: bytes | msgspec.Raw) -> dict[str, Any]:
+    found = msgspec.json.decode(command)
+    return cast(dict[str, Any], found) if isinstance(found, dict) else {}

@@ -1,5 +1,6 @@
 """The cell of a service: decide, evolve, enqueue, reply, all in one synchronous turn."""
 
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -117,7 +118,7 @@ class ServiceCell(Cell):
         self.seen = {}
         self.pending = NOTHING_PENDING
         if self._part is not None:
-            self.lane().extendleft((self._part,))
+            self.put_back((self._part,), self.world.clock.steady())
             self._part.message.left(self)
             self._part = None
 
@@ -164,7 +165,7 @@ class ServiceCell(Cell):
         assert self.service is not None
         decision = self.service.decide(self.state, command)
         if type(decision) is not Decision:
-            raise TypeError(f"{self.kind.name}.decide must return command.reply(...), not {decision!r}")
+            raise _no_decision(self.kind.name, decision)
         return decision
 
     def consider(
@@ -267,7 +268,7 @@ class ServiceCell(Cell):
         if envelope.reply is None:
             return
         if version < 0:
-            envelope.reply.failed(Refused(f"step {envelope.id} was undone before it arrived at {self.address}"))
+            self.give_back(envelope, Refused(f"step {envelope.id} was undone before it arrived at {self.address}"))
         else:
             self.world.spawn(self._answer_again(envelope, version, envelope.reply))
 
@@ -320,8 +321,17 @@ class ServiceCell(Cell):
         self._part = None
         self.runnable = True
         if self.mail and not self.queued:
-            self.world.ready(self)
+            self.ready_again()
 
 
 def _step(record: Record) -> str:
     return msgspec.json.decode(record.data, type=Fenced).step
+
+
+def _no_decision(name: str, returned: object) -> TypeError:
+    """Return the error for what is none; what it was is told by its type, for it may hold what a message held."""
+    what = "None" if returned is None else f"a {type(returned).__name__}"
+    if isinstance(returned, CoroutineType):
+        returned.close()
+        what += "; write def decide, without async"
+    return TypeError(f"{name}.decide must return command.reply(...), not {what}")

@@ -45,6 +45,8 @@ class stop_on_signals:  # noqa: N801 (used like a function: with stop_on_signals
 
     def _first(self, number: signal.Signals) -> None:
         assert self._task is not None
+        if self.signal is not None:
+            signal.raise_signal(number)  # both came before the loop looked; the handler is the system's by now
         self.signal = number
         self._restore(dict.fromkeys(self._signals, signal.SIG_DFL))
         self._task.cancel()
@@ -58,7 +60,8 @@ class stop_on_signals:  # noqa: N801 (used like a function: with stop_on_signals
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        self._restore(self._before)
         assert self._task is not None
+        if self.signal is None:
+            self._restore(self._before)  # else a second one is left to the operating system until the end
         # Swallowed only where nobody else wants the task to end, too.
         return isinstance(error, asyncio.CancelledError) and self.signal is not None and not self._task.uncancel()

@@ -5,14 +5,16 @@ costs the group one of its restarts. When they are spent the failure goes to the
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
-from actors import Address, Group
+from actors import ActorMisuse, Address, DefinitionError, Group, NotTaken, ReadModel, RestartPolicy
 from runtime.cells import Cell, Phase, World
-from runtime.failures import passing
 from runtime.log import log
+from runtime.pool_cell import worker_address
 from runtime.restarts import Budget
+
+MOST_CHILDREN = 100_000
+"""How many children one actor may have."""
 
 
 class Supervisor:
@@ -22,38 +24,59 @@ class Supervisor:
         self,
         world: World,
         group: Group,
-        escalate: Callable[[BaseException], None] | None = None,
+        *,
+        outer: "Supervisor | None" = None,
         parent: Address[Any] | None = None,
+        escalate: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """Keep the members of ``group``; ``escalate`` is told of what the group can't mend; None: they are parked.
+        """Keep the members of ``group``.
 
-        A group of children of a ``parent`` lets go of those that have finished.
+        What it can't mend goes to the group ``outer`` that it is in, or is what a ``parent`` whose children it holds is
+        told by ``escalate``; else all members are parked. A group of children lets go of those that have finished.
         """
         self._world = world
         self.parent = parent
+        self._escalate = escalate
         self._group = group
-        self._escalate = escalate or self._park
+        self._outer = outer
         self._budget = Budget(group.restart)
-        self._members: list[Address[Any] | Supervisor] = []
+        self._members: dict[Address[Any] | Supervisor, None] = {}
+        """In the order in which they are started."""
         for member in group.members:
             if isinstance(member, Group):
-                inner = Supervisor(world, member)
-                inner._escalate = partial(self._failed, inner)
-                self._members.append(inner)
+                self._members[Supervisor(world, member, outer=self)] = None
             else:
-                world.kind(member.actor)  # an unknown class is told here, and not at the first crash
-                self.add(member)
+                self._add_member(member)
+
+    def _add_member(self, address: Address[Any]) -> None:
+        kind = self._world.kind(address.actor)  # an unknown class is told here, and not at the first crash
+        if issubclass(kind.cls, ReadModel):
+            raise NotTaken(f"{address} can't be in a group: a read model starts and retries by itself")
+        if kind.pool is None:
+            self.add(address)
+        else:
+            for number in range(kind.pool.size):
+                self.add(worker_address(address, number))
 
     def add(self, address: Address[Any]) -> None:
         """Take an actor in, as the last one."""
-        self._members.append(address)
+        if address in self._world.owners:
+            raise DefinitionError(f"{address} is in two groups; which of them would start it again?")
+        if self.parent is not None and len(self._members) >= MOST_CHILDREN:
+            raise ActorMisuse(f"there are {MOST_CHILDREN:,} children already; let some finish")
+        self._members[address] = None
         self._world.owners[address] = self
 
     def finished(self, address: Address[Any]) -> None:
         """Take note of a member that has ended in order."""
-        if self.parent is not None and address in self._members:
-            self._members.remove(address)
+        if self.parent is not None:
+            self._members.pop(address, None)
             self._world.owners.pop(address, None)
+
+    @property
+    def restart(self) -> RestartPolicy:
+        """How the group is started again; for how long it is parked, the outermost one says."""
+        return self._group.restart if self._outer is None else self._outer.restart
 
     def __bool__(self) -> bool:
         return bool(self._members)
@@ -87,13 +110,15 @@ class Supervisor:
         self._failed(address, error)
 
     def _failed(self, member: "Address[Any] | Supervisor", error: BaseException) -> None:
-        pause = self._budget.spend(self._world.clock.steady(), self._world.random)
-        if pause is None and passing(error):
-            pause = self._group.restart.backoff.cap.total_seconds()
+        pause = self._budget.spend(error, self._world.clock.steady(), self._world.random)
         if pause is None:
-            self._escalate(error)
+            self._give_up(error)
             return
-        cells = [cell for other in self._affected(member) for cell in self._cells(other)]
+        affected = self._affected(member)
+        for other in affected:
+            if isinstance(other, Supervisor):
+                other.renew()
+        cells = [cell for other in affected for cell in self._cells(other)]
         log.warning("group restarts", because=str(member), members=len(cells), restart_in=round(pause, 3))
         for cell in reversed(cells):
             if cell.phase is not Phase.STOPPED:
@@ -107,25 +132,42 @@ class Supervisor:
         self._world.delays.after(pause, start_all)
 
     def _affected(self, member: "Address[Any] | Supervisor") -> "list[Address[Any] | Supervisor]":
+        members = list(self._members)
         match self._group.strategy:
             case "one_for_one":
                 return [member]
             case "one_for_all":
-                return list(self._members)
+                return members
             case "rest_for_one":
-                return self._members[self._members.index(member) :]
+                return members[members.index(member) :]
 
-    def _park(self, error: BaseException) -> None:
-        for cell in self:
-            if cell.phase is not Phase.PARKED:
-                cell.stop("parked", error)
-                cell.park(error)
+    def _give_up(self, error: BaseException) -> None:
+        if self._outer is not None:
+            self._outer._failed(self, error)
+        elif self._escalate is not None:
+            self._escalate(error)
+        else:
+            for cell in self:
+                if cell.phase is not Phase.PARKED:
+                    cell.stop("parked", error)
+                    cell.park(error)
+
+    def renew(self) -> None:
+        """Begin with a new budget, also in the groups inside: the group is started again as a whole."""
+        self._budget = Budget(self._group.restart)
+        for member in self._members:
+            if isinstance(member, Supervisor):
+                member.renew()
 
     def unpark(self) -> None:
-        """Let the whole group try again, with a new budget."""
-        self._budget = Budget(self._group.restart)
+        """Let all that was parked together try again, with a new budget."""
+        if self._outer is not None:
+            self._outer.unpark()
+            return
+        self.renew()
         for cell in self:
-            cell.unpark()
+            if cell.phase is Phase.PARKED:
+                cell.pardon()
         self.start()
 
     def __str__(self) -> str:

@@ -75,6 +75,9 @@ class Timers:
         finally:
             timer.cancel()
 
+    def __len__(self) -> int:
+        return len(self._heap) - self._cancelled
+
     def forget_one(self) -> None:
         """Count a cancelled timer; when most are, sweep them out, so that the heap stays in proportion."""
         self._cancelled += 1

@@ -1,6 +1,6 @@
 """The cell of a plain actor whose ``receive`` isn't async: it works in turns, without a task."""
 
-import inspect
+from types import CoroutineType
 from typing import Any
 
 from actors import ActorMisuse, Address
@@ -12,7 +12,12 @@ from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.plain_cell import PlainCell
 
-BEGIN = object()
+
+class Begin:
+    """A message of the runtime's own: make the actor."""
+
+
+BEGIN = Begin()
 """In the control lane: make the actor. Not at once, for who sent the first message may be in the middle of a turn."""
 
 
@@ -28,19 +33,24 @@ class TurnCell(PlainCell):
 
     def revive(self) -> None:
         """Begin a new incarnation, in a turn of its own."""
-        if self.world.closing:
+        if self.closed():
             return
         self.phase = Phase.RECOVERING
         self.runnable = True
+        since = self.since
         self.post(Envelope(BEGIN))
+        if self.mail:
+            self.since = since
 
     def _begin(self) -> None:
         try:
             self.actor = actor = self.kind.cls(self.address.key)
             self._receive = actor.receive
             actor.attach(self)
-            actor.started()
-        except Exception as error:  # noqa: BLE001 (the author's code; one that can't even begin is parked in the end)
+            no_coroutine(actor.started(), "started")
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 (the author's code; one that can't begin is parked in the end)
             self.crashed(error)
         else:
             self.phase = Phase.RUNNING
@@ -52,13 +62,13 @@ class TurnCell(PlainCell):
         self._envelope, self._sent = envelope, 0
         try:
             reply = self._receive(message)
+            if reply.__class__ is CoroutineType:
+                no_coroutine(reply, "receive")
             if self._stashing:
                 self._stashing = False
             elif reply_to is not None:
                 self.kind.check_reply(message.__class__, reply)
                 reply_to.done(reply)
-            elif reply is not None and inspect.iscoroutine(reply):
-                raise ActorMisuse("receive returned a coroutine")
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as raised:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
@@ -76,18 +86,22 @@ class TurnCell(PlainCell):
 
     def _failed(self, envelope: Envelope, raised: BaseException) -> None:
         error = failure(self.address, envelope.message, raised)
-        self._stashing = False
+        if self._stashing:
+            self._stashing = False
+            self.take_back(envelope)
         self.give_back(envelope, error)
         if error is not raised:
             self.crashed(error)  # the failure may have left the object in disorder
 
     def stash(self) -> None:
         """Put the message that is being handled aside."""
-        super().stash()
-        self._stashing = True
+        if not self._stashing:
+            super().stash()
+            self._stashing = True
 
     def finish(self) -> None:
         """End in order, after this message."""
+        super().finish()
         self._finishing = True
 
     def _finish(self) -> None:
@@ -95,19 +109,29 @@ class TurnCell(PlainCell):
         if self.unfinished:
             self.revive()
         else:
-            self.world.release(self)
+            self.gone()
 
     def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:
         """End the incarnation, leaving the mail."""
-        actor = self.actor
-        self._finishing = False
+        actor, self.actor = self.actor, None
         if actor is not None and reason != "killed":
             try:
-                actor.stopped()
-            except Exception as raised:  # noqa: BLE001 (the author's code; it has ended all the same)
+                no_coroutine(actor.stopped(), "stopped")
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as raised:  # noqa: BLE001 (the author's code; it has ended all the same)
                 log.warning("actor failed at its end", actor=self.name, error=repr(raised))
+        self._finishing = False
         self._receive = None
         super().stop(reason, error)
-        owner = self.world.owners.get(self.address)
-        if reason == "finished" and owner is not None:
-            owner.finished(self.address)
+
+
+def no_coroutine(result: object, where: str) -> None:
+    """Make sure that a method of the author's has done its work, and not only returned something to await.
+
+    Raises:
+        ActorMisuse: it has; the coroutine is closed.
+    """
+    if isinstance(result, CoroutineType):
+        result.close()
+        raise ActorMisuse(f"{where} returned a coroutine, which nobody awaits here; write async def receive")

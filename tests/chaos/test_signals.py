@@ -52,6 +52,7 @@ async def test_the_first_signal_ends_the_block() -> None:
         signal.raise_signal(signal.SIGUSR1)
         await asyncio.Event().wait()
     assert (stop.signal, stop.exit_code) == (signal.SIGUSR1, 128 + signal.SIGUSR1)
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL  # a second one ends the process at once, also now
 
 
 async def test_a_task_that_others_cancel_as_well_is_cancelled() -> None:
@@ -70,3 +71,23 @@ async def test_a_task_that_others_cancel_as_well_is_cancelled() -> None:
 async def test_an_error_passes_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError), stop_on_signals(signal.SIGUSR1):
         raise ZeroDivisionError
+
+
+TWICE = """
+import asyncio, signal
+from runtime import stop_on_signals
+
+async def main():
+    with stop_on_signals():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # before the loop has looked at the first
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_two_at_once_end_the_process_at_once() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", TWICE, cwd=ROOT, stderr=PIPE)
+    _, said = await process.communicate()
+    assert (process.returncode, said) == (-signal.SIGTERM, b"")

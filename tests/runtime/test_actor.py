@@ -123,17 +123,19 @@ async def test_the_budget_of_restarts_spent_it_is_parked_and_others_go_on() -> N
             with pytest.raises(Parked, match="Desk/bad is parked: Desk/bad failed at Note: ValueError: always"):
                 await asked
         assert await runtime.ask(Desk.at("good"), Note("1")) == "fine"
+        assert runtime.parked() == {Desk.at("bad"): "Desk/bad failed at Note: ValueError: always"}
         await runtime.kill(Desk.at("bad"))
         with pytest.raises(Parked):
             await runtime.ask(Desk.at("bad"), Note("5"))
         runtime.unpark(Desk.at("bad"))
+        assert runtime.parked() == {}
         with pytest.raises(Failed):
             await runtime.ask(Desk.at("bad"), Note("6"))
     assert [text for _, text in Desk.inbox] == ["1", "2", "1", "6"]
 
 
 async def test_a_parked_actor_tries_again_by_itself_after_a_while() -> None:
-    """After the faults have ended, all goes on, and nobody has to come."""
+    """After the faults have ended, all goes on, and nobody has to come. Failure 32."""
     outage = True
 
     async def play(desk: Desk, note: Note) -> str:

@@ -80,6 +80,7 @@ async def test_a_damaged_record_of_a_saga_parks_it(tmp_path: Path) -> None:
 
 
 async def test_a_restart_is_tried_within_the_budget_before_it_is_parked() -> None:
+    """Failure 23: a recovery that always raises ends parked, not in a loop."""
     journal, clock = HeldJournal(), ManualClock()
     async with Runtime(journal, ALL) as runtime:
         await runtime.ask(Room.at("r"), Hold("poison 1"))

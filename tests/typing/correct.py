@@ -258,6 +258,8 @@ async def reminding(runtime: Runtime) -> None:
         TripSaga.at("trip-7"), "go", BookTrip("LH441", Flight.at(), 1), at=datetime(2030, 1, 1, tzinfo=UTC)
     )
     await runtime.forget(Flight.at("LH441"), "release")
+    print(await runtime.result(TripSaga.at("trip-7")), str(await runtime.result(TripSaga.at("trip-7"))))
+    assert_type(await runtime.result(TripSaga.at("trip-7")), TripBooked)
     assert_type(await runtime.reminders(Flight.at("LH441")), list[PendingReminder])
 
 

@@ -1,0 +1,73 @@
+"""One incarnation of an async plain actor, and what its tasks are in the middle of."""
+
+import asyncio
+from contextvars import ContextVar
+from typing import Any
+
+from actors import Actor, Address
+from actors.actor import Reason
+from runtime.mailbox import Envelope
+from runtime.plain_cell import PlainCell
+
+
+class Handling:
+    """One message that is being handled by an async actor."""
+
+    __slots__ = ("cell", "envelope", "number", "over", "overdue", "sent", "stashed")
+
+    def __init__(self, cell: PlainCell, envelope: Envelope | None = None, number: int = 0) -> None:
+        self.cell = cell
+        self.envelope = envelope
+        self.number = number
+        self.sent = 0
+        """How many requests have been sent for it."""
+        self.stashed = False
+        self.over = False
+        """Whether it has ended, so that tasks which it has left behind no longer act in its name."""
+        self.overdue = False
+        """Whether it has taken too long, and was cancelled for that."""
+
+    def begin(self) -> None:
+        """Be what the running task handles."""
+        _handling.set(self)
+
+    @property
+    def path(self) -> tuple[Address[Any], ...]:
+        """The actors that wait while this goes on, the first asker first."""
+        return (*(self.envelope.path if self.envelope is not None else ()), self.cell.address)
+
+    @property
+    def due(self) -> int:
+        """When the asker stops waiting; 0: never."""
+        return self.envelope.due if self.envelope is not None else 0
+
+
+_handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
+"""What the running task handles; tasks that the author's code starts inherit it."""
+
+
+def handling() -> Handling | None:
+    """Return what the running task handles, if it is an actor's."""
+    now = _handling.get()
+    return None if now is None or now.over else now
+
+
+class Life:
+    """One incarnation: its actor object and its tasks."""
+
+    __slots__ = ("actor", "busy", "error", "finishing", "for_good", "killed", "number", "reason", "tasks", "unhandled")
+
+    def __init__(self, actor: Actor, number: int) -> None:
+        self.actor = actor
+        self.number = number
+        self.tasks: list[asyncio.Task[Any]] = []  # an empty set is four times as large
+        self.busy = 0
+        """How many of the tasks are in the middle of a message."""
+        self.finishing = False
+        self.killed = False
+        self.for_good = False
+        """Whether it ends with its parent, so that what it has not handled is not for another one."""
+        self.reason: Reason | None = None
+        self.error: BaseException | None = None
+        self.unhandled: list[tuple[int, Envelope]] = []
+        """What it was in the middle of when it was killed."""

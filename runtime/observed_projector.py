@@ -1,0 +1,72 @@
+"""The projector of a node that is observed: what the other one does, and tells of it."""
+
+from typing import Any
+
+from actors import Address
+from persistence import Record
+from runtime.kinds import meta_of
+from runtime.mailbox import Envelope
+from runtime.observer import Observer
+from runtime.projector import Projector
+from runtime.tracing import NO_TRACING
+
+FRESH = 600_000_000
+"""Microseconds for which an event's trace is gone on with; a read model that is rebuilt traces nothing of long ago."""
+
+
+class ObservedProjector(Projector):
+    """A projector that is observed."""
+
+    observer: Observer
+
+    @property
+    def _address(self) -> Address[Any]:
+        return Address(self.kind.name)
+
+    async def _project(self, records: list[Record]) -> None:
+        observer, before = self.observer, self.position
+        began, at, error = observer.stopwatch(), observer.clock.now(), None
+        try:
+            await super()._project(records)
+        except Exception as raised:
+            error = raised
+            observer.crashed(self._address, raised)
+            raise
+        finally:
+            if self.position > before:
+                observer.projected(self.kind.name, self.position - before, observer.stopwatch() - began)
+            if observer.tracing is not NO_TRACING:
+                self._trace([record for record in records if record.position <= self.position], at, None)
+                if error is not None:
+                    self._trace([record for record in records if record.position == self.position + 1], at, error)
+
+    def _trace(self, records: list[Record], at: int, error: Exception | None) -> None:
+        now = self.observer.clock.now()
+        for record in records:
+            if self._follows(record) and now - record.time <= FRESH and (trace := meta_of(record).trace):
+                attributes = {
+                    "understudy.actor": self.kind.name,
+                    "understudy.event": record.type,
+                    "understudy.stream": "/".join(record.stream),
+                    "understudy.position": str(record.position),
+                }
+                name = f"{self.kind.name} {record.type}"
+                span = self.observer.tracing.begin(name, trace, at, attributes, current=False)
+                span.end(now, "done" if error is None else "failed", error)
+
+    async def ask(self, query: Any, position: int, timeout: float | None) -> Any:
+        """Answer a query, when the tables have reached ``position``."""
+        observer = self.observer
+        envelope = Envelope(query, trace=observer.tracing.here())
+        work = observer.begin(self.kind.name, self._address, envelope, traced=True)
+        try:
+            return await super().ask(query, position, timeout)
+        except BaseException as error:
+            work.error = error
+            raise
+        finally:
+            observer.end(work)
+
+    def _park(self, error: BaseException) -> None:
+        super()._park(error)
+        self.observer.parked(self._address, error)

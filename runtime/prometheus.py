@@ -1,0 +1,112 @@
+"""Prometheus: a runtime's numbers for a scraper, made when it comes; needs the extra ``prometheus``.
+
+    REGISTRY.register(PrometheusCollector(runtime))
+    start_http_server(9464)
+
+Everything is labelled by class, nothing by key, so there are as many series as classes and no more.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from actors import RuntimeClosed
+from runtime.histogram import HistogramStats
+from runtime.runtime import Runtime
+from runtime.stats import ActorStats, JournalStats, ReadModelStats, Stats
+
+
+class PrometheusCollector(Collector):
+    """The numbers of one runtime; none while it is not open. Several in one process need names that differ."""
+
+    def __init__(self, runtime: Runtime, prefix: str = "understudy") -> None:
+        self._runtime = runtime
+        self._prefix = prefix
+
+    def describe(self) -> Iterable[Metric]:
+        """Return what it collects, also of a runtime that is not open yet."""
+        return self._metrics(NOTHING)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the numbers as they are now."""
+        try:
+            stats = self._runtime.stats()
+        except RuntimeClosed:
+            return
+        yield from self._metrics(stats)
+
+    def _metrics(self, stats: Stats) -> Iterator[Metric]:
+        yield from self._actors(stats.actors.items())
+        yield from self._journal(stats.journal)
+        yield from self._read_models(stats.read_models.items())
+        yield self._counter(
+            "dead_letters", "Messages that nobody waited for and that could not be handled", stats.dead_letters
+        )
+        yield self._gauge("timers", "Timers that run", stats.timers)
+
+    def _actors(self, actors: Iterable[tuple[str, ActorStats]]) -> Iterator[Metric]:
+        gauges: list[tuple[str, str, str]] = [
+            ("active", "actors", "Actors in memory"),
+            ("parked", "actors_parked", "Actors that are set aside"),
+            ("mail", "mailbox_messages", "Messages that wait for their turn"),
+            ("deepest", "mailbox_deepest_messages", "Messages in the fullest mailbox"),
+            ("oldest", "mailbox_oldest_seconds", "How long the oldest message has waited, at the most"),
+        ]
+        counters: list[tuple[str, str, str]] = [
+            ("turns", "turns", "Messages handled"),
+            ("failures", "actor_failures", "Crashes of actors"),
+            ("restarts", "actor_restarts", "Starts of actors after a crash"),
+            ("expired", "messages_expired", "Messages not begun, because nobody waited for the reply any more"),
+        ]
+        found = list(actors)
+        for field, name, says in gauges:
+            gauge = GaugeMetricFamily(f"{self._prefix}_{name}", says, labels=["class"])
+            for cls, stats in found:
+                gauge.add_metric([cls], getattr(stats, field))
+            yield gauge
+        for field, name, says in counters:
+            counter = CounterMetricFamily(f"{self._prefix}_{name}", says, labels=["class"])
+            for cls, stats in found:
+                counter.add_metric([cls], getattr(stats, field))
+            yield counter
+
+    def _journal(self, stats: JournalStats) -> Iterator[Metric]:
+        yield self._gauge("journal_position", "Position of the last durable event", stats.position)
+        yield self._gauge("journal_queued_events", "Events enqueued and not yet durable", stats.queued)
+        yield self._histogram("journal_group_events", "Events in each group", stats.group_events)
+        yield self._histogram("journal_group_write_seconds", "Time to write and sync each group", stats.group_seconds)
+
+    def _read_models(self, read_models: Iterable[tuple[str, ReadModelStats]]) -> Iterator[Metric]:
+        label = ["read_model"]
+        position = GaugeMetricFamily(
+            f"{self._prefix}_read_model_position", "Position up to which all is in the tables", labels=label
+        )
+        lag = GaugeMetricFamily(f"{self._prefix}_read_model_lag_events", "Durable events not come to yet", labels=label)
+        parked = GaugeMetricFamily(f"{self._prefix}_read_model_parked", "1 where it is set aside", labels=label)
+        failures = CounterMetricFamily(
+            f"{self._prefix}_read_model_failures", "Attempts to project that failed", labels=label
+        )
+        for name, stats in read_models:
+            position.add_metric([name], stats.position)
+            lag.add_metric([name], stats.lag)
+            parked.add_metric([name], stats.parked)
+            failures.add_metric([name], stats.failures)
+        yield from (position, lag, parked, failures)
+
+    def _gauge(self, name: str, says: str, value: float) -> Metric:
+        return GaugeMetricFamily(f"{self._prefix}_{name}", says, value=value)
+
+    def _counter(self, name: str, says: str, value: float) -> Metric:
+        return CounterMetricFamily(f"{self._prefix}_{name}", says, value=value)
+
+    def _histogram(self, name: str, says: str, stats: HistogramStats) -> Metric:
+        bounds = [*map(repr, stats.bounds), "+Inf"]
+        buckets = list(zip(bounds, map(float, accumulate(stats.counts)), strict=True))
+        return HistogramMetricFamily(f"{self._prefix}_{name}", says, buckets=buckets, sum_value=stats.total)
+
+
+_EMPTY = HistogramStats((), (0,), 0, 0.0, 0.0)
+NOTHING = Stats({}, JournalStats(0, 0, 0, _EMPTY, _EMPTY), {}, 0, 0, 0)
+"""The numbers of a runtime that is not open."""

@@ -1,0 +1,151 @@
+"""Statistics: what a runtime is doing, in numbers. Made when asked for; nothing is counted for each message."""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from actors import ReadModel
+from persistence import Journal
+from persistence.writer import Writer
+from runtime.cells import Cell, Phase
+from runtime.directory import Directory
+from runtime.histogram import Histogram, HistogramStats
+from runtime.kinds import Counts
+from runtime.projector import Projector
+from runtime.saga_cell import SagaCell
+
+
+class ActorStats(msgspec.Struct, frozen=True):
+    """The actors of one class, a pool's workers among them. Counters run since the runtime was entered."""
+
+    active: int
+    """How many are in memory."""
+    parked: int
+    """How many of them are set aside, sagas that parked themselves included."""
+    mail: int
+    """Messages in all mailboxes that wait for their turn."""
+    deepest: int
+    """Messages in the fullest mailbox."""
+    oldest: float
+    """Seconds for which the oldest of these messages has waited, at the most; 0.0: there are none.
+
+    It is an upper bound: no message's arrival is noted, only that of the first in an empty mailbox, and when all that
+    was there at some moment has been handled. So it is exact for a mailbox that stands still, and too old by the time
+    that it takes to handle one mailbox full of messages for one that moves; where messages have priorities, by the time
+    since the mailbox was last empty. A message that was put back (stashed, or cut off by a crash) counts from then.
+    """
+    turns: int
+    """Messages handled, those of the runtime's own included."""
+    failures: int
+    """Crashes: what was raised, and was no refusal."""
+    restarts: int
+    """Starts after a crash."""
+    expired: int
+    """Messages that were not begun, because nobody waited for the reply any more."""
+
+
+class JournalStats(msgspec.Struct, frozen=True):
+    """The journal and its writer."""
+
+    position: int
+    """The position of the last durable event."""
+    queued: int
+    """Events enqueued and not yet durable."""
+    groups: int
+    """Groups written since the runtime was entered."""
+    group_events: HistogramStats
+    """Events in each group."""
+    group_seconds: HistogramStats
+    """Seconds that each group took to write and sync."""
+
+
+class ReadModelStats(msgspec.Struct, frozen=True):
+    """One read model."""
+
+    position: int
+    """Everything up to this position is in its tables."""
+    lag: int
+    """Durable events that it has not come to yet."""
+    failures: int
+    """Attempts to project that failed, since the runtime was entered."""
+    parked: bool
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """What a runtime is doing, class by class; can be encoded as JSON."""
+
+    actors: Mapping[str, ActorStats]
+    """By the name of the class."""
+    journal: JournalStats
+    read_models: Mapping[str, ReadModelStats]
+    """By the name of the class."""
+    active: int
+    """Actors in memory, of all classes."""
+    dead_letters: int
+    """Messages that nobody waited for and that could not be handled, since the runtime was entered."""
+    timers: int
+    """Timers that run: sagas' sleeps and deadlines, actors' timers, timeouts, pauses before another try."""
+
+
+class Groups:
+    """What is known of the groups that the writer has written."""
+
+    def __init__(self) -> None:
+        self._events = Histogram(0, 14)
+        self._seconds = Histogram(-13, 4)
+
+    def add(self, events: int, seconds: float) -> None:
+        """Count one group."""
+        self._events.add(events)
+        self._seconds.add(seconds)
+
+    def stats(self, journal: Journal, writer: Writer) -> JournalStats:
+        """Return the numbers of the journal as they are now."""
+        return JournalStats(
+            journal.position, writer.pending, writer.groups, self._events.stats(), self._seconds.stats()
+        )
+
+
+def actor_stats(directory: Directory, now: int) -> dict[str, ActorStats]:
+    """Return the numbers of all classes of actors; ``now`` is steady time, in microseconds."""
+    kinds = {kind.name: kind for kind in directory.all_kinds if not issubclass(kind.cls, ReadModel)}
+    cells: dict[str, list[Cell]] = {name: [] for name in kinds}
+    for cell in directory:
+        if cell.kind.pool is None:  # a pool's own cell is only the way to its workers'
+            cells[cell.kind.name].append(cell)
+    return {name: _of_class(kinds[name].counts, found, now) for name, found in cells.items()}
+
+
+def _of_class(counts: Counts, cells: list[Cell], now: int) -> ActorStats:
+    mail = deepest = parked = 0
+    since = now
+    for cell in cells:
+        if depth := len(cell.mail):
+            mail += depth
+            deepest = max(deepest, depth)
+            since = min(since, cell.since)
+        parked += cell.phase is Phase.PARKED or (isinstance(cell, SagaCell) and cell.story.status == "parked")
+    return ActorStats(
+        active=len(cells),
+        parked=parked,
+        mail=mail,
+        deepest=deepest,
+        oldest=(now - since) / 1e6,
+        turns=counts.turns,
+        failures=counts.failures,
+        restarts=counts.restarts,
+        expired=counts.expired,
+    )
+
+
+def read_model_stats(projectors: Iterable[Projector], journal: Journal) -> dict[str, ReadModelStats]:
+    """Return the numbers of all read models."""
+    return {
+        projector.kind.name: ReadModelStats(
+            position=projector.position,
+            lag=max(0, journal.position - projector.position),
+            failures=projector.kind.counts.failures,
+            parked=projector.error is not None,
+        )
+        for projector in projectors
+    }
