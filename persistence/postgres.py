@@ -18,7 +18,7 @@ from persistence.errors import (
     VersionConflict,
 )
 from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Sleeper, Stream
-from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault
+from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault, text_of
 from persistence.postgres_group import APPEND, MORE, Group, named, to_look_up
 from persistence.postgres_queries import DUPLICATE, FIND, HEADS, READ, READ_ALL, SLEEPING, UNFINISHED
 from persistence.postgres_schema import Seat, check_holder, enter, look_in, reenter
@@ -131,7 +131,7 @@ class PostgresJournal(Journal):
                     raise JournalUnusable(f"{self.url} was opened for reading only")
                 return await self._write(link, appends)
             except FAULTS as error:
-                raise AppendFailed(f"{self.url} could not be written: {error or type(error).__name__}") from error
+                raise AppendFailed(f"{self.url} could not be written: {text_of(error)}") from error
 
     def _usable(self) -> Link:
         if self._taken is not None:

@@ -41,6 +41,8 @@ SETTINGS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
+    # A group that has waited for another one must see what that one wrote.
+    "default_transaction_isolation": "read committed",
     "jit": "off",
     # A machine that has vanished holds the journal's lock for a minute, not for two hours.
     "tcp_keepalives_idle": "30",
@@ -49,7 +51,7 @@ SETTINGS = {
 }
 # Where the server has these limits, they would end a session that holds the journal's lock, or a long read.
 UNLIMITED = """select set_config(name, '0', false) from pg_settings
-    where name in ('idle_session_timeout', 'statement_timeout', 'transaction_timeout',
+    where name in ('idle_session_timeout', 'statement_timeout', 'transaction_timeout', 'lock_timeout',
         'idle_in_transaction_session_timeout')"""
 
 SINCE = "select backend_start from pg_stat_activity where pid = pg_backend_pid()"
@@ -60,7 +62,8 @@ END = "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and
 class Link:
     """One connection, for one statement at a time; others wait for their turn.
 
-    Whatever is begun runs to its end even if its caller is cancelled, so that no answer is left for the next one.
+    Who uses it shields what it does from being cancelled: the driver would cancel the statement at the server, over
+    another connection and in its own time.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -83,11 +86,11 @@ class Link:
         Raises:
             Exception: one of :data:`FAULTS`. The connection has ended, unless the server itself has answered.
         """
-        return await shielded(self._guarded(lambda: self._connection.fetch(statement, *values, timeout=ANSWER_TIMEOUT)))
+        return await self._guarded(lambda: self._connection.fetch(statement, *values, timeout=ANSWER_TIMEOUT))
 
     async def script(self, statements: str) -> None:
         """Run statements without values; errors as of :meth:`fetch`."""
-        await shielded(self._guarded(lambda: self._connection.execute(statements, timeout=ANSWER_TIMEOUT)))
+        await self._guarded(lambda: self._connection.execute(statements, timeout=ANSWER_TIMEOUT))
 
     async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
         async with self._turn:
@@ -102,9 +105,6 @@ class Link:
 
     async def shut(self) -> None:
         """Close; does nothing where it has ended already."""
-        await shielded(self._shut())
-
-    async def _shut(self) -> None:
         async with self._turn:
             if not self.lost:
                 try:
@@ -119,10 +119,6 @@ async def connect(place: Place) -> Link:
     Raises:
         JournalUnusable: it can't be reached, or doesn't let us in.
     """
-    return await shielded(_connect(place))
-
-
-async def _connect(place: Place) -> Link:
     settings = {**SETTINGS, "search_path": quoted(place.schema)}
     if "application_name=" not in place.dsn:
         settings["application_name"] = "understudy"
@@ -140,16 +136,22 @@ async def _connect(place: Place) -> Link:
     return link
 
 
+def text_of(error: Exception) -> str:
+    """Return what the driver says, in one line. What the server adds in detail may show what is in a row."""
+    said = str(error.args[0]) if isinstance(error, Refusal) and error.args else str(error)
+    return " ".join(said.split()) or type(error).__name__
+
+
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {CONNECT_TIMEOUT:.0f} seconds; is the server running there?"
     if isinstance(error, driver.InvalidCatalogNameError):
-        return f"{error}; make it with createdb"
+        return f"{text_of(error)}; make it with createdb"
     if isinstance(error, driver.InvalidAuthorizationSpecificationError):  # a wrong password is one of them
-        return f"{error}; look at the user and the password in the URL, and at the server's pg_hba.conf"
+        return f"{text_of(error)}; look at the user and the password in the URL, and at the server's pg_hba.conf"
     if isinstance(error, Refusal | driver.InterfaceError):
-        return str(error)
-    return f"{error or type(error).__name__}; is the server running there?"
+        return text_of(error)
+    return f"{text_of(error)}; is the server running there?"
 
 
 def fault(place: Place, what: str, error: Exception) -> JournalError:
@@ -161,10 +163,10 @@ def fault(place: Place, what: str, error: Exception) -> JournalError:
         driver.CharacterNotInRepertoireError,
     )
     if isinstance(error, damage):
-        return JournalDamaged(f"{place.shown} is damaged: {what}: {error}; restore it from a backup")
+        return JournalDamaged(f"{place.shown} is damaged: {what}: {text_of(error)}; restore it from a backup")
     if isinstance(error, TimeoutError):
         return JournalUnusable(f"{place.shown}: {what}: no answer within {ANSWER_TIMEOUT:.0f} seconds")
-    return JournalUnusable(f"{place.shown}: {what}: {error or type(error).__name__}")
+    return JournalUnusable(f"{place.shown}: {what}: {text_of(error)}")
 
 
 class Reader:

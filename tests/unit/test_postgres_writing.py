@@ -522,6 +522,26 @@ async def test_a_large_group_that_is_refused_late_leaves_nothing(
     assert len(await everything(journal)) == 102
 
 
+async def test_no_error_shows_what_is_in_a_row(schema: str, journal: PostgresJournal) -> None:
+    await run("alter table events add check (data not like '%s3cret%')", schema=schema)
+    with pytest.raises(AppendFailed, match="violates check constraint") as caught:
+        await journal.append([(put(SEATS, 0, [NewEvent("A", b'"s3cret"', b"{}")]),)])
+    assert "s3cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_the_servers_own_limits_are_not_ours(schema: str) -> None:
+    limits = "statement_timeout=1234&lock_timeout=1234&default_transaction_isolation=serializable"
+    async with opened(f"{url_of(schema)}&{limits}") as journal:
+        for name, value in (
+            ("statement_timeout", "0"),
+            ("lock_timeout", "0"),
+            ("transaction_isolation", "read committed"),
+        ):
+            assert await writer_of(journal).fetch("select current_setting($1)", name) == [(value,)]
+        await journal.append([(put(SEATS, 0),)])
+
+
 async def test_what_the_server_refuses_leaves_the_journal_usable(journal: PostgresJournal) -> None:
     """A NUL is not JSON; no codec lets it through."""
     with pytest.raises(AppendFailed, match="invalid byte sequence"):
