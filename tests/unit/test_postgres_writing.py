@@ -593,6 +593,16 @@ async def test_two_events_that_have_changed_places_are_found(schema: str, journa
         await journal.read(SEATS)
 
 
+async def test_a_gap_is_found_by_who_reads_one_stream_or_a_page(schema: str, journal: PostgresJournal) -> None:
+    await journal.append([(put(SEATS, 0, 4),)])
+    await run("delete from events where position = 2", schema=schema)
+    with pytest.raises(JournalDamaged, match="in stream Flight/LH441 the event with version 2 is missing"):
+        await journal.read(SEATS)
+    with pytest.raises(JournalDamaged, match="in the journal the event with position 2 is missing"):
+        await journal.read_all(limit=2)
+    assert [record.version for record in await journal.read(SEATS, 2)] == [3, 4]
+
+
 async def test_what_is_missing_at_the_end_is_missed(schema: str, journal: PostgresJournal) -> None:
     await journal.append([(put(SEATS, 0, 3),)])
     await run("delete from events where position = 3", schema=schema)
