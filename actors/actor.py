@@ -284,11 +284,13 @@ class Actor:
 
     # -- for the runtime ----------------------------------------------------------------------------------------
 
-    def attach(self, context: Context) -> None:
-        """Give the actor its runtime; called once, by the runtime."""
+    def attach(self, context: Context | None) -> None:
+        """Give the actor its runtime, and take it away at its end; called by the runtime."""
         self._context = context
 
     def _here(self) -> Context:
         if self._context is None:
-            raise ActorMisuse(f"{type(self).__name__} is not run by a runtime (or only being made: see started())")
+            raise ActorMisuse(
+                f"{type(self).__name__} is not run by a runtime (or only being made: see started(); or has ended)"
+            )
         return self._context

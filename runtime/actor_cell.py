@@ -131,11 +131,13 @@ class ActorCell(PlainCell):
     def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:
         """End the incarnation, leaving the mail; its tasks end by themselves, unless it is killed."""
         life, self._life = self._life, None
-        self._begins = False
+        number, self._begins = self.incarnation, False
         super().stop(None)
         if life is None:
             if reason is not None and self._old is None:
                 self.world.watches.ended(self.address, reason, error)
+            elif reason is not None and self._old is not None:
+                self._old.next_end = (reason, error, number)
             return
         self._old, life.reason, life.error = life, reason, error
         if reason == "killed" or (reason in ("crashed", "parked") and asyncio.current_task() not in life.tasks):
@@ -189,6 +191,7 @@ class ActorCell(PlainCell):
             _, error = await self._guarded(life, Handling(self), life.actor.stopped)
             if error is not None:
                 log.warning("actor failed at its end", actor=self.name, error=repr(error))
+        life.actor.attach(None)  # a task that it has left behind must not act as the next incarnation
         self._old = None
         if life.unhandled:
             # At least once: the next incarnation gets these messages again, with the same ids.
@@ -199,6 +202,8 @@ class ActorCell(PlainCell):
             self.turn_away(self.ended_error)
         if life.reason is not None:
             self.world.watches.ended(self.address, life.reason, life.error, life.number)
+        if life.next_end is not None:
+            self.world.watches.ended(self.address, *life.next_end)
         if self.phase is Phase.PARKED:
             self._bring_back()  # refuse what was put back
         elif self._begins or (self.phase is Phase.STOPPED and (self.mail or self.control)):
@@ -267,7 +272,8 @@ class ActorCell(PlainCell):
             if reply_to is not None and not now.stashed:
                 reply_to.done(reply)
         elif life.killed and isinstance(error, asyncio.CancelledError):
-            life.unhandled.append((now.number, envelope))
+            if not now.stashed:
+                life.unhandled.append((now.number, envelope))
         else:
             told = failure(self.address, message, error)
             if now.stashed:
@@ -345,7 +351,10 @@ class ActorCell(PlainCell):
         self._envelope = envelope = self.envelope  # of the task that runs now
         if envelope is not None and id is None:
             id = self.next_id(envelope)  # noqa: A001
-        super().tell(address, message, id)
+        try:
+            super().tell(address, message, id)
+        finally:
+            self._envelope = None  # it may be a timer's, which holds this cell; no collector sees a circle through it
 
     async def ask(
         self,
@@ -371,6 +380,11 @@ class ActorCell(PlainCell):
             super().stash()
         if now is not None:
             now.stashed = True
+
+    def unstash(self) -> None:
+        """Put all that was put aside back, before all other mail."""
+        super().unstash()
+        self._work()
 
     def finish(self) -> None:
         """End in order, when what is being handled has been."""

@@ -55,7 +55,19 @@ def handling() -> Handling | None:
 class Life:
     """One incarnation: its actor object and its tasks."""
 
-    __slots__ = ("actor", "busy", "error", "finishing", "for_good", "killed", "number", "reason", "tasks", "unhandled")
+    __slots__ = (
+        "actor",
+        "busy",
+        "error",
+        "finishing",
+        "for_good",
+        "killed",
+        "next_end",
+        "number",
+        "reason",
+        "tasks",
+        "unhandled",
+    )
 
     def __init__(self, actor: Actor, number: int) -> None:
         self.actor = actor
@@ -69,5 +81,7 @@ class Life:
         """Whether it ends with its parent, so that what it has not handled is not for another one."""
         self.reason: Reason | None = None
         self.error: BaseException | None = None
+        self.next_end: tuple[Reason, BaseException | None, int] | None = None
+        """The end of an incarnation that was to follow and was stopped before it could begin: reason, error, number."""
         self.unhandled: list[tuple[int, Envelope]] = []
         """What it was in the middle of when it was killed."""

@@ -40,8 +40,8 @@ class Dispatcher:
         self.now = clock.steady()
         """When the last slice was due to begin; cells keep it as when they were last used."""
         self._slow = slow_turns or SlowTurns(clock, None)
-        self._last: Envelope | None = None
-        """The message that had the last turn."""
+        self._mark = 0.0
+        """When the last turn ended, by the stopwatch for slow ones."""
         self._settle = settle
         self._chaos = chaos
         self._queue: deque[Cell] = deque()
@@ -77,24 +77,14 @@ class Dispatcher:
         self._armed = False
         budget = TURNS_PER_SLICE
         queue = self._queue
-        slow = self._slow
-        stopwatch, limit, suspects = slow.stopwatch, slow.limit, slow.suspects
-        began = stopwatch()
+        self._mark = self._slow.stopwatch()
         while queue and budget > 0:
             if self._writer.pending >= HIGH_WATER:
                 # The disk is behind: turns, and with them all senders, wait until it has caught up.
                 self._writer.hold(self._resume)
                 break
             cell = queue.popleft()
-            most = TURNS_PER_CELL if budget > TURNS_PER_CELL else budget
-            if suspects and slow.suspect(cell.kind):
-                most = 1
-            taken = self._turns(cell, most)
-            budget -= taken
-            ended = stopwatch()
-            if ended - began > limit:
-                slow.took(cell, taken, self._last, ended - began)
-            began = ended
+            budget -= self._turns(cell, TURNS_PER_CELL if budget > TURNS_PER_CELL else budget)
             if (cell.mail or cell.control) and cell.runnable:
                 queue.append(cell)
                 if not cell.mail:
@@ -116,9 +106,9 @@ class Dispatcher:
         taken = controls = 0
         if cell.control:
             taken = controls = self._control_turns(cell, most)
-        mail, envelope = cell.mail, self._last
-        chaos = self._chaos
-        turn = cell.turn
+        mail = cell.mail
+        chaos, slow = self._chaos, self._slow
+        turn, stopwatch, limit, began = cell.turn, slow.stopwatch, slow.limit, self._mark
         while mail and taken < most and cell.runnable and not cell.control:
             if chaos is not None and chaos.strikes():
                 cell.kill()
@@ -132,10 +122,14 @@ class Dispatcher:
                 turn(envelope)
             except BaseException as error:  # noqa: BLE001 (whatever it is, it must not stop the others' turns)
                 self._escaped(cell, envelope, error)
+            ended = stopwatch()
+            if ended - began > limit:
+                slow.took(cell, envelope, ended - began)
+            began = ended
+        self._mark = began
         cell.kind.counts.turns += taken
         if cell.gate:
             cell.let_in()
-        self._last = envelope
         if mail:
             cell.left_behind(taken - controls, self.now)
         elif mail is cell.mail:
@@ -151,12 +145,16 @@ class Dispatcher:
                 cell.kill()
                 break
             taken += 1
-            self._last = envelope = cell.control.popleft()
+            envelope = cell.control.popleft()
             if envelope.reply is None or not envelope.reply.gone:
                 try:
                     cell.control_turn(envelope)
                 except BaseException as error:  # noqa: BLE001 (as above)
                     self._escaped(cell, envelope, error)
+            ended = self._slow.stopwatch()
+            if ended - self._mark > self._slow.limit:
+                self._slow.took(cell, envelope, ended - self._mark)
+            self._mark = ended
         if not cell.control:
             cell.control = recycle(cell.control)
         return taken

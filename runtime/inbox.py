@@ -93,8 +93,11 @@ class Inbox:
         """
         if self.gate is None:
             self.gate = Gate()
-        if self.gate.full:
-            raise self.full_error()
+        elif self.gate.full:
+            raise MailboxFull(
+                f"too many senders wait for room in the mailbox of {self.address} already; await each tell, or ask "
+                "again later"
+            )
         sender = self.gate.line_up()
         if due:
             timer = timers.at(due, partial(self._turn_away, sender))
@@ -116,7 +119,11 @@ class Inbox:
             self.let_in()  # the next one, where this one had been let in before it went away
             raise
         finally:
-            if gate.open and self.gate is gate:
+            if gate:
+                # Should this one not put its message here after all (a transaction that has to wait elsewhere, one that
+                # is parked meanwhile), no turn would let in the next one.
+                asyncio.get_running_loop().call_soon(self.let_in)
+            elif gate.open and self.gate is gate:
                 self.gate = None  # who comes next takes the short way again
 
     def _turn_away(self, sender: asyncio.Future[None]) -> None:

@@ -153,7 +153,7 @@ def recycle(mail: Mail) -> Mail:
 
 
 MOST_WAITING = 10_000
-"""How many senders may wait for room in one mailbox; more are told at once that there is none."""
+"""How many senders may wait for room in one mailbox, also by a tell that nobody awaits; more are refused at once."""
 
 
 class Gate:
@@ -171,8 +171,8 @@ class Gate:
         """Whether nobody waits here, or is on the way in."""
         return not self._waiting and not self._let_in
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     @property
     def full(self) -> bool:

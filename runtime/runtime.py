@@ -230,8 +230,10 @@ class Runtime(Inspection):
         """Send a command without waiting for a reply; await the result to wait for room in the mailbox.
 
         Raises:
-            MailboxFull: there is no room, and the mailbox doesn't let senders wait, or 10,000 of them do already.
-            NotTaken, UnknownActor: nobody here takes this.
+            MailboxFull: at once, where the mailbox refuses what it has no room for, or 10,000 senders wait already.
+            Failed: at once, where a pool can't tell the key of the message.
+            NotTaken, UnknownActor: at once; nobody here takes this.
+            RuntimeClosed: when awaited; the runtime was closed before there was room.
         """
         return (self._node or self._open_node()).tell(address, message, id)
 

@@ -320,7 +320,7 @@ class ServiceCell(Cell):
         """Go on with other mail: the transaction is over."""
         self._part = None
         self.runnable = True
-        if self.mail and not self.queued:
+        if (self.mail or self.control) and not self.queued:
             self.ready_again()
 
 

@@ -171,9 +171,11 @@ class Transaction:
         for (cell, command), command_id in zip(self._requests, ids, strict=True):
             try:
                 outcome = cell.consider(command, command_id, self._id, self._data)
-            except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
+            except BaseException as error:  # the author's code may raise anything; it goes to the asker
                 for key, other in self._cells.items():
                     other.roll_back(*before[key])
+                if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                    raise
                 self.end(_told_by(cell, command, error))
                 return
             cell.apply(outcome)
@@ -209,7 +211,7 @@ class Transaction:
             self._promise.done(tuple(replies))
 
 
-def _told_by(cell: Participant, command: Any, error: Exception) -> Exception:
+def _told_by(cell: Participant, command: Any, error: BaseException) -> Exception:
     if not isinstance(error, Refused):
         return failure(cell.address, command, error)
     refused = Refused(f"{cell.address}: {error.reason}")

@@ -43,6 +43,7 @@ class TurnCell(PlainCell):
             self.since = since
 
     def _begin(self) -> None:
+        incarnation = self.incarnation
         try:
             self.actor = actor = self.kind.cls(self.address.key)
             self._receive = actor.receive
@@ -51,9 +52,11 @@ class TurnCell(PlainCell):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 (the author's code; one that can't begin is parked in the end)
-            self.crashed(error)
+            if self.incarnation == incarnation:
+                self.crashed(error)
         else:
-            self.phase = Phase.RUNNING
+            if self.incarnation == incarnation:  # a child that could not begin may have been its end
+                self.phase = Phase.RUNNING
 
     def turn(self, envelope: Envelope) -> None:
         """Handle one message to its end."""
@@ -90,7 +93,7 @@ class TurnCell(PlainCell):
             self._stashing = False
             self.take_back(envelope)
         self.give_back(envelope, error)
-        if error is not raised:
+        if error is not raised and self.actor is not None:  # a child may have been its end already
             self.crashed(error)  # the failure may have left the object in disorder
 
     def stash(self) -> None:
@@ -98,6 +101,12 @@ class TurnCell(PlainCell):
         if not self._stashing:
             super().stash()
             self._stashing = True
+
+    def unstash(self) -> None:
+        """Put all that was put aside back, before all other mail."""
+        super().unstash()
+        if self.runnable and self.mail and not self.queued:  # it was no turn of its own in which it did
+            self.ready_again()
 
     def finish(self) -> None:
         """End in order, after this message."""
@@ -114,13 +123,15 @@ class TurnCell(PlainCell):
     def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:
         """End the incarnation, leaving the mail."""
         actor, self.actor = self.actor, None
-        if actor is not None and reason != "killed":
-            try:
-                no_coroutine(actor.stopped(), "stopped")
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as raised:  # noqa: BLE001 (the author's code; it has ended all the same)
-                log.warning("actor failed at its end", actor=self.name, error=repr(raised))
+        if actor is not None:
+            if reason != "killed":
+                try:
+                    no_coroutine(actor.stopped(), "stopped")
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as raised:  # noqa: BLE001 (the author's code; it has ended all the same)
+                    log.warning("actor failed at its end", actor=self.name, error=repr(raised))
+            actor.attach(None)  # a task that it has left behind must not act as the next incarnation
         self._finishing = False
         self._receive = None
         super().stop(reason, error)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from actors import Actor, Address, Backoff, Command, Failed, Mailbox, Parked, Refused, RestartPolicy
+from actors import Actor, Address, Backoff, Command, Failed, Mailbox, MailboxFull, Parked, Refused, RestartPolicy
 from runtime import ManualClock, Runtime
 from runtime.instruments import BaseInstrument, Instrument
 from runtime.saga_cell import SagaCell
@@ -237,6 +237,33 @@ async def test_dead_letters_and_full_mailboxes_are_told() -> None:
         sent = [runtime.tell(Smith.at(), Job()) for _ in range(2)]
         await asyncio.gather(*map(asyncio.ensure_future, sent))
     assert tape.of("dead letter", "full") == [("dead letter", "Room/full", "Hold", Refused), ("full", "Smith")]
+
+
+async def test_a_sender_that_waits_for_room_in_vain_is_told_once() -> None:
+    tape, clock, over = Tape(), ManualClock(), asyncio.Event()
+
+    async def hangs(self: Desk, message: Note) -> str:
+        await over.wait()
+        return ""
+
+    Desk.script = hangs
+    limit = Desk.mailbox.limit
+    async with Runtime("memory:", ALL, clock=clock, instruments=[tape]) as runtime:
+        for _ in range(limit + 1):
+            await runtime.tell(Desk.at(), Note("a"))
+            await comes(lambda: Desk.inbox)
+        await quiet_but_for_one(runtime)
+        asked = asyncio.ensure_future(runtime.ask(Desk.at(), Note("b"), timeout=1.0))
+        await comes(lambda: tape.of("full"))
+        clock.advance(2)
+        with pytest.raises(MailboxFull):
+            await asked
+        over.set()
+    assert tape.of("full") == [("full", "Desk")]
+
+
+async def quiet_but_for_one(runtime: Runtime) -> None:
+    await comes(lambda: runtime.stats().actors["Desk"].mail == Desk.mailbox.limit)
 
 
 HOOKS = sorted(name for name in vars(BaseInstrument) if not name.startswith("_"))

@@ -113,14 +113,16 @@ async def test_the_numbers_are_those_of_the_runtime(registry: CollectorRegistry)
         await quiet(runtime)
         for _ in range(3):
             await runtime.tell(Desk.at(), Note("a"))
-        await comes(lambda: runtime.stats().actors["Desk"].mail == 2)
+            await runtime.tell(Desk.at("b"), Note("b"))
+        await runtime.tell(Desk.at("b"), Note("b"))
+        await comes(lambda: runtime.stats().actors["Desk"].mail == 5)
         clock.advance(7)
         metrics = scraped(registry)
         over.set()
     assert value(metrics, "understudy_actors", **{"class": "Room"}) == 2
     assert value(metrics, "understudy_turns_total", **{"class": "Room"}) == 4
-    assert value(metrics, "understudy_mailbox_messages", **{"class": "Desk"}) == 2
-    assert value(metrics, "understudy_mailbox_deepest_messages", **{"class": "Desk"}) == 2
+    assert value(metrics, "understudy_mailbox_messages", **{"class": "Desk"}) == 5
+    assert value(metrics, "understudy_mailbox_deepest_messages", **{"class": "Desk"}) == 3
     assert value(metrics, "understudy_mailbox_oldest_seconds", **{"class": "Desk"}) == 7
     assert value(metrics, "understudy_dead_letters_total") == 1
     assert value(metrics, "understudy_journal_position") == 3

@@ -9,7 +9,20 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from actors import Actor, Backoff, Command, Failed, Parked, Pool, Refused, RestartPolicy
+from actors import (
+    Actor,
+    Backoff,
+    Command,
+    Decision,
+    Event,
+    Failed,
+    Parked,
+    Pool,
+    Refused,
+    RestartPolicy,
+    Service,
+    State,
+)
 from runtime import ManualClock, Runtime
 from runtime.histogram import Histogram
 from runtime.stats import ActorStats, Stats
@@ -165,6 +178,43 @@ async def test_mail_of_an_actor_that_waits_for_its_restart_grows_old_and_keeps_i
         clock.advance(3.1)
         await quiet(runtime)
     assert seen == [pytest.approx(7.0, abs=0.1), 0.0]
+
+
+class Counted(Event):
+    pass
+
+
+class Count(Command["Counter", None]):
+    pass
+
+
+class Counter(Service[State, Count, Counted]):
+    initial = State()
+    script: ClassVar[Callable[[Any], None]]
+
+    def decide(self, state: State, command: Count) -> Decision:
+        self.script()
+        return command.reply(None, Counted())
+
+    def evolve(self, state: State, event: Counted) -> State:
+        return state
+
+
+async def test_mail_of_a_service_that_is_being_brought_back_keeps_its_age() -> None:
+    clock, journal, seen = ManualClock(), HeldJournal(), list[float]()
+    async with Runtime(journal, [Counter], clock=clock) as runtime:
+        Counter.script = lambda _: seen.append(of(runtime, Counter).oldest)
+        journal.hold()
+        await runtime.tell(Counter.at(), Count())
+        await journal.arrived.wait()
+        await runtime.kill(Counter.at())  # its own events are on their way to the disk; it waits for them
+        await runtime.tell(Counter.at(), Count())
+        await runtime.tell(Counter.at(), Count())
+        clock.advance(5)
+        assert (of(runtime, Counter).mail, of(runtime, Counter).oldest) == (2, 5.0)
+        journal.gate.set()
+        await quiet(runtime)
+    assert seen == [0.0, 5.0, 0.0]
 
 
 async def test_a_parked_actor_has_no_mail_that_waits() -> None:

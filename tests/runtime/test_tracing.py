@@ -213,10 +213,12 @@ async def test_what_began_without_a_trace_is_in_none_of_who_opened_the_runtime(t
         await runtime.ask(Trip.at("t"), BookTrip(["a", "b"]))
     assert not any(b"trace" in record.meta for record in journal.records)
     with tracer.tracer.start_as_current_span("start-up"):
-        runtime = Runtime(restart_of(journal.records[:1]), ALL, tracing=tracer.tracing)
-        async with runtime:
+        resumed = restart_of(journal.records[:1])
+        async with Runtime(resumed, ALL, tracing=tracer.tracing) as runtime:
             await quiet(runtime)
     assert tracer.tree("start-up") == {}
+    started = next(span for span in tracer.spans if span.name == "start-up")
+    assert not any(f"{_trace(started):032x}".encode() in record.meta for record in resumed.records)
     assert {"Trip step a", "Trip step b", "Trip completed"} <= set(tracer.roots)
 
 

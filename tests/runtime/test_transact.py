@@ -2,18 +2,36 @@
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-from actors import CommandIdReused, Failed, NotTaken, Refused
+from actors import Command, CommandIdReused, Decision, Event, Failed, NotTaken, OutcomeUnknown, Refused, Service, State
+from actors.reminders import Remind
 from runtime import Chaos, Runtime
 from tests.runtime.cast import ALL, DOWN, Account, BookTrip, Deposit, Hold, Look, Odd, Room, Trip, Withdraw
+from tests.runtime.crew import Agent, Say
+from tests.runtime.reminding import BELL, EVERYBODY, Wind, wind
+from tests.runtime.test_bad_input import Panic
 from tests.runtime.tools import HeldJournal, check_once, comes, node_of, quiet, restart_of
 
 A, B, C = Account.at("a"), Account.at("b"), Account.at("c")
+
+
+class Fret(Command["Nervous", None]):
+    pass
+
+
+class Nervous(Service[State, Fret, Event]):
+    """Panics."""
+
+    initial = State()
+
+    def decide(self, state: State, command: Fret) -> Decision:
+        raise Panic("no")
 
 
 async def balances(runtime: Runtime, *keys: str) -> list[int]:
@@ -205,3 +223,43 @@ async def test_a_parked_participant_ends_it_and_lets_the_others_go_on() -> None:
         with pytest.raises(Exception, match="Room/r is parked"):
             await runtime.transact((A, Withdraw(10)), (Room.at("r"), Hold("u")))
         assert await runtime.ask(A, Withdraw(1)) == 98
+
+
+async def test_what_is_no_exception_is_rolled_back_too() -> None:
+    """A panic in one's rules must leave nothing of the others' changes behind: what they say rests on the journal."""
+    async with Runtime("memory:", [*ALL, Nervous]) as runtime:
+        with pytest.raises(Failed, match="Nervous failed at Fret: Panic"):
+            await runtime.transact((A, Withdraw(60)), (Nervous.at(), Fret()))
+        assert runtime.position == 0
+        assert await runtime.ask(A, Withdraw(1)) == 99
+        assert await balances(runtime, "a") == [99]
+        with pytest.raises(OutcomeUnknown, match="Nervous crashed"):
+            await runtime.ask(Nervous.at(), Fret())  # as ever, alone
+
+
+async def test_what_the_control_lane_got_meanwhile_is_handled_when_it_is_over() -> None:
+    """Nobody else may ever write to a participant, so it can't wait for the next message."""
+    journal = HeldJournal()
+    arrived, go = asyncio.Event(), asyncio.Event()
+
+    async def reminded(actor: Any, message: Any) -> str:
+        arrived.set()
+        await go.wait()
+        return "reminded"
+
+    Agent.script = reminded
+    async with Runtime(journal, [*EVERYBODY, Agent]) as runtime:
+        await wind(runtime, Remind("now", Say("x"), after=timedelta(0), to=Agent.at("z")))
+        await arrived.wait()
+        journal.unreadable.add(("Account", "a"))
+        moved = asyncio.create_task(runtime.transact((BELL, Wind("tuned")), (A, Deposit(1))))
+        bell = node_of(runtime).cell(BELL)
+        await comes(lambda: not bell.runnable)  # it waits for the account
+        go.set()
+        await comes(lambda: bell.control)  # the reminder has arrived
+        journal.unreadable.clear()
+        assert await moved == ("tuned", 101)
+        await comes(lambda: not bell.control)
+        await quiet(runtime)
+        assert not bell.unfinished
+        assert await runtime.reminders(BELL) == []

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.runtime.company import (
     Quick,
     Say,
     Slow,
+    SlowParent,
     Stage,
     a_while,
     crash,
@@ -316,3 +317,42 @@ async def test_watches_of_a_saga_hold_over_a_lost_journal() -> None:
         gate.set()
         await comes(lambda: hears(watcher))
         assert hears(watcher) == ["Play/p finished"]
+
+
+class Lingerer(Slow):
+    """Ends when the test says so."""
+
+    going: ClassVar[asyncio.Event]
+
+    async def stopped(self) -> None:
+        await self.going.wait()
+
+
+@pytest.mark.parametrize("end", ["finished", "parked", "killed"])
+async def test_one_that_is_never_begun_again_is_told_as_ended_when_the_old_one_has(end: str) -> None:
+    """Between a crash and the next beginning an end may come that is for good; no watch may outlive it."""
+    Lingerer.going = asyncio.Event()
+    one, sibling, parent = Lingerer.at("x"), Quick.at("sibling"), SlowParent.at("p")
+    groups = [Group((one, sibling), restart=RestartPolicy(restarts=1))] if end == "parked" else []
+    clock = ManualClock()
+    async with Runtime("memory:", [*COMPANY, Lingerer], clock=clock, groups=groups) as runtime:
+        if end != "parked":
+            await runtime.ask(parent, Say("spawn", one))
+        await watch(runtime, Quick.at("early"), one)
+        runtime.tell(one, Say("crash"))
+        await a_while()
+        await watch(runtime, Quick.at("w"), one)
+        if end == "parked":
+            runtime.tell(sibling, Say("crash"))
+        elif end == "killed":
+            await runtime.kill(one)
+        else:
+            await runtime.ask(parent, Say("stop"))
+        await a_while()
+        if end != "killed":  # which ends the old one, too
+            assert hears(Quick.at("w")) == []
+        Lingerer.going.set()
+        await quiet(runtime)
+        assert hears(Quick.at("early")) == [f"{one} crashed"]
+        assert hears(Quick.at("w")) == [f"{one} {end}"]
+        assert one not in node_of(runtime).watches
