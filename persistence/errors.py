@@ -17,6 +17,10 @@ class JournalInUse(JournalError):
     """Another process holds the journal; the message names it."""
 
 
+class JournalTaken(JournalError):
+    """Another process has taken the journal over; this one can't write to it any more. The message names the other."""
+
+
 class NotAJournal(JournalError):
     """There is a file, but Understudy did not write it, or a newer version did."""
 

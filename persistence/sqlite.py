@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from persistence.checksum import crc_of
 from persistence.connection import Connection, connect, shielded
 from persistence.errors import (
     AppendFailed,
@@ -17,7 +18,7 @@ from persistence.errors import (
 )
 from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Sleeper, Stream
 from persistence.lock import LockFile
-from persistence.sqlite_file import crc_of, damaged, fault, make, opening_error, prepare
+from persistence.sqlite_file import damaged, fault, make, opening_error, prepare
 
 T = TypeVar("T")
 Durability = Literal["full", "normal"]

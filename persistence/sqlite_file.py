@@ -3,11 +3,9 @@
 import os
 import sqlite3
 import uuid
-import zlib
 from pathlib import Path
 
 from persistence.errors import JournalDamaged, JournalError, JournalUnusable, NotAJournal
-from persistence.journal import Stream
 
 APPLICATION_ID = 0x55535459  # "USTY": tells our files from other SQLite files
 SCHEMA_VERSION = 2
@@ -90,15 +88,6 @@ def _create(db: sqlite3.Connection) -> None:
     db.execute(f"pragma application_id = {APPLICATION_ID}")
     db.execute(f"pragma user_version = {SCHEMA_VERSION}")
     db.execute("commit")
-
-
-def crc_of(
-    position: int, stream: Stream, version: int, name: str, time: int, command: str | None, data: bytes, meta: bytes
-) -> int:
-    """Return the checksum over all that a row says, so that no part of it can change unseen."""
-    category, key = stream
-    row = f"{position} {time} {command} {name} {version} {len(category)} {category}/{key}".encode()
-    return zlib.crc32(meta, zlib.crc32(data, zlib.crc32(row)))
 
 
 def opening_error(path: Path, error: Exception) -> JournalError:

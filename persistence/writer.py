@@ -137,6 +137,11 @@ class Writer:
             self.ended = True
             self._drop()
 
+    def end(self) -> None:
+        """Write nothing any more: the journal is another's. Who is still held is told that the outcome is unknown."""
+        self.ended = True
+        self._drop()
+
     async def _write(self) -> None:
         self._writing = True
         group = self._groups[0]
@@ -147,8 +152,9 @@ class Writer:
             self._drop()
             await self._on_failure(error)
         else:
-            self.on_group(group.events, self.stopwatch() - began)
-            self._settle(group, first)
+            if not self.ended:
+                self.on_group(group.events, self.stopwatch() - began)
+                self._settle(group, first)
 
     def _settle(self, group: Group, first: int) -> None:
         self._groups.popleft()

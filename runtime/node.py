@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from actors import Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Stopped, UnknownActor
-from persistence import Batch, Journal, Stream
+from persistence import Batch, Journal, JournalTaken, Stream
 from persistence.journal import to_records
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
@@ -384,11 +384,18 @@ class Node:
                 # Nothing has become durable in the meantime: a full disk, say. Waking would send all again.
                 await self.delays.pause(min(0.1 * 2 ** min(self._attempts - 3, 6), 5.0))
             try:
+                if isinstance(error, JournalTaken):
+                    raise error
                 await self.journal.recover()
                 for projector in self.projectors.values():
                     projector.look()  # what failed may have been written all the same
                 await self.wake_unfinished()
                 self._start_again(supervised)
+                return
+            except JournalTaken as taken:  # for good: whoever has it does what is unfinished in it
+                log.error("the journal belongs to another process, this one is out", error=str(taken))
+                self.writer.end()
+                self.promises.lose_all("another process has taken the journal over")
                 return
             except Exception as again:  # noqa: BLE001 (a full or a broken disk; it is tried until it is mended)
                 log.error("the journal is not usable", error=repr(again), attempt=self._attempts)

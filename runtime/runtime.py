@@ -62,7 +62,8 @@ SHUTDOWN_TIMEOUT = 30.0
 class Runtime(Inspection):
     """One node: runs actors on a journal.
 
-    ``journal`` is a URL (``"sqlite:trips.db"``, ``"memory:"``) or a journal; ``actors`` are the classes that live
+    ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
+    journal; ``actors`` are the classes that live
     here. Use it as ``async with Runtime(...) as runtime``, on asyncio or on uvloop (``pip install
     'understudy[uvloop]'``, then ``uvloop.run(main())`` where you would write ``asyncio.run(main())``). ``groups`` are
     supervised together, and started when it opens. ``active`` is how many actors may be in memory; beyond it, those
@@ -73,8 +74,11 @@ class Runtime(Inspection):
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
     it within ``shutdown_timeout`` seconds, and whatever is still under way then is cut off.
-    ``durability="normal"`` (SQLite) gives up that a power cut loses nothing that was acknowledged; a crash of the
-    process still loses nothing.
+    ``durability="normal"`` gives up that a power cut (on PostgreSQL: a crash of the server) loses nothing that was
+    acknowledged; a crash of the process still loses nothing.
+
+    Where another process takes the journal over (PostgreSQL), nothing that is asked of this one gets done any more:
+    its callers are told that the outcome is unknown, and the log names the other. Close it then.
 
     Raises:
         BadJournalUrl, DefinitionError: at once.

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests import postgres
+
 DESCRIPTORS = Path("/proc/self/fd")  # where there is none, open files go unchecked
 PATIENCE = 10.0
 """Seconds that a thread gets to end by itself: one that has just been told to may still be on its last lines."""
@@ -24,6 +26,23 @@ def open_files() -> Counter[str]:
         with suppress(FileNotFoundError):  # the listing's own descriptor
             names.append(os.readlink(DESCRIPTORS / descriptor))
     return Counter(name for name in names if name.startswith("/") and not name.startswith(("/dev/", "/proc/")))
+
+
+LEFT_OUT = pytest.StashKey[str]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a server where none answers; told in one line, not in one for each test."""
+    need = [item for item in items if item.get_closest_marker("postgres")]
+    if need and not postgres.answers():
+        items[:] = [item for item in items if item not in need]
+        config.hook.pytest_deselected(items=need)
+        config.stash[LEFT_OUT] = f"{len(need)} tests were skipped, for they need PostgreSQL: {postgres.missing()}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if said := config.stash.get(LEFT_OUT, ""):
+        terminalreporter.write_line(said)
 
 
 @pytest.fixture

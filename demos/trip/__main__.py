@@ -16,6 +16,7 @@ from demos.trip import ACTORS, load, story
 from demos.trip.page import Page
 from demos.trip.report import Report
 from persistence import JournalError
+from persistence.postgres_url import without_password
 from runtime import Chaos, Runtime, stop_on_signals
 
 MOST_TRIPS = 1_000_000
@@ -62,8 +63,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--journal",
         metavar="URL",
-        help="where the events are kept: sqlite:FILE or memory: (default: a new file in a temporary folder). A journal "
-        "that exists is carried on with, and trips that are unfinished in it are finished first",
+        help="where the events are kept: sqlite:FILE, postgresql://USER@HOST/DATABASE or memory: (default: a new "
+        "file in a temporary folder). A journal that exists is carried on with, and trips that are unfinished in it "
+        "are finished first",
     )
     parser.add_argument("--json", action="store_true", help="write nothing but one JSON object with the totals")
     return parser.parse_args(arguments)
@@ -109,7 +111,7 @@ async def run(options: argparse.Namespace, journal: str, page: Page) -> Report:
     if options.trips is None:
         return await story.tell(open_runtime, journal, page)
     async with open_runtime() as runtime:
-        page.note(f"Journal: {journal}")
+        page.note(f"Journal: {without_password(journal)}")
         report = await load.run(runtime, options.trips, options.seed, page)
         if chaos.kills:
             page.note(f"On the way {chaos.kills:,} actors were killed.")
@@ -133,10 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             journal = f"sqlite:{tempfile.mkdtemp(prefix='understudy-')}/trips.db"
         report = asyncio.run(run_until_stopped(options, journal, Page(None if options.json else sys.stdout)))
         if isinstance(report, int):
-            go_on = f"; go on with --journal {shlex.quote(journal)}" if journal != "memory:" else ""
+            go_on = f"; go on with --journal {shlex.quote(without_password(journal))}" if journal != "memory:" else ""
             return complain(f"stopped{go_on}", report)
         if options.json:
-            print(json.dumps(report.as_json(journal)), flush=True)
+            print(json.dumps(report.as_json(without_password(journal))), flush=True)
     except KeyboardInterrupt:
         return complain("stopped", INTERRUPTED)  # before anything was begun
     except BrokenPipeError:

@@ -20,6 +20,7 @@ from demos.trip.report import Report, Tally
 from demos.trip.services import CloseDesk, OpenCab, OpenDesk, OpenFlight, OpenHotel
 from demos.trip.stage import Stage
 from demos.trip.watching import seen
+from persistence.postgres_url import SCHEMES, parse_url, quoted, without_password
 from runtime import Runtime
 
 
@@ -71,7 +72,7 @@ def introduce(page: Page, journal: str) -> None:
         "Each company and each trip is an actor. All that happens to an actor is written to a journal. When it dies, "
         "its understudy walks on, and knows every line: it has read the journal."
     )
-    page.note(f"The journal of this story: {journal}")
+    page.note(f"The journal of this story: {without_password(journal)}")
 
 
 async def open_sellers(stage: Stage) -> None:
@@ -200,3 +201,7 @@ def leave(page: Page, journal: str) -> None:
     if scheme == "sqlite":
         look = "select * from log"
         page.command(f"sqlite3 {shlex.quote(path)} '{look}'")
+    elif scheme in SCHEMES:
+        place = parse_url(journal)
+        look = f"select * from {quoted(place.schema)}.log"  # noqa: S608 (for a person to type)
+        page.command(f"psql {shlex.quote(without_password(place.dsn))} -c {shlex.quote(look)}")

@@ -1,0 +1,308 @@
+"""The journal on PostgreSQL: one writing connection, one statement for each group, and a seat for one writer."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Literal
+
+from persistence.checksum import crc_of
+from persistence.connection import shielded
+from persistence.errors import (
+    AppendFailed,
+    DuplicateCommand,
+    JournalDamaged,
+    JournalError,
+    JournalTaken,
+    JournalUnusable,
+    VersionConflict,
+)
+from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Sleeper, Stream
+from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault, text_of
+from persistence.postgres_group import APPEND, MORE, Group, named, to_look_up
+from persistence.postgres_queries import DUPLICATE, FIND, HEADS, READ, READ_ALL, SLEEPING, UNFINISHED
+from persistence.postgres_schema import Seat, check_holder, enter, look_in, reenter
+from persistence.postgres_text import escaped, unescaped
+from persistence.postgres_url import parse_url
+
+Durability = Literal["full", "normal"]
+
+IDS_KEPT = 65_536
+"""How many streams' numbers the writer keeps in memory; others are looked up when they are written."""
+
+
+class PostgresJournal(Journal):
+    """A journal in one schema of a database.
+
+    ``url`` is ``postgresql://user:password@host:port/database?schema=understudy``; the schema is made where there is
+    none. With ``views=/var/lib/trips`` in the URL read models keep their databases in that folder; without it they
+    are in memory, and built anew at each start. Other options are the driver's.
+
+    Where ``watching``, no seat is taken and nothing can be written: for another process that reads while the writer
+    writes. ``position`` is what it was on opening and at each :meth:`recover` then.
+
+    ``durability="normal"`` sets ``synchronous_commit`` to off: a crash of the server may lose the last groups that
+    were acknowledged; the journal is still a prefix.
+
+    Raises:
+        BadJournalUrl: the URL can't be understood.
+    """
+
+    def __init__(self, url: str, durability: Durability = "full", *, watching: bool = False) -> None:
+        self.place = parse_url(url)
+        self.url = self.place.shown
+        self._durability = durability
+        self._watching = watching
+        self._writer: Link | None = None
+        self._reader = Reader(self.place)
+        self._reader.closed = True
+        self._turn = asyncio.Lock()
+        self._epoch = 0
+        self._holder = ""
+        self._taken: JournalTaken | None = None
+        self._ids: OrderedDict[Stream, int] = OrderedDict()
+        """Numbers of streams; they never change. The most recently written last."""
+
+    # -- opening and closing ------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open or make the journal, and take the writer's seat; see :meth:`Journal.open`."""
+        self._turn = asyncio.Lock()
+        await shielded(self._open())
+
+    async def _open(self) -> None:
+        self._writer = link = await connect(self.place)
+        try:
+            seat = await (look_in if self._watching else enter)(link, self.place)
+            await self._begin(link, seat)
+        except BaseException:
+            await self._close()
+            raise
+        self._taken = None
+        self._ids.clear()
+        self._reader = Reader(self.place)
+
+    async def _begin(self, link: Link, seat: Seat) -> None:
+        # Where the server's default is to wait for replicas, "full" leaves it so.
+        commit = "select set_config('synchronous_commit', $1, false) where $1 = 'off' or "
+        off = "current_setting('synchronous_commit') = 'off'"
+        await link.fetch(commit + off, "on" if self._durability == "full" else "off")
+        self.identity, self._epoch, self.position = seat.identity, seat.epoch, seat.position
+        self._holder = seat.holder
+
+    @property
+    def channel(self) -> str:
+        """The channel on which each group is told of; the payload is the position of its last event."""
+        return f"understudy_{self.identity}"
+
+    async def close(self) -> None:
+        """Close the connections and give the seat's lock back; see :meth:`Journal.close`."""
+        await shielded(self._close())
+
+    async def _close(self) -> None:
+        async with self._turn:
+            writer, self._writer = self._writer, None
+            try:
+                await self._reader.shut()
+            finally:
+                if writer is not None:
+                    # At once, and not only when the server has seen the end of the session.
+                    with suppress(*FAULTS):
+                        await writer.fetch("select pg_advisory_unlock_all()")
+                    await writer.shut()
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    async def append(self, batches: Sequence[Batch]) -> int:
+        """Write a group in one statement; see :meth:`Journal.append`.
+
+        Raises:
+            JournalTaken: another process has opened the journal since; nothing was written, nor ever will be.
+        """
+        return await shielded(self._append([append for batch in batches for append in batch]))
+
+    async def _append(self, appends: Sequence[Append]) -> int:
+        async with self._turn:
+            link = self._usable()
+            if not appends:
+                return self.position + 1
+            try:
+                if self._watching:
+                    raise JournalUnusable(f"{self.url} was opened for reading only")
+                return await self._write(link, appends)
+            except FAULTS as error:
+                raise AppendFailed(f"{self.url} could not be written: {text_of(error)}") from error
+
+    def _usable(self) -> Link:
+        if self._taken is not None:
+            raise self._taken
+        if self._writer is None:
+            raise JournalUnusable(f"{self.url} is not open")
+        return self._writer
+
+    async def _write(self, link: Link, appends: Sequence[Append]) -> int:
+        await self._look_up(link, to_look_up(appends, self._ids))
+        group = Group(appends, self._ids)
+        rows: list[Row] = []
+        if not group.refused:
+            try:
+                rows = await self._insert(link, group)
+            except AlreadyThere as error:
+                raise await self._conflict(link, appends) from error
+        if not rows:
+            raise await self._conflict(link, appends)
+        position, streams, _ = rows[0]
+        for number, stream in enumerate(group.began, streams + 1):
+            self._ids[stream] = number
+        for append in appends:
+            if append.stream in self._ids:
+                self._ids.move_to_end(append.stream)
+        while len(self._ids) > IDS_KEPT:
+            self._ids.popitem(last=False)
+        self.position = position + group.events
+        first: int = position + 1
+        return first
+
+    async def _look_up(self, link: Link, unknown: list[Stream]) -> None:
+        if unknown:
+            for place, number, _ in await link.fetch(HEADS, *named(unknown)):
+                self._ids[unknown[place - 1]] = number
+
+    async def _insert(self, link: Link, group: Group) -> list[Row]:
+        values = group.values(self._epoch, self.channel)
+        if not group.large:
+            return await link.fetch(APPEND, *values)
+        await link.script("begin")
+        try:
+            rows = await link.fetch(APPEND, *values)
+            for position, streams, _ in rows:
+                for more in group.more(position, streams):
+                    await link.fetch(MORE, *more)
+            await link.script("commit")
+        except BaseException:
+            if not link.lost:
+                await link.script("rollback")
+            raise
+        return rows
+
+    async def _conflict(self, link: Link, appends: Sequence[Append]) -> JournalError:
+        """Return why a group was not written."""
+        try:
+            await check_holder(link, self.place, self._holder)
+        except JournalTaken as error:
+            self._taken = error
+            return error
+        streams: list[Stream] = list(dict.fromkeys(append.stream for append in appends))
+        rows = await link.fetch(HEADS, *named(streams))
+        versions: dict[Stream, int] = {streams[place - 1]: version or 0 for place, _, version in rows}
+        commands: set[tuple[Stream, str]] = set()
+        told = [append for append in appends if append.command is not None and append.events]
+        ours = [escaped(append.command or "") for append in told]
+        found = await link.fetch(DUPLICATE, *named([append.stream for append in told]), ours)
+        duplicate: int = found[0][0] if found else 0
+        there = told[duplicate - 1] if duplicate else None
+        for append in appends:
+            stream, version = append.stream, versions.get(append.stream, 0)
+            if version != append.expected:
+                return VersionConflict(stream, append.expected, version)
+            versions[stream] = version + len(append.events)
+            if append.command is not None and append.events:
+                if append is there or (stream, append.command) in commands:
+                    return DuplicateCommand(stream, append.command)
+                commands.add((stream, append.command))
+        return AppendFailed(f"{self.url} could not be written: the server has refused it, and nothing shows why")
+
+    async def recover(self) -> None:
+        """Connect again, take the seat again, and read ``position`` anew; see :meth:`Journal.recover`.
+
+        What was still on its way over the lost connection has arrived then, or never will.
+
+        Raises:
+            JournalTaken: another process has opened the journal since; this one stays out.
+        """
+        await shielded(self._recover())
+
+    async def _recover(self) -> None:
+        async with self._turn:
+            link = lost = self._usable()
+            if lost.lost:
+                link = await connect(self.place)
+            try:
+                if link is not lost:
+                    # Its session may not have noticed yet that nobody is there any more, and it has our lock.
+                    await link.fetch(END, lost.process, lost.since)
+                again = look_in(link, self.place) if self._watching else reenter(link, self.place, self._holder)
+                await self._begin(link, await again)
+            except BaseException as error:
+                await link.shut()
+                if isinstance(error, FAULTS):
+                    raise fault(self.place, "it can't be written", error) from error
+                if isinstance(error, JournalTaken):
+                    self._taken = error
+                raise
+            self._writer = link
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
+        """Return the versions; see :meth:`Journal.heads`."""
+        rows = await self._reader.fetch("the streams' versions", HEADS, *named(streams))
+        return {streams[place - 1]: version or 0 for place, _, version in rows}
+
+    async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
+        """Return a page of one stream; see :meth:`Journal.read`."""
+        what = f"stream {stream[0]}/{stream[1]}"
+        rows = await self._reader.fetch(
+            f"{what} after version {after}", READ, escaped(stream[0]), escaped(stream[1]), after, limit
+        )
+        return self._records(rows, what, 3, after)
+
+    async def read_all(self, after: int = 0, limit: int = PAGE) -> list[Record]:
+        """Return a page of all streams; see :meth:`Journal.read_all`."""
+        durable = self.position
+        rows = await self._reader.fetch(f"the journal after position {after}", READ_ALL, after, limit)
+        last = after + len(rows)
+        records = self._records(rows, "the journal", 0, after)
+        if len(rows) < limit and last < durable:
+            raise self._damaged(f"the event at position {last + 1} is missing")
+        return records
+
+    def _records(self, rows: Sequence[Row], what: str, column: int, after: int) -> list[Record]:
+        for expected, row in enumerate(rows, after + 1):
+            if row[column] != expected:
+                number = "version" if column else "position"
+                raise self._damaged(f"in {what} the event with {number} {expected} is missing")
+        return [self._record(row) for row in rows]
+
+    def _record(self, row: Row) -> Record:
+        position, category, key, version, name, time, command, data, meta, crc = row
+        if category is not None:
+            stream = unescaped(category), unescaped(key)
+            name, command = unescaped(name), None if command is None else unescaped(command)
+            data, meta = data.encode(), meta.encode()
+            if crc_of(0, stream, version, name, time, command, data, meta) + position == crc:
+                return Record(position, stream, version, name, time, command, data, meta)
+        raise self._damaged(
+            f"the event at position {position}, version {version} of stream {category}/{key}, "
+            "is not what was written (its checksum differs)"
+        )
+
+    def _damaged(self, what: str) -> JournalDamaged:
+        return JournalDamaged(f"{self.url} is damaged: {what}; restore it from a backup")
+
+    async def find(self, stream: Stream, command: str) -> int | None:
+        """Return the version of a command's first event; see :meth:`Journal.find`."""
+        what = f"command {command!r} in stream {stream[0]}/{stream[1]}"
+        rows = await self._reader.fetch(what, FIND, escaped(stream[0]), escaped(stream[1]), escaped(command))
+        return rows[0][0] if rows else None
+
+    async def unfinished(self) -> list[Stream]:
+        """Return the streams to be woken at once; see :meth:`Journal.unfinished`."""
+        rows = await self._reader.fetch("the unfinished streams", UNFINISHED, AT_ONCE)
+        return [(unescaped(category), unescaped(key)) for category, key in rows]
+
+    async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:
+        """Return a page of the streams to be woken later; see :meth:`Journal.sleeping`."""
+        wake, number = (AT_ONCE, NEVER) if after is None else (after.wake, after.number)
+        rows = await self._reader.fetch("the sleeping streams", SLEEPING, wake, number, limit)
+        return [Sleeper(at, place, (unescaped(category), unescaped(key))) for at, place, category, key in rows]
