@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 from actors import Actor, Address, Command, Failed, Request, Stopped
@@ -15,6 +16,7 @@ from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import Envelope, recycle
 from runtime.plain_cell import PlainCell
+from runtime.slow_turns import Timed
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -262,7 +264,7 @@ class ActorCell(PlainCell):
             self.left_behind(1, self.used)
         now = Handling(self, envelope, self._taken)
         message, reply_to = envelope.message, envelope.reply
-        reply, error = await self._guarded(life, now, partial(life.actor.receive, message))
+        reply, error = await self._guarded(life, now, partial(self._receive, life, message))
         if error is None and reply_to is not None and not now.stashed:
             try:
                 self.kind.check_reply(message.__class__, reply)
@@ -283,6 +285,10 @@ class ActorCell(PlainCell):
                 self.crashed(told)  # the failure may have left the object in disorder
         if life.finishing and self._life is life:
             self.stop("finished")
+
+    def _receive(self, life: Life, message: Any) -> Any:
+        work, slow = life.actor.receive(message), self.world.slow
+        return Timed(work, slow, self.address, message) if slow.limit < inf and inspect.iscoroutine(work) else work
 
     async def _guarded(self, life: Life, now: Handling, work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         """Run the author's code, for so long as it may take; return its result, or what it raised."""

@@ -26,6 +26,7 @@ from runtime.log import log
 from runtime.mailbox import NO_MAIL, SPARE, Envelope
 from runtime.observer import Observer
 from runtime.restarts import Budget
+from runtime.slow_turns import SlowTurns
 from runtime.timers import Timers
 from runtime.watches import Watches
 
@@ -67,6 +68,7 @@ class World(Protocol):
     clock: Clock
     random: Random
     watches: Watches
+    slow: SlowTurns
     observer: Observer
     closing: bool
     """Whether the node is closing, so that plain actors that have ended are not started again."""

@@ -124,7 +124,7 @@ class Dispatcher:
                 self._escaped(cell, envelope, error)
             ended = stopwatch()
             if ended - began > limit:
-                slow.took(cell, envelope, ended - began)
+                slow.took(cell.address, envelope.message, ended - began)
             began = ended
         self._mark = began
         cell.kind.counts.turns += taken
@@ -153,7 +153,7 @@ class Dispatcher:
                     self._escaped(cell, envelope, error)
             ended = self._slow.stopwatch()
             if ended - self._mark > self._slow.limit:
-                self._slow.took(cell, envelope, ended - self._mark)
+                self._slow.took(cell.address, envelope.message, ended - self._mark)
             self._mark = ended
         if not cell.control:
             cell.control = recycle(cell.control)

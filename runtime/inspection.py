@@ -11,7 +11,7 @@ from runtime.dead_letters import DeadLetter
 from runtime.history import HistoryEntry
 from runtime.node import Node
 from runtime.reminders import PendingReminder, reminders_of
-from runtime.stats import Stats
+from runtime.stats import Stats, actor_stats, read_model_stats
 
 S = TypeVar("S", bound=State)
 
@@ -41,7 +41,16 @@ class Inspection:
 
         May be called from another thread, say by a scraper's; the numbers are then not all of one moment.
         """
-        return self._open_node().stats()
+        node = self._open_node()
+        actors = actor_stats(node.directory, node.clock.steady())
+        return Stats(
+            actors=actors,
+            journal=node.written.stats(node.journal, node.writer),
+            read_models=read_model_stats(node.projectors.values(), node.journal),
+            active=sum(stats.active for stats in actors.values()),
+            dead_letters=node.dead_letters.count,
+            timers=len(node.timers) + len(node.delays),
+        )
 
     async def unfinished(self) -> list[Address[Any]]:
         """Return the sagas that have not ended, oldest first, parked ones included."""

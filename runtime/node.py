@@ -35,7 +35,7 @@ from runtime.reminders import Reminders
 from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SlowTurns
-from runtime.stats import Groups, Stats, actor_stats, read_model_stats
+from runtime.stats import Groups
 from runtime.supervision import Supervisor
 from runtime.tasks import Tasks
 from runtime.timers import Timers
@@ -81,7 +81,8 @@ class Node:
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.written = Groups()
         self.writer.on_group, self.writer.stopwatch = self._written, stopwatch(clock)
-        self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, SlowTurns(clock, slow_turn))
+        self.slow = SlowTurns(clock, slow_turn)
+        self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, self.slow)
         self.recovery = Recovery(journal, self.writer, self._settle)
         self.directory = Directory(
             [*actors, Reminders], makers(self), lambda address, kind: PoolCell(self, address, kind)
@@ -256,18 +257,6 @@ class Node:
         else:
             self.cell(cell.address).put(envelope)
             sent.set_result(None)
-
-    def stats(self) -> Stats:
-        """Return what the node is doing, in numbers."""
-        actors = actor_stats(self.directory, self.clock.steady())
-        return Stats(
-            actors=actors,
-            journal=self.written.stats(self.journal, self.writer),
-            read_models=read_model_stats(self.projectors.values(), self.journal),
-            active=sum(stats.active for stats in actors.values()),
-            dead_letters=self.dead_letters.count,
-            timers=len(self.timers) + len(self.delays),
-        )
 
     async def drain(self) -> None:
         """Wait until nothing is under way but timers, and the read models have caught up. No reminder comes then."""

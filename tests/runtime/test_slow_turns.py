@@ -1,5 +1,6 @@
 """A turn that takes long is named in the log, once a burst and class; the others are not."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,7 +11,7 @@ import pytest
 from actors import Actor, Command
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import ALL, Desk, Note
-from tests.runtime.tools import quiet
+from tests.runtime.tools import comes, quiet
 
 
 class Work(Command["Worker", None]):
@@ -104,12 +105,32 @@ async def test_the_limit_is_the_users(
     assert bool(told(caplog)) is warned
 
 
-async def test_an_async_actor_may_wait(caplog: pytest.LogCaptureFixture, clock: ManualClock) -> None:
+async def test_an_async_actor_may_wait_but_not_keep_the_others_waiting(
+    caplog: pytest.LogCaptureFixture, clock: ManualClock
+) -> None:
+    going_on = asyncio.Event()
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
     async def waits(self: Desk, message: Note) -> str:
-        clock.advance(60)
-        return ""
+        await asyncio.sleep(0)
+        if message.text == "waits":
+            await going_on.wait()
+        else:
+            clock.advance(0.2)
+        with pytest.raises(ZeroDivisionError):
+            await fails()
+        return message.text
 
     Desk.script = waits
     async with Runtime("memory:", ALL, clock=clock) as runtime:
-        await runtime.ask(Desk.at(), Note("one"))
-    assert told(caplog) == []
+        waiting = asyncio.create_task(runtime.ask(Desk.at("a"), Note("waits")))
+        await comes(lambda: Desk.inbox)
+        clock.advance(60)
+        going_on.set()
+        assert await waiting == "waits"
+        assert told(caplog) == []
+        assert await runtime.ask(Desk.at("b"), Note("works")) == "works"
+    assert told(caplog) == ["event='slow turn' actor='Desk/b' message='Note' seconds=0.2 untold_before=0"]
