@@ -172,17 +172,11 @@ class PostgresJournal(Journal):
         values = group.values(self._epoch, self.channel)
         if not group.large:
             return await link.fetch(APPEND, *values)
-        await link.script("begin")
-        try:
+        async with link.transaction():
             rows = await link.fetch(APPEND, *values)
             for position, streams, _ in rows:
                 for more in group.more(position, streams):
                     await link.fetch(MORE, *more)
-            await link.script("commit")
-        except BaseException:
-            if not link.lost:
-                await link.script("rollback")
-            raise
         return rows
 
     async def _conflict(self, link: Link, appends: Sequence[Append]) -> JournalError:

@@ -4,8 +4,8 @@ asyncpg has no type stubs, so nobody else in the house imports it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -91,6 +91,18 @@ class Link:
     async def script(self, statements: str) -> None:
         """Run statements without values; errors as of :meth:`fetch`."""
         await self._guarded(lambda: self._connection.execute(statements, timeout=ANSWER_TIMEOUT))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Run what stands inside as one transaction; errors as of :meth:`fetch`."""
+        await self.script("begin")
+        try:
+            yield
+            await self.script("commit")
+        except BaseException:
+            if not self.lost:
+                await self.script("rollback")
+            raise
 
     async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
         async with self._turn:

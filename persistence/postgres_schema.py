@@ -83,8 +83,8 @@ async def enter(link: Link, place: Place) -> Seat:
         JournalUnusable, JournalDamaged: it can't be used.
     """
     try:
-        await _begin(link)
-        try:
+        async with link.transaction():
+            await _limit_patience(link)
             # Who makes the same schema at the same time waits here; the lock goes with the transaction.
             await link.fetch("select pg_advisory_xact_lock($1, hashtext($2))", LOCKS + 1, place.schema)
             await _check_encoding(link, place)
@@ -92,11 +92,6 @@ async def enter(link: Link, place: Place) -> Seat:
             await _lock(link, place)
             await _migrate(link, place)
             seat = await _sit_down(link, place, uuid.uuid4().hex, again=False)
-            await link.script("commit")
-        except BaseException:
-            if not link.lost:
-                await link.script("rollback")
-            raise
     except LockTimeout as error:
         raise await _in_use(link, place) from error
     except FAULTS as error:
@@ -115,15 +110,10 @@ async def reenter(link: Link, place: Place, holder: str) -> Seat:
         JournalUnusable, JournalDamaged: it can't be used yet.
     """
     try:
-        await _begin(link)
-        try:
+        async with link.transaction():
+            await _limit_patience(link)
             await _lock(link, place)
             seat = await _sit_down(link, place, holder, again=True)
-            await link.script("commit")
-        except BaseException:
-            if not link.lost:
-                await link.script("rollback")
-            raise
     except LockTimeout as error:
         await check_holder(link, place, holder)
         raise JournalUnusable(f"{place.shown}: the server still holds the connection that was lost") from error
@@ -167,8 +157,7 @@ def _no_identity(place: Place) -> JournalDamaged:
     return JournalDamaged(f"{place.shown} is damaged: its identity is missing; restore it from a backup")
 
 
-async def _begin(link: Link) -> None:
-    await link.script("begin")
+async def _limit_patience(link: Link) -> None:
     await link.fetch("select set_config('lock_timeout', $1, true)", f"{PATIENCE * 1e3:.0f}ms")
 
 
