@@ -103,12 +103,12 @@ class World(Protocol):
         """Make sure that the actor at an address takes a message."""
         ...
 
-    def new_id(self) -> str:
-        """Return an id for a message that came without one."""
+    def taker(self, address: Address[Any], message: object, /) -> "Cell":
+        """Return the cell of an address, having made sure that its actor takes the message."""
         ...
 
-    def due(self, timeout: float | None, /) -> int:
-        """Return when a timeout of so many seconds from now is over, in microseconds of steady time; 0: never."""
+    def new_id(self) -> str:
+        """Return an id for a message that came without one."""
         ...
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
@@ -216,12 +216,12 @@ class Cell(Inbox):
         Raises:
             MailboxFull: there is none, and nobody waits for a reply who could be told.
         """
-        error: Exception
+        error: Exception | None = None
         if len(self.mail) >= self.limit:
             error = self.full_error()
-        elif envelope.path and envelope.path.count(self.address) >= self.kind.at_once:
-            error = self.cycle_error(envelope.path)
-        else:
+        elif envelope.path:
+            error = self.circle(envelope.path)
+        if error is None:
             self.put(envelope)
             return
         if envelope.reply is not None:

@@ -92,6 +92,15 @@ class Directory:
             self.on_new(kind)
         return cell
 
+    def taker(self, address: Address[Any], message: object) -> Cell:
+        """Return the cell of an address, having made sure that its actor takes the message.
+
+        Raises:
+            UnknownActor, NotTaken: it doesn't.
+        """
+        self.check(address, message)
+        return self.cell(address)
+
     def release(self, cell: Cell) -> None:
         """Let go of a cell that nothing keeps in memory; mail brings it back."""
         if cell.unfinished or cell.phase not in (Phase.RUNNING, Phase.STOPPED):

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from actors import OutcomeUnknown
-from persistence.writer import HIGH_WATER, Writer
+from persistence.writer import Writer
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock
@@ -79,7 +79,7 @@ class Dispatcher:
         queue = self._queue
         self._mark = self._slow.stopwatch()
         while queue and budget > 0:
-            if self._writer.pending >= HIGH_WATER:
+            if self._writer.full:
                 # The disk is behind: turns, and with them all senders, wait until it has caught up.
                 self._writer.hold(self._resume)
                 break

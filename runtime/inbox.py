@@ -80,10 +80,12 @@ class Inbox:
             f"the mailbox of {self.address} is full ({self.kind.mailbox.limit:,} messages); ask again later"
         )
 
-    def cycle_error(self, path: tuple[Address[Any], ...]) -> AskCycle:
-        """Return the error for those whose asking would end where it began."""
-        circle = " -> ".join(map(str, (*path[path.index(self.address) :], self.address)))
-        return AskCycle(f"each would wait for the next for ever: {circle}; let one of them tell instead of ask")
+    def circle(self, path: tuple[Address[Any], ...]) -> AskCycle | None:
+        """Return the error for an asker whose asking would end where it began: all places here wait for it."""
+        if path.count(self.address) < self.kind.at_once:
+            return None
+        names = " -> ".join(map(str, (*path[path.index(self.address) :], self.address)))
+        return AskCycle(f"each would wait for the next for ever: {names}; let one of them tell instead of ask")
 
     def line_up(self, timers: Timers, due: int = 0) -> asyncio.Future[None]:
         """Join the senders who wait for room, at once; to be awaited by :meth:`room`.

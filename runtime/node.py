@@ -97,6 +97,7 @@ class Node:
         self.cell = self.directory.cell
         self.kind = self.directory.kind
         self.check = self.directory.check
+        self.taker = self.directory.taker
         self.dead_letter = self.dead_letters.add
         self.spawn = self.tasks.start
         self.watches = Watches(self._notice)
@@ -142,8 +143,7 @@ class Node:
         """Send a command and wait for the reply."""
         cell = self.find(address)
         if cell is None or type(request) not in cell.kind.takes:
-            self.check(address, request)
-            cell = self.cell(address)
+            cell = self.taker(address, request)
         now = handling()
         path = now.path if now is not None else ()
         due = self.deadline(timeout)
@@ -161,8 +161,8 @@ class Node:
             AskCycle: it would.
         """
         now = handling()
-        if now is not None and now.path.count(cell.address) >= cell.kind.at_once:
-            raise cell.cycle_error(now.path)
+        if now is not None and (error := cell.circle(now.path)) is not None:
+            raise error
 
     def deadline(self, timeout: float | None) -> int:
         """Return when to stop waiting: after the timeout, or when those do for whom an actor asks."""
@@ -189,8 +189,7 @@ class Node:
         """Send a command from outside of all actors, if its mailbox has room; return the promise of the reply."""
         cell = self.find(address)
         if cell is None or type(request) not in cell.kind.takes:
-            self.check(address, request)
-            cell = self.cell(address)
+            cell = self.taker(address, request)
         if cell.limit <= len(cell.mail) or cell.gate is not None or handling() is not None:
             return None
         promise = self.promises.make(address, request)
@@ -200,8 +199,8 @@ class Node:
     async def _room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...]) -> Cell:
         """Return the cell that a message is for, when it has room for it."""
         cell = cell.target(message, path)
-        if path.count(cell.address) >= cell.kind.at_once:
-            raise cell.cycle_error(path)
+        if (error := cell.circle(path)) is not None:
+            raise error
         if cell.crowded:
             if cell.kind.mailbox.overflow != "wait":
                 raise cell.full_error()
@@ -213,8 +212,7 @@ class Node:
         """Send a command without waiting for a reply."""
         cell = self.find(address)
         if cell is None or type(message) not in cell.kind.takes:
-            self.check(address, message)
-            cell = self.cell(address)
+            cell = self.taker(address, message)
         mail = cell.mail
         if cell.limit > len(mail) and cell.gate is None:
             if mail and cell.queued and cell.runnable and not self._observed:

@@ -150,8 +150,7 @@ class PlainCell(Cell):
         world = self.world
         cell = world.find(address)
         if cell is None or type(message) not in cell.kind.takes:
-            world.check(address, message)
-            cell = world.cell(address)
+            cell = world.taker(address, message)
         envelope = self._envelope
         correlation = None
         if envelope is not None:

@@ -84,8 +84,3 @@ class PoolCell(Cell):
 def worker_address(pool: Address[Any], number: int) -> Address[Any]:
     """Return the address of one worker of a pool; no class has such a name, so it can be no other actor's."""
     return Address(f"{pool.actor}#{number}", pool.key)
-
-
-def pool_of(actor: str) -> str:
-    """Return the name of the class of a worker's pool; that of any other actor as it is."""
-    return actor.partition("#")[0]
