@@ -4,7 +4,7 @@ asyncpg has no type stubs, so nobody else in the house imports it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, TypeVar
@@ -93,7 +93,7 @@ class Link:
         await self._guarded(lambda: self._connection.execute(statements, timeout=ANSWER_TIMEOUT))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def transaction(self) -> AsyncGenerator[None, None]:
         """Run what stands inside as one transaction; errors as of :meth:`fetch`."""
         await self.script("begin")
         try:
