@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from actors.address import Address
-from actors.definition import by_name, check_state, check_takes_commands
+from actors.definition import by_name, check_snapshots, check_state, check_takes_commands
 from actors.messages import Command, Decision, Event, State
 from actors.policies import Mailbox, Passivation, RestartPolicy
 
@@ -27,12 +27,23 @@ class Service(Generic[S, C, E]):
     ``decide`` returns ``command.reply(reply, *events)`` or raises :class:`Refused`. It may run more than once
     for one command, so it must do no I/O and look at nothing but its arguments and ``self.key``.
     Any other exception is a failure: nothing is written, and the asker may try again.
+
+    Now and then the state is kept in a snapshot, so that not all events need to be read to bring the service back. A
+    snapshot is keyed by the form of the state and by ``snapshot_version``: when what ``evolve`` makes of events changes
+    and the form of the state doesn't, write another number there, and the events are read again.
     """
 
     initial: S
     restart: ClassVar[RestartPolicy] = RestartPolicy()
     mailbox: ClassVar[Mailbox] = Mailbox()
     passivation: ClassVar[Passivation] = Passivation()
+    snapshot_every: ClassVar[int | None] = 500
+    """How many events come between two snapshots, at the least; more where the state is large. None: only those that
+    are asked for, by ``runtime.snapshot``, ``truncate`` and ``delete``."""
+    snapshot_version: ClassVar[int] = 1
+    """To be changed when ``evolve`` changes, so that snapshots made by the old one are not used any more."""
+    state_type: ClassVar[type[State]] = State
+    """The class of the state; read from the class's own annotations."""
     commands: ClassVar[Mapping[str, type[Command[Any, Any]]]] = {}
     """The command classes that it takes, by stable name; read from the class's own annotations."""
     events: ClassVar[Mapping[str, type[Event]]] = {}
@@ -49,6 +60,8 @@ class Service(Generic[S, C, E]):
                 cls.commands = by_name(cls, commands, Command)
                 cls.events = by_name(cls, events, Event)
                 check_state(cls, state)
+                cls.state_type = state
+        check_snapshots(cls)
         check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Service[YourState, Commands, Events])")
 
     @classmethod

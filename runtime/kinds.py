@@ -20,8 +20,9 @@ from actors import (
     Service,
 )
 from actors.messages import name_of, reply_type
-from persistence import NewEvent, NotDecodable, Record
+from persistence import BURIED, DELETED, NewEvent, NotDecodable, Record
 from persistence.codec import Decoder
+from runtime.state_form import StateForm
 
 FENCED = "service.fenced"
 """In a service's stream: an undo came before its step, which is refused from here on."""
@@ -35,7 +36,7 @@ REMINDED = "service.reminded"
 """In a service's stream: a reminder's command has taken effect, or was refused, at one of its times."""
 FORGOTTEN = "service.forgotten"
 """In a service's stream: a reminder was dropped."""
-INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, FORGOTTEN})
+INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, FORGOTTEN, DELETED, BURIED})
 """What the runtime writes into a service's stream; ``evolve`` never sees it."""
 
 
@@ -116,6 +117,8 @@ class Kind:
         self.at_once: int = getattr(cls, "at_once", 1)
         """How many messages one actor may handle at the same time."""
         self.counts = Counts()
+        self.state = StateForm(cls)
+        """Reads and writes a service's state."""
         self.result = Decoder(getattr(cls, "result", None))
         """Reads and writes what a saga ends with."""
         self._replies: dict[type, Decoder] = {}
