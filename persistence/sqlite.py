@@ -18,6 +18,7 @@ from persistence.errors import (
 )
 from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Sleeper, Stream
 from persistence.lock import LockFile
+from persistence.news import News
 from persistence.sqlite_file import damaged, fault, make, opening_error, prepare
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class SqliteJournal(Journal):
         """Stream ids and versions as they are on disk, the most recently written last."""
         self._types: dict[str, int] = {}
         self._next_stream = 1
+        self._news = News()
 
     # -- opening and closing ------------------------------------------------------------------------------------
 
@@ -107,6 +109,7 @@ class SqliteJournal(Journal):
                     await connection.shut()
         finally:
             self._lock.release()
+            self._news.tell()
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -118,6 +121,8 @@ class SqliteJournal(Journal):
             return await self._writer.run(lambda db: self._append(db, batches))
         except sqlite3.Error as error:
             raise AppendFailed(f"{self.path} could not be written: {error}") from error
+        finally:
+            self._news.tell()  # also where the caller was cancelled: it is written all the same
 
     def _append(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> int:
         # All in the connection's thread, so that what is remembered follows the file even if the caller is cancelled.
@@ -150,6 +155,17 @@ class SqliteJournal(Journal):
             await self._writer.run(work)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise fault(self.path, "it can't be written", error) from error
+        finally:
+            self._news.tell()
+
+    async def changed(self, after: int, timeout: float) -> int:
+        """Wait until it has grown; see :meth:`Journal.changed`."""
+        return await self._news.above(after, timeout, self._head_now)
+
+    def _head_now(self) -> int:
+        if self._writer is None:
+            raise JournalUnusable(f"{self.path} is not open")
+        return self.position
 
     def head(self, db: sqlite3.Connection, stream: Stream) -> tuple[int, int] | None:
         """Return a stream's id and version, for the writer; called in the writing connection's thread."""
