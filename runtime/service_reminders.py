@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from actors import Address, Command, CommandIdReused, NotTaken, Refused
+from actors import Address, Command, CommandIdReused, NotTaken, Refused, ReplyErased
 from actors.reminders import Forget, Remind
 from persistence import Append, Stream
 from persistence.codec import encode
@@ -19,6 +19,7 @@ from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.reminder_events import Changes, FiringKey, Pending, PendingByName, wake_of
 from runtime.reminder_mail import Due, Look, ReminderMail, ReminderReturn, Sent
+from runtime.seen import Seen
 from runtime.transaction import Outcome
 
 SHORTEST_RETRY, LONGEST_RETRY = 1_000_000, 60_000_000
@@ -34,7 +35,7 @@ class Owner(Protocol):
     name: str
     version: int
     state: Any
-    seen: dict[str, int]
+    seen: Seen
     pending: PendingByName
 
     @property
@@ -44,6 +45,10 @@ class Owner(Protocol):
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox."""
+        ...
+
+    def look_up(self, envelope: Envelope, *ids: str | None) -> bool:
+        """Have the journal asked for the ids of which only it can tell; the message comes again then."""
         ...
 
     def consider(
@@ -149,10 +154,13 @@ class ServiceReminders:
         """Take in one thing that happened."""
         message: ReminderMail = envelope.message
         if isinstance(message, Due | Sent):
-            self.under_way.discard(message.key)
             one = self._owner.pending.get(message.key[0])
             if one is None or one.key != message.key:
+                self.under_way.discard(message.key)
                 return  # forgotten, replaced, or done: a second copy
+            if isinstance(message, Due) and self._owner.look_up(envelope, one.id_at(self._owner.name)):
+                return
+            self.under_way.discard(message.key)
             if isinstance(message, Due):
                 self._fire(one)
             else:
@@ -167,7 +175,7 @@ class ServiceReminders:
             self._write([], owner.pending)  # the clock was set back since it was sent: not yet
             return
         command_id = one.id_at(owner.name)
-        if command_id in owner.seen:
+        if owner.seen.get(command_id):
             self._settle(one, None)  # somebody has sent it by hand
             return
         try:
@@ -182,6 +190,8 @@ class ServiceReminders:
         """Note that one was done or refused; or have it tried again, with the same id."""
         owner = self._owner
         now = owner.world.clock.now()
+        if isinstance(error, ReplyErased):
+            error = None  # it has arrived before, and nobody wants the reply
         if error is None or isinstance(error, Refused | CommandIdReused):
             if error is not None:
                 log.warning("reminder refused", actor=owner.name, reminder=one.name, to=_to(one), error=str(error))

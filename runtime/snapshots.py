@@ -46,7 +46,7 @@ class Keeper(Protocol):
     snapshot_at: int
     """The version from which on the next snapshot is worth it."""
     kept_at: int
-    """The version of the last one, and of a deletion: what stands before it need not be read any more."""
+    """The version of the last one."""
 
 
 def snapshot_of(cell: Keeper) -> Snapshot | None:
@@ -68,7 +68,8 @@ def snapshot_of_nothing(cell: Keeper, *, buried: bool = False) -> Snapshot:
     data = None if buried else cell.kind.state.encode(cell.kind.cls.initial)
     kept = Kept(msgspec.Raw(data or b"null"), (), KeptSeen() if buried else cell.seen.kept(), buried)
     snapshot = Snapshot(cell.version, cell.kind.state.fingerprint if data else "", _encode(kept))
-    _note(cell, snapshot)
+    if data or buried:
+        _note(cell, snapshot)
     return snapshot
 
 

@@ -18,6 +18,7 @@ from runtime.failures import failure
 from runtime.fingerprint import canonical
 from runtime.mailbox import Envelope
 from runtime.promises import Promise
+from runtime.seen import Seen
 
 
 class Outcome(msgspec.Struct, gc=False):
@@ -36,7 +37,7 @@ class Participant(Protocol):
     address: Address[Any]
     state: Any
     version: int
-    seen: dict[str, int]
+    seen: Seen
     pending: Any
 
     def put(self, envelope: Envelope) -> None:
@@ -59,6 +60,10 @@ class Participant(Protocol):
         """Take back what was applied since the service was there."""
         ...
 
+    def keep(self, append: Append) -> None:
+        """Have a snapshot written with what was just enqueued, where it is time for one."""
+        ...
+
     async def first_reply(self, command: Any, version: int, data: bytes | None) -> Any:
         """Return the reply that a command got when it took effect."""
         ...
@@ -79,6 +84,10 @@ class Part:
     def left(self, cell: Participant) -> None:
         """The participant crashed while it waited; it will come again."""
         self._transaction.left(cell)
+
+    def ids(self, cell: Participant) -> list[str | None]:
+        """Return the ids of the participant's commands."""
+        return self._transaction.ids_of(cell)
 
     @property
     def gone(self) -> bool:
@@ -160,10 +169,14 @@ class Transaction:
             counts[id(cell)] += 1
         return ids
 
+    def ids_of(self, cell: Participant) -> list[str | None]:
+        """Return the ids of one participant's commands."""
+        return [i for (other, _), i in zip(self._requests, self._ids(), strict=True) if other is cell]
+
     def _decide(self) -> None:
         ids = self._ids()
-        seen = [cell.seen.get(i) for (cell, _), i in zip(self._requests, ids, strict=True) if i is not None]
-        if any(version is not None for version in seen):
+        seen = [cell.seen.get(i, 0) for (cell, _), i in zip(self._requests, ids, strict=True) if i is not None]
+        if any(seen):
             self._again(seen)
             return
         before = {key: (cell.state, cell.version, cell.pending) for key, cell in self._cells.items()}
@@ -183,20 +196,22 @@ class Transaction:
         batch = tuple(outcome.append for outcome in outcomes if outcome.append is not None)
         if batch:
             self._world.writer.enqueue(batch)
+            for (cell, _), outcome in zip(self._requests, outcomes, strict=True):
+                if outcome.append is not None:
+                    cell.keep(outcome.append)
         self._promise.done(tuple(outcome.reply for outcome in outcomes))
         self.end(None)
 
-    def _again(self, seen: list[int | None]) -> None:
+    def _again(self, seen: list[int]) -> None:
         """It is a repeat: answer with the first replies, unless the participants are others than then."""
-        if any(version is None or version < 0 for version in seen):
+        if any(version <= 0 for version in seen):
             self.end(
                 CommandIdReused(
                     f"another transaction with the id {self._id!r} has taken effect; give this one an id of its own"
                 )
             )
             return
-        versions = [version for version in seen if version is not None]
-        self._world.spawn(self._first_replies(versions))
+        self._world.spawn(self._first_replies(seen))
         self.end(None)
 
     async def _first_replies(self, versions: list[int]) -> None:
