@@ -21,7 +21,7 @@ from actors import (
 )
 from actors.messages import name_of, reply_type
 from persistence import BURIED, DELETED, NewEvent, NotDecodable, Record
-from persistence.codec import Decoder
+from persistence.codec import Decoder, encode
 from runtime.state_form import StateForm
 
 FENCED = "service.fenced"
@@ -52,6 +52,11 @@ class EventMeta(msgspec.Struct, omit_defaults=True, gc=False):
     fingerprint: str | None = None
     reply: msgspec.Raw = msgspec.Raw(b"null")
     trace: str = ""
+
+
+def deletion(cause: str, *, for_good: bool) -> NewEvent:
+    """Return the event by which a stream is deleted."""
+    return NewEvent(BURIED if for_good else DELETED, b"{}", encode(EventMeta(cause, cause)))
 
 
 _meta = Decoder(EventMeta)

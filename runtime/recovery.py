@@ -1,7 +1,7 @@
 """Recovery: reads the streams of revived cells, many at a time, a page of each in turn.
 
-One long stream doesn't hold the others back, and a thousand short ones share the way to the disk. Long ones are looked up
-among the snapshots, and begin there.
+One long stream doesn't hold the others back, and a thousand short ones share the way to the disk. Long ones are
+looked up among the snapshots, and begin there.
 """
 
 import asyncio

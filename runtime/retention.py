@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from actors import Address, NotTaken, Saga, Service
-from persistence import NEVER, Append, Stream
+from actors import Address, NotTaken, OutcomeUnknown, Saga, Service
+from persistence import NEVER, Append, JournalError, Stream, StreamBuried
 from runtime.cells import Cell, Phase
 from runtime.inspection import Inspection
+from runtime.kinds import deletion
 from runtime.mailbox import Envelope
-from runtime.node import Node
 from runtime.saga_mail import Bury
 from runtime.service_mail import Delete, Erase, TakeSnapshot
 from runtime.snapshots import snapshot_of_lost
-from runtime.upkeep import deletion
 
 ERASED_AT_ONCE = 5_000
 """How many events of a service are erased in one append; others are written in between."""
@@ -31,14 +30,15 @@ class Retention(Inspection):
             Parked: the actor is set aside.
             OutcomeUnknown: it may or may not be durable; ask again.
         """
-        await self._in_turn(self._service(address), TakeSnapshot())
+        self._service(address)
+        await self._in_turn(address, TakeSnapshot())
 
     async def truncate(self, address: Address[Service[Any, Any, Any]], before_version: int) -> None:
         """Erase the events of a service with versions below ``before_version``; they are gone when this returns.
 
-        Their places, ids and digests stay, versions and positions go on, and a command whose event was erased still takes
-        effect only once. A snapshot stands for them from then on, taken with it where there is none. A read model
-        that is built anew doesn't see them.
+        Their places, ids and digests stay, versions and positions go on, and a command whose event was erased still
+        takes effect only once. A snapshot stands for them from then on, taken with it where there is none. A read
+        model that is built anew doesn't see them.
 
         Raises:
             ValueError: there are no events up to there yet.
@@ -53,9 +53,10 @@ class Retention(Inspection):
     async def delete(self, address: Address[Any], *, for_good: bool = False) -> None:
         """Erase all events of a service, or of a saga that has ended; they are gone when this returns.
 
-        A service is back at its first state then, without reminders of its own; its versions go on, and ids of commands
-        stay used. ``for_good``: it refuses everything from then on (``DeletedForGood``). A saga is always deleted
-        for good, for a second story under its name would find its steps done. A service that is parked can be deleted too.
+        A service is back at its first state then, without reminders of its own; its versions go on, and ids of
+        commands stay used. ``for_good``: it refuses everything from then on (``DeletedForGood``). A saga is always
+        deleted for good, for a second story under its name would find its steps done. A service that is parked can be
+        deleted too.
 
         Raises:
             NotTaken: the actor is neither a service nor a saga.
@@ -64,7 +65,72 @@ class Retention(Inspection):
         """
         node = self._open_node()
         if issubclass(node.directory.kind(address.actor).cls, Saga):
-            await self._in_turn(node.directory.cell(address), Bury())
+            await self._in_turn(address, Bury())
             return
-        stream = self._service(address)
-        ...
+        first = await self._first(self._service(address))
+        cell = node.directory.cell(address)
+        if cell.phase is Phase.PARKED:
+            version = await self._delete_parked(cell, for_good=for_good)
+        else:
+            version = await self._in_turn(address, Delete(for_good, first + ERASED_AT_ONCE))
+        await self._erase(address, first, version)
+
+    # -- how ----------------------------------------------------------------------------------------------------
+
+    def _service(self, address: Address[Any]) -> Stream:
+        """Return the stream of a service.
+
+        Raises:
+            NotTaken: it is none.
+        """
+        if not issubclass(self._open_node().directory.kind(address.actor).cls, Service):
+            raise NotTaken(f"{address} is no service, and has no events of its own to keep or to erase")
+        return (address.actor, address.key)
+
+    async def _in_turn(self, address: Address[Any], message: TakeSnapshot | Erase | Delete | Bury) -> Any:
+        """Have a service or a saga do something between two turns, and wait until that is durable."""
+        node = self._open_node()
+        due = node.deadline(None)
+        if isinstance(message, Bury):
+            cell = node.directory.cell(address)
+        else:
+            (cell,) = await node.services([address], due)
+        promise = node.promises.make(address, message)
+        cell.put(Envelope(message, None, promise))
+        return await promise.wait(due)
+
+    async def _first(self, stream: Stream) -> int:
+        """Return the version of the first event that is not erased."""
+        page = await self._open_node().journal.read(stream, 0, 1)
+        return page[0].version if page else 1
+
+    async def _erase(self, address: Address[Any], first: int, before: int) -> None:
+        """Erase a service's events from one version to another, in steps between which others have their turns."""
+        while first < before:
+            first = min(first + ERASED_AT_ONCE, before)
+            await self._in_turn(address, Erase(first, before))
+
+    async def _delete_parked(self, cell: Cell, *, for_good: bool) -> int:
+        """Delete a service that takes no turns, from outside; return the version of the event that says so."""
+        node, stream = self._open_node(), cell.stream
+        await node.writer.barrier()
+        head = (await node.journal.heads([stream])).get(stream, 0)
+        old = (await node.journal.snapshots([stream])).get(stream)
+        if cell.phase is not Phase.PARKED:
+            version: int = await self._in_turn(cell.address, Delete(for_good, 0))
+            return version
+        if not head:
+            return 0
+        snapshot = snapshot_of_lost(cell.kind, head + 1, old, buried=for_good)
+        events = [deletion(node.new_id(), for_good=for_good)]
+        cell.written = True  # so that who comes next waits until it is durable
+        outcome = node.writer.submit((Append(stream, head, events, node.clock.now(), None, NEVER, snapshot),))
+        node.writer.kick()
+        try:
+            written = await outcome
+        except JournalError as error:
+            written = error
+        if isinstance(written, JournalError) and not isinstance(written, StreamBuried):
+            raise OutcomeUnknown(f"whether {cell.address} was deleted is unknown: {written}; ask again") from written
+        cell.unpark()
+        return head + 1

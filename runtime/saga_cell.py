@@ -11,25 +11,17 @@ from typing import Any
 
 import msgspec
 
-from actors import (
-    Address,
-    Command,
-    CommandIdReused,
-    Event,
-    JournalMismatch,
-    Refused,
-    SagaMisuse,
-)
+from actors import Address, Command, CommandIdReused, Event, JournalMismatch, Refused, SagaMisuse
 from actors.actor import Reason
-from persistence import AT_ONCE, NEVER, Append, NewEvent, NotDecodable, NotEncodable, Record
+from persistence import AT_ONCE, BURIED, NEVER, Append, NewEvent, NotDecodable, NotEncodable, Record
 from persistence.codec import encode
 from runtime import saga_events as events
 from runtime.cells import Cell, World
-from runtime.kinds import EventMeta, Kind, decoded, meta_of
+from runtime.kinds import EventMeta, Kind, decoded, deletion, meta_of
 from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
-from runtime.saga_mail import Join, StepOutcome, StepReturn, Waiters, Wake
+from runtime.saga_mail import Bury, Join, StepOutcome, StepReturn, Waiters, Wake
 from runtime.saga_retry import pause_before_retry
 from runtime.saga_run import SagaRun
 from runtime.saga_story import StepStory, Story, check_same
@@ -90,6 +82,8 @@ class SagaCell(Cell):
             self.story.apply(event, record.time)
             if isinstance(event, events.Started):
                 self._correlation = meta_of(record).correlation or self._correlation
+        elif record.type == BURIED:
+            self.story = Story(buried=True)
         self._version = record.version
 
     def recovered(self) -> None:
@@ -144,6 +138,8 @@ class SagaCell(Cell):
                 self._turn(f"{self.name}#{message.step}" if message.step else self.name, self._wake, message)
         elif isinstance(message, Join):
             self._join(envelope.reply)
+        elif isinstance(message, Bury):
+            self._bury(envelope)
         else:
             self._turn(envelope.id or self.world.new_id(), self._start, envelope)
 
@@ -197,7 +193,7 @@ class SagaCell(Cell):
         except (NotEncodable, CommandIdReused) as error:
             self.give_back(envelope, error)
             return
-        if started is not None:
+        if started is not None or self.story.buried:
             self._join(envelope.reply)
             return
         deadline: timedelta | None = self.kind.cls.deadline
@@ -218,6 +214,22 @@ class SagaCell(Cell):
             self._answer_waiters()
         if status == "new":
             self.world.writer.hold(self._leave)
+
+    def _bury(self, envelope: Envelope) -> None:
+        if not self.story.ended:
+            self.give_back(envelope, Refused(f"{self.address} has not ended, so it can't be deleted"))
+            self._join(None)
+            return
+        if not self.story.buried:
+            event = deletion(self.world.new_id(), for_good=True)
+            append = Append(self.stream, self._version, [event], self.world.clock.now(), wake=NEVER)
+            self._version = append.erase_before = self._version + 1
+            self.world.writer.enqueue((append,))
+            self.written = True
+            self.story = Story(buried=True)
+        if envelope.reply is not None:
+            envelope.reply.done(None)
+        self.world.writer.hold(self._leave)
 
     def _answer_waiters(self) -> None:
         if not self._waiters:

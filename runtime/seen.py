@@ -1,8 +1,8 @@
 """The ids of commands that a service has handled: the latest as they are, all older ones as a few bits each.
 
-An id names a command for ever, so none may be forgotten; and a service may handle any number of them, so they can't all be
-kept. Of those that have left, a Bloom filter (Bloom, "Space/time trade-offs in hash coding", CACM 1970) says: certainly
-not among them, or maybe. Where it says maybe, the journal knows.
+An id names a command for ever, so none may be forgotten; and a service may handle any number of them, so they can't
+all be kept. Of those that have left, a Bloom filter (Bloom, "Space/time trade-offs in hash coding", CACM 1970) says:
+certainly not among them, or maybe. Where it says maybe, the journal knows.
 """
 
 import sys
@@ -39,8 +39,9 @@ class OlderIds(Protocol):
 class Seen(dict[str, int]):
     """What is known of each id: the version of its command's first event.
 
-    A step that was undone before it came has minus the version of the fence (P9), and 0 stands for an id that the journal
-    doesn't have, though ``older`` may say that it does. Fences never leave: there are few, and no journal can tell them.
+    A step that was undone before it came has minus the version of the fence (P9), and 0 stands for an id that the
+    journal doesn't have, though ``older`` may say that it does. Fences never leave: there are few, and the journal
+    doesn't find them.
     """
 
     __slots__ = ("_limit", "older")

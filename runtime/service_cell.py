@@ -1,7 +1,7 @@
 """The cell of a service: decide, evolve, enqueue, reply, all in one synchronous turn."""
 
 from types import CoroutineType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -252,7 +252,8 @@ class ServiceCell(ServiceMemory):
         try:
             value = await self.first_reply(envelope.message, version, envelope.data)
         except ReplyErased as error:
-            if envelope.undoes is None and reply_type(type(envelope.message)) is not type(None):
+            request = cast(type[Command[Any, Any]], type(envelope.message))
+            if envelope.undoes is None and reply_type(request) is not type(None):
                 reply.failed(error)
             else:
                 reply.done(None)  # that is what the reply was, or all that an undo has to say
@@ -278,8 +279,8 @@ class ServiceCell(ServiceMemory):
             raise OutcomeUnknown(f"the first reply of {self.address} may be lost: the journal could not be written")
         if not page or page[0].version != version:
             raise ReplyErased(
-                f"{self.address} has handled this {type(command).__name__} before, once; its reply was erased since, with "
-                f"the event at version {version}"
+                f"{self.address} has handled this {type(command).__name__} before, once; its reply was erased since, "
+                f"with the event at version {version}"
             )
         record = page[0]
         meta = meta_of(record)
@@ -310,7 +311,6 @@ class ServiceCell(ServiceMemory):
         self.runnable = True
         if (self.mail or self.control) and not self.queued:
             self.ready_again()
-
 
     # -- older ids ----------------------------------------------------------------------------------------------
 

@@ -12,9 +12,10 @@ class TakeSnapshot(ServiceMail):
 
 
 class Erase(ServiceMail):
-    """Erase the events with versions below this one; answered when it is done."""
+    """Erase the events with versions below ``before``, as a step on the way to ``until``."""
 
     before: int
+    until: int
 
 
 class Delete(ServiceMail):

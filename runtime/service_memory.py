@@ -1,4 +1,4 @@
-"""What a service has in memory, and how it gets it back: from its stream, or from a snapshot and what comes behind that."""
+"""What a service has in memory, and how it gets it back: from its stream, or from a snapshot and what comes behind."""
 
 from typing import Any
 
@@ -28,6 +28,10 @@ class Buried:
     def decide(self, _state: Any, _command: Any) -> Decision:
         """Refuse."""
         raise DeletedForGood(f"{self.address} was deleted for good; use another key")
+
+    def evolve(self, state: Any, _event: Any) -> Any:
+        """Leave everything as it is."""
+        return state
 
 
 class ServiceMemory(Cell):
@@ -139,9 +143,9 @@ class ServiceMemory(Cell):
             self.seen.older = EVERY_ID
         self.service = None
         self._lost = EventsErased(
-            f"the events of {self.address} up to version {version} were erased, and no snapshot stands for them that fits "
-            f"today's {self.kind.name}; run the code that made the snapshot, with the same state and snapshot_version, "
-            f"or let the actor begin anew: await runtime.delete({self.address})"
+            f"the events of {self.address} up to version {version} were erased, and no snapshot stands for them that "
+            f"fits today's {self.kind.name}; run the code that made the snapshot, with the same state and "
+            f"snapshot_version, or let the actor begin anew: await runtime.delete({self.address})"
         )
 
     def keep(self, append: Append) -> None:

@@ -1,7 +1,7 @@
 """Snapshots of services: what is kept, when it is worth it, and how a service starts from it.
 
-A snapshot is handed to the journal's writer with the events that it comes after, so it is never ahead of what is durable. It
-only spares reading: one that is damaged, or doesn't fit today's code, is ignored, and the events are read.
+A snapshot is handed to the journal's writer with the events that it comes after, so it is never ahead of what is
+durable. It only spares reading: one that is damaged, or doesn't fit today's code, is ignored, and the events are read.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ what is written, and the time that it takes, at most doubles, however large the 
 
 
 class Kept(msgspec.Struct, omit_defaults=True):
-    """What a service's snapshot holds. The form of the state is the author's; the rest can be read whatever becomes of it."""
+    """What a service's snapshot holds. The form of the state is the author's; the rest can be read whatever it is."""
 
     state: msgspec.Raw
     pending: Sequence[Pending] = ()
@@ -71,6 +71,15 @@ def snapshot_of_nothing(cell: Keeper, *, buried: bool = False) -> Snapshot:
     if data or buried:
         _note(cell, snapshot)
     return snapshot
+
+
+def snapshot_of_lost(kind: Kind, version: int, old: Snapshot | None, *, buried: bool) -> Snapshot:
+    """Return what :func:`snapshot_of_nothing` would of a service that can't be brought back: all ids are looked up."""
+    kept = read_kept(old)
+    known = {} if kept is None else kept.seen.known
+    data = None if buried else kind.state.encode(kind.cls.initial)
+    kept = Kept(msgspec.Raw(data or b"null"), (), KeptSeen(known, all=not buried), buried)
+    return Snapshot(version, kind.state.fingerprint if data else "", _encode(kept))
 
 
 def _note(cell: Keeper, snapshot: Snapshot) -> None:

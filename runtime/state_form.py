@@ -1,4 +1,4 @@
-"""The form of a service's state: how it is written down in a snapshot, and whether what was written fits today's class."""
+"""The form of a service's state: how it is written down in a snapshot, and whether that fits today's class."""
 
 import hashlib
 from typing import Any
@@ -41,7 +41,7 @@ class StateForm:
         return f"{cls.snapshot_version}-{form}-{hashlib.blake2b(first, digest_size=4).hexdigest()}"
 
     def encode(self, state: object) -> bytes | None:
-        """Return a state as JSON, having made sure that it reads back; None: it can't be stored, and the log says so."""
+        """Return a state as JSON, having made sure that it reads back; None: it can't be stored, the log says so."""
         if not self.fingerprint:
             return None
         try:
@@ -67,7 +67,7 @@ class StateForm:
         """Say, once, that snapshots were made by other code; the first of them is named."""
         if not self._misfit:
             self._misfit = True
-            log.warning("snapshots ignored", actor=str(address), because="they don't fit today's class; events are read")
+            log.warning("snapshots ignored", actor=str(address), because="they don't fit today's class")
 
     def _goes_without(self, error: Exception) -> None:
         if not self._told:

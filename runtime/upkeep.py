@@ -3,10 +3,9 @@
 from typing import Any, Protocol
 
 from actors import Address, Failed
-from persistence import BURIED, DELETED, NEVER, Append, NewEvent, Snapshot, Stream
-from persistence.codec import encode
+from persistence import NEVER, Append, Snapshot, Stream
 from runtime.cells import World
-from runtime.kinds import EventMeta, Kind
+from runtime.kinds import Kind, deletion
 from runtime.mailbox import Envelope
 from runtime.reminder_events import PendingByName
 from runtime.seen import Seen
@@ -71,12 +70,12 @@ def _done(cell: Kept, message: TakeSnapshot | Erase | Delete) -> int:
             if cell.version == cell.kept_at or cell.buried:
                 return cell.version  # it is there already, or there is nothing to keep
             append.snapshot = _snapshot(cell)
-        case Erase(before):
-            if before > cell.version + 1:
+        case Erase(before, until):
+            if until > cell.version + 1:
                 raise ValueError(
-                    f"{cell.address} is at version {cell.version}, so before_version={before} would erase what is not there yet"
+                    f"{cell.address} is at version {cell.version}; before_version={until} would erase what isn't there"
                 )
-            if before - 1 > cell.kept_at and before > cell.deleted_at:
+            if until - 1 > cell.kept_at and until > cell.deleted_at:
                 append.snapshot = _snapshot(cell)
             append.erase_before = before
         case Delete(for_good, erase_before):
@@ -93,14 +92,14 @@ def _snapshot(cell: Kept) -> Snapshot:
     snapshot = snapshot_of(cell)
     if snapshot is None:
         raise Failed(
-            f"the state of {cell.address} can't be kept in a snapshot, so its events can't be done without; the log says "
-            "what is wrong with it"
+            f"the state of {cell.address} can't be kept in a snapshot, so its events can't be done without; the log "
+            "says what is wrong with it"
         )
     return snapshot
 
 
 def _delete(cell: Kept, append: Append, *, for_good: bool) -> None:
-    append.events = [deletion(cell.world, for_good=for_good)]
+    append.events = [deletion(cell.world.new_id(), for_good=for_good)]
     append.wake = NEVER
     cell.version += 1
     if for_good:
@@ -108,9 +107,3 @@ def _delete(cell: Kept, append: Append, *, for_good: bool) -> None:
     else:
         cell.empty(cell.version)
     append.snapshot = snapshot_of_nothing(cell, buried=for_good)
-
-
-def deletion(world: World, *, for_good: bool) -> NewEvent:
-    """Return the event by which a stream is deleted."""
-    cause = world.new_id()
-    return NewEvent(BURIED if for_good else DELETED, b"{}", encode(EventMeta(cause, cause)))
