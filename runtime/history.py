@@ -6,13 +6,15 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Meta, Saga
-from persistence import Journal, Record
+from actors import Address, EventsErased, Meta, Saga
+from actors.reminders import EPOCH
+from persistence import BURIED, DELETED, ERASED, Journal, Record, Snapshot, Stream
 from persistence.journal import PAGE
 from runtime import saga_events
 from runtime.directory import Directory
 from runtime.kinds import INTERNAL, Kind, decoded
 from runtime.projector import to_meta
+from runtime.snapshots import state_in
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
@@ -20,6 +22,9 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
     ``event`` is the author's event, or, for what the runtime wrote itself (a saga's steps, a fence), its content as
     a mapping. ``command_id`` names the command on the first of its events.
+
+    Events that were erased are one entry together, of the type ``journal.erased``: its event says the ``first`` and the
+    ``last`` of their versions, and of ``meta`` only the version means anything, which is the last.
     """
 
     type: str
@@ -30,8 +35,21 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 async def history(journal: Journal, address: Address[Any], kind: Kind) -> AsyncIterator[HistoryEntry]:
     """Yield the events of an actor's stream, oldest first."""
+    name = (address.actor, address.key)
+    head = (await journal.heads([name])).get(name, 0)
+    version = 0
     async for record in stream(journal, address):
+        if record.version > version + 1:
+            yield _erased(address, version + 1, record.version - 1)
+        version = record.version
         yield entry(record, kind)
+    if head > version:
+        yield _erased(address, version + 1, head)
+
+
+def _erased(address: Address[Any], first: int, last: int) -> HistoryEntry:
+    meta = Meta(address.actor, address.key, last, 0, EPOCH, "", "")
+    return HistoryEntry(ERASED, {"first": first, "last": last}, meta)
 
 
 def entry(record: Record, kind: Kind) -> HistoryEntry:
@@ -43,17 +61,16 @@ def entry(record: Record, kind: Kind) -> HistoryEntry:
     return HistoryEntry(record.type, event, to_meta(record), record.command)
 
 
-async def stream(journal: Journal, address: Address[Any]) -> AsyncIterator[Record]:
-    """Yield the records of an actor's stream, a page at a time."""
+async def stream(journal: Journal, address: Address[Any], after: int = 0) -> AsyncIterator[Record]:
+    """Yield the records of an actor's stream behind a version, a page at a time; those that are erased are left out."""
     name = (address.actor, address.key)
-    version = 0
     while True:
-        page = await journal.read(name, version)
+        page = await journal.read(name, after)
         for record in page:
             yield record
-        version += len(page)
         if len(page) < PAGE:
             return
+        after = page[-1].version
 
 
 async def state_of(
@@ -64,20 +81,63 @@ async def state_of(
     at: datetime | None = None,
     position: int | None = None,
 ) -> Any:
-    """Return a service's state by replay, up to and including a version, a moment or a position."""
-    service = kind.cls(address.key)
-    state = service.initial
+    """Return a service's state, up to and including a version, a moment or a position.
+
+    Raises:
+        EventsErased: that can't be told any more.
+    """
     until = None if at is None else round(at.timestamp() * 1e6)
-    async for record in stream(journal, address):
-        if (
-            (version is not None and record.version > version)
-            or (until is not None and record.time > until)
-            or (position is not None and record.position > position)
-        ):
+    past = _Past(version, until, position)
+    name = (address.actor, address.key)
+    service = kind.cls(address.key)
+    state, seen, erased = service.initial, 0, 0
+    head = (await journal.heads([name])).get(name, 0)
+    snapshot = (await journal.snapshots([name])).get(name)
+    if snapshot is not None and snapshot.version <= head and await past.holds(journal, name, snapshot):
+        kept = state_in(kind, snapshot)
+        if kept is not None:
+            state, seen = kept, snapshot.version
+    async for record in stream(journal, address, seen):
+        if record.version > seen + 1:
+            erased = record.version - 1
+        if not past.has(record):
             break
-        if record.type not in INTERNAL:
+        seen = record.version
+        if record.type in (DELETED, BURIED):
+            state, erased = service.initial, 0
+        elif record.type not in INTERNAL and not erased:
             state = service.evolve(state, kind.event(record))
+    else:
+        erased = max(erased, head if head > seen else 0)
+    if erased and version != 0:
+        raise EventsErased(f"what {address} was then can't be told: its events up to version {erased} were erased")
     return state
+
+
+class _Past(msgspec.Struct, frozen=True):
+    """A part of a stream: up to and including a version, a time or a position; None: all of it."""
+
+    version: int | None
+    until: int | None
+    position: int | None
+
+    def has(self, record: Record) -> bool:
+        """Whether a record is in it."""
+        return (
+            (self.version is None or record.version <= self.version)
+            and (self.until is None or record.time <= self.until)
+            and (self.position is None or record.position <= self.position)
+        )
+
+    async def holds(self, journal: Journal, stream: Stream, snapshot: Snapshot) -> bool:
+        """Whether all events behind a snapshot are certainly in it."""
+        if self.version is not None and snapshot.version > self.version:
+            return False
+        if self.until is None and self.position is None:
+            return True
+        # The last of them, or, where that is erased, the next one.
+        page = await journal.read(stream, snapshot.version - 1, 1)
+        return bool(page) and self.has(page[0])
 
 
 async def trail(journal: Journal, address: Address[Any], directory: Directory) -> list[HistoryEntry]:
@@ -112,5 +172,7 @@ async def _caused(journal: Journal, address: Address[Any], command_id: str) -> l
     if version is None:
         return []
     page = await journal.read(name, version - 1)
+    if not page or page[0].version != version:
+        return []  # they were erased
     last = next((n for n, record in enumerate(page) if n and to_meta(record).causation != command_id), len(page))
     return page[:last]

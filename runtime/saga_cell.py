@@ -218,7 +218,6 @@ class SagaCell(Cell):
     def _bury(self, envelope: Envelope) -> None:
         if not self.story.ended:
             self.give_back(envelope, Refused(f"{self.address} has not ended, so it can't be deleted"))
-            self._join(None)
             return
         if not self.story.buried:
             event = deletion(self.world.new_id(), for_good=True)

@@ -15,7 +15,7 @@ from zlib import crc32
 
 import msgspec
 
-RECENT = 1_000
+RECENT = 500
 """How many ids a service keeps as they are; up to twice as many before it clears up."""
 BITS = 16
 """Bits for each older id. Filled up to that, the filter takes one new id in 600 for one that it may have seen."""

@@ -16,7 +16,7 @@ from runtime.log import log
 from runtime.reminder_events import NOTHING_PENDING, Pending, PendingByName
 from runtime.seen import KeptSeen, Seen
 
-EVENT_WEIGHT = 200
+EVENT_WEIGHT = 100
 """Bytes that an event counts as. The events between two snapshots weigh as much as the snapshot at the least, so that
 what is written, and the time that it takes, at most doubles, however large the state is."""
 
@@ -122,6 +122,21 @@ def restore(cell: Keeper, snapshot: Snapshot, head: int) -> Kept | None:
     cell.seen = kept.seen.seen()
     _note(cell, snapshot)
     return kept
+
+
+def state_in(kind: Kind, snapshot: Snapshot) -> Any:
+    """Return the state that a snapshot holds; None: it doesn't fit today's class."""
+    kept = read_kept(snapshot)
+    if kept is None:
+        return None
+    if kept.buried:
+        return kind.cls.initial
+    if snapshot.fingerprint != kind.state.fingerprint:
+        return None
+    try:
+        return kind.state.decode(kept.state)
+    except (ValueError, RecursionError):
+        return None
 
 
 def read_kept(snapshot: Snapshot | None) -> Kept | None:
