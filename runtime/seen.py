@@ -8,8 +8,8 @@ certainly not among them, or maybe. Where it says maybe, the journal knows.
 import sys
 from array import array
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from math import log
-from random import Random
 from typing import Protocol
 from zlib import crc32
 
@@ -27,8 +27,8 @@ comes; with 1,000,000 ids it mistakes one new id in 60."""
 class OlderIds(Protocol):
     """Ids of which it is known only roughly whether they are among them."""
 
-    def add(self, command_id: str, /) -> None:
-        """Put an id among them."""
+    def add(self, command_ids: Iterable[str], /) -> None:
+        """Put ids among them."""
         ...
 
     def may_hold(self, command_id: str, /) -> bool:
@@ -63,13 +63,11 @@ class Seen(dict[str, int]):
             self._clear_up()
 
     def _clear_up(self) -> None:
-        ids = [command_id for command_id, version in self.items() if version >= 0]
+        leave = [command_id for command_id, version in self.items() if version >= 0][:-RECENT]
         older = self.older
         if older is None:
             older = self.older = BloomFilter()
-        for command_id in ids[:-RECENT]:
-            if self.pop(command_id):
-                older.add(command_id)
+        older.add([command_id for command_id in leave if self.pop(command_id)])
         self._limit = len(self) + RECENT
 
     def roll_back(self, version: int) -> None:
@@ -79,7 +77,7 @@ class Seen(dict[str, int]):
 
     def kept(self) -> "KeptSeen":
         """Return what a snapshot holds of it."""
-        known = {command_id: version for command_id, version in self.items() if version}
+        known = self if 0 not in self.values() else {one: version for one, version in self.items() if version}
         older = self.older
         if isinstance(older, BloomFilter):
             return KeptSeen(known, older.kept())
@@ -107,8 +105,8 @@ class KeptSeen(msgspec.Struct, omit_defaults=True):
 class EveryId:
     """Stands where the ids are lost: each may have been seen, so the journal is asked for each."""
 
-    def add(self, _command_id: str) -> None:
-        """Do nothing: it is among them already."""
+    def add(self, _command_ids: Iterable[str]) -> None:
+        """Do nothing: they are among them already."""
 
     def may_hold(self, _command_id: str) -> bool:
         """Return True."""
@@ -118,18 +116,18 @@ class EveryId:
 EVERY_ID = EveryId()
 
 
-def _patterns() -> tuple[int, ...]:
-    random = Random(0)
-    return tuple(sum(1 << bit for bit in random.sample(range(64), 4)) for _ in range(1_024))
+def _pattern(number: int) -> int:
+    bits = dict.fromkeys(byte % 64 for byte in blake2b(number.to_bytes(2, "little")).digest())
+    return sum(1 << bit for bit in list(bits)[:4])
 
 
-_PATTERNS = _patterns()
-"""Four bits of a word each. They are part of what is stored, as is the rule of :func:`_spread`."""
+_PATTERNS = tuple(_pattern(number) for number in range(1_024))
+"""Four bits of a word each. They are part of what is stored, and so is the number by which checksums are multiplied."""
 
 
-def _spread(command_id: str) -> int:
-    # A checksum is as good as a hash here, and the quickest there is: who makes ids collide makes the journal be asked.
-    return crc32(command_id.encode("utf-8", "surrogatepass")) * 0x9E3779B97F4A7C15
+_SPREAD = 0x9E3779B97F4A7C15
+"""By which a checksum is multiplied, so that each of its bits has a say in where an id goes. A checksum does for a
+hash here, and is the quickest: who makes ids collide only makes the journal be asked."""
 
 
 class BloomFilter:
@@ -139,6 +137,8 @@ class BloomFilter:
     """
 
     __slots__ = ("_filters", "_room")
+    _filters: list[tuple["array[int]", int]]
+    """Each with the number of its last word, of which all bits are set."""
 
     def __init__(self, kept: Iterable[bytes] = ()) -> None:
         """Begin empty, or with what :meth:`kept` returned.
@@ -147,35 +147,40 @@ class BloomFilter:
             ValueError: that can't be.
         """
         stored = list(kept) or [bytes(FIRST_FILTER)]
-        self._filters = [_words(data) for data in stored]
+        self._filters = [(words, len(words) - 1) for words in map(_words, stored)]
         self._room = _room(stored[-1])
 
-    def add(self, command_id: str) -> None:
-        """Put an id among them."""
-        if self._room <= 0 and (size := len(self._filters[-1]) * 8) < LAST_FILTER:
-            self._filters.append(_words(bytes(size * GROWTH)))
-            self._room = size * GROWTH * 8 // BITS
-        self._room -= 1
-        words = self._filters[-1]
-        last = len(words) - 1
-        spread = _spread(command_id)
-        pattern = _PATTERNS[spread >> 22 & 1_023]
-        words[spread >> 32 & last] |= pattern
-        words[spread >> 52 & last] |= pattern
+    def add(self, command_ids: Iterable[str]) -> None:
+        """Put ids among them."""
+        words, last = self._filters[-1]
+        for command_id in command_ids:
+            if self._room <= 0 and last * 8 < LAST_FILTER - 8:
+                words, last = self._grow()
+            self._room -= 1
+            spread = crc32(command_id.encode("utf-8", "surrogatepass")) * _SPREAD
+            pattern = _PATTERNS[spread >> 22 & 1_023]
+            words[spread >> 32 & last] |= pattern
+            words[spread >> 52 & last] |= pattern
+
+    def _grow(self) -> tuple["array[int]", int]:
+        size = len(self._filters[-1][0]) * 8 * GROWTH
+        words = _words(bytes(size))
+        self._filters.append((words, len(words) - 1))
+        self._room = size * 8 // BITS
+        return self._filters[-1]
 
     def may_hold(self, command_id: str) -> bool:
         """Return False where the id is certainly not among them."""
-        spread = _spread(command_id)
+        spread = crc32(command_id.encode("utf-8", "surrogatepass")) * _SPREAD
         pattern = _PATTERNS[spread >> 22 & 1_023]
-        for words in self._filters:
-            last = len(words) - 1
+        for words, last in self._filters:
             if words[spread >> 32 & last] & pattern == pattern and words[spread >> 52 & last] & pattern == pattern:
                 return True
         return False
 
     def kept(self) -> list[bytes]:
         """Return what it holds, the same on every machine."""
-        return [_little(words).tobytes() for words in self._filters]
+        return [_little(words).tobytes() for words, _ in self._filters]
 
 
 def _room(data: bytes) -> int:

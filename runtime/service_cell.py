@@ -107,10 +107,7 @@ class ServiceCell(ServiceMemory):
                     else:
                         keep_up(self, envelope)
                     return
-            elif version := self.seen.get(command_id):
-                self._repeat(envelope, version)
-                return
-            elif self.seen.older is not None and self.look_up(envelope, command_id, envelope.undoes):
+            elif self._seen(envelope, command_id):
                 return
             if envelope.undoes is not None and self.seen.get(envelope.undoes, 0) <= 0:
                 if self.buried:
@@ -133,6 +130,17 @@ class ServiceCell(ServiceMemory):
             self.carry_out(outcome)
         if envelope.reply is not None:
             envelope.reply.done(outcome.reply)
+
+    def _seen(self, envelope: Envelope, command_id: str) -> bool:
+        """Answer a command that has been seen; whether it has been may be for the journal to say."""
+        seen, undoes = self.seen, envelope.undoes
+        if version := seen.get(command_id):
+            self._repeat(envelope, version)
+            return True
+        older = seen.older
+        if older is None or (undoes is None and not older.may_hold(command_id)):
+            return False
+        return self.look_up(envelope, command_id, undoes)
 
     def _decide(self, command: Command[Any, Any]) -> Decision:
         assert self.service is not None

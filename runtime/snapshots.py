@@ -57,7 +57,7 @@ def snapshot_of(cell: Keeper) -> Snapshot | None:
         cell.snapshot_at = NEVER  # until the next incarnation
         return None
     # Like a service that is read back, one that starts from a snapshot tries at once what has failed.
-    pending = [msgspec.structs.replace(one, retry=0) for one in cell.pending.values()]
+    pending = tuple([msgspec.structs.replace(one, retry=0) for one in cell.pending.values()])
     snapshot = Snapshot(cell.version, form.fingerprint, _encode(Kept(msgspec.Raw(data), pending, cell.seen.kept())))
     _note(cell, snapshot)
     return snapshot
