@@ -122,6 +122,8 @@ class Kind:
         self.at_once: int = getattr(cls, "at_once", 1)
         """How many messages one actor may handle at the same time."""
         self.counts = Counts()
+        self.tagged = issubclass(cls, Service) and cls.tags is not Service.tags
+        """Whether its events have tags."""
         self.state = StateForm(cls)
         """Reads and writes a service's state."""
         self.result = Decoder(getattr(cls, "result", None))
