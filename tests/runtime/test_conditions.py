@@ -10,10 +10,11 @@ from typing import assert_never
 import pytest
 
 from actors import Command, CommandIdReused, Decision, Event, Failed, OutcomeUnknown, Refused, Saga, Service, State
-from persistence import Match, SqliteJournal
+from persistence import Match, Record, SqliteJournal, Stream
+from persistence.journal import PAGE
 from persistence.subscription import subscribe
 from runtime import Chaos, ManualClock, Runtime
-from tests.runtime.tools import HeldJournal, comes, quiet
+from tests.runtime.tools import HeldJournal, comes, quiet, restart_of
 
 
 class Registered(Event):
@@ -127,6 +128,8 @@ async def test_of_several_conditions_the_one_that_fails_gives_the_reason() -> No
             await runtime.ask(BO, Register("bo@x", "Ana"))
         with pytest.raises(Refused, match=r"^ana@x is taken$"):
             await runtime.ask(BO, Register("ana@x", "Bo"))
+        with pytest.raises(Refused, match=r"^Ana is taken$"):
+            await runtime.ask(BO, Register("ana@x", "Ana", after=1))  # that the address is taken is known
         assert await runtime.ask(BO, Register("bo@x", "Bo")) == 1
 
 
@@ -217,9 +220,18 @@ async def test_nobody_is_told_before_it_is_durable() -> None:
         assert await asked == 1
 
 
+class SlowToRead(HeldJournal):
+    """Takes its time to say what a stream holds."""
+
+    async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return await super().read(stream, after, limit)
+
+
 @pytest.mark.parametrize("taken", [False, True])
 async def test_a_service_killed_while_it_waits_has_what_the_journal_has(taken: bool) -> None:
-    journal = HeldJournal()
+    journal = SlowToRead()
     async with Runtime(journal, [User]) as runtime:
         if taken:
             await runtime.ask(BO, Register("a@x"))
@@ -286,6 +298,25 @@ async def test_a_participant_killed_while_it_waits_does_not_begin_the_transactio
         assert [await runtime.ask(user, Ask()) for user in (ANA, BO)] == [1, 1]
         await quiet(runtime)
         assert await times(runtime, "ana", "bo") == [1, 1]
+
+
+async def test_who_only_looks_in_a_transaction_and_is_killed_does_not_begin_it_again() -> None:
+    journal = HeldJournal()
+    async with Runtime(journal, [User]) as runtime:
+        await runtime.ask(BO, Register("b@x"))
+    journal = restart_of(journal.records)  # here it has written nothing, and its recovery waits for nobody
+    async with Runtime(journal, [User]) as runtime:
+        journal.gate.clear()
+        asked = asyncio.create_task(runtime.transact((ANA, Register("a@x")), (BO, Ask())))
+        await asyncio.wait_for(journal.arrived.wait(), 30)
+        await runtime.kill(BO)
+        for _ in range(50):
+            await asyncio.sleep(0)  # it is back, though the group is not through
+        journal.gate.set()
+        assert await asked == (1, 1)
+        await quiet(runtime)
+        assert await times(runtime, "ana", "bo") == [1, 1]
+        assert [await runtime.ask(user, Ask()) for user in (ANA, BO)] == [1, 1]
 
 
 async def test_a_refused_step_compensates_its_saga() -> None:
