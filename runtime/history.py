@@ -35,16 +35,12 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 async def history(journal: Journal, address: Address[Any], kind: Kind) -> AsyncIterator[HistoryEntry]:
     """Yield the events of an actor's stream, oldest first."""
-    name = (address.actor, address.key)
-    head = (await journal.heads([name])).get(name, 0)
     version = 0
     async for record in stream(journal, address):
         if record.version > version + 1:
             yield _erased(address, version + 1, record.version - 1)
         version = record.version
         yield entry(record, kind)
-    if head > version:
-        yield _erased(address, version + 1, head)
 
 
 def _erased(address: Address[Any], first: int, last: int) -> HistoryEntry:
@@ -107,8 +103,6 @@ async def state_of(
             state, erased = service.initial, 0
         elif record.type not in INTERNAL and not erased:
             state = service.evolve(state, kind.event(record))
-    else:
-        erased = max(erased, head if head > seen else 0)
     if erased and version != 0:
         raise EventsErased(f"what {address} was then can't be told: its events up to version {erased} were erased")
     return state

@@ -164,8 +164,7 @@ class _Reading:
 
     def gap(self, page: list[Record]) -> int:
         """Return the version up to which events were erased that have not been read; 0: there are none."""
-        first = page[0].version if page else self.head + 1
-        return first - 1 if first > self.version + 1 else 0
+        return page[0].version - 1 if page and page[0].version > self.version + 1 else 0
 
     def start(self) -> bool:
         """Begin, from the snapshot if it fits; return whether it could."""

@@ -36,12 +36,13 @@ class Retention(Inspection):
     async def truncate(self, address: Address[Service[Any, Any, Any]], before_version: int) -> None:
         """Erase the events of a service with versions below ``before_version``; they are gone when this returns.
 
+        The last event always stays, so that is the version of the service at the most.
         Their places, ids and digests stay, versions and positions go on, and a command whose event was erased still
         takes effect only once. A snapshot stands for them from then on, taken with it where there is none. A read
         model that is built anew doesn't see them.
 
         Raises:
-            ValueError: there are no events up to there yet.
+            ValueError: it is not at that version yet.
             NotTaken: the actor is no service.
             Failed: its state can't be kept in a snapshot; nothing was erased.
             Parked: the actor is set aside.

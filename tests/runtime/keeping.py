@@ -51,7 +51,7 @@ def as_of(journal: HeldJournal, position: int) -> HeldJournal:
 
 
 def set_snapshot(journal: HeldJournal, stream: Stream, snapshot: Snapshot) -> None:
-    journal._snapshots[stream] = snapshot
+    journal._snapshots[stream] = snapshot  # pyright: ignore[reportPrivateUsage]
 
 
 async def back(runtime: Runtime, address: Address[Any]) -> ServiceCell:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import pytest
 from actors import (
     Command,
     Decision,
+    DefinitionError,
     Event,
     Failed,
     NotTaken,
@@ -22,7 +24,6 @@ from actors import (
     Service,
     State,
 )
-from actors.definition import DefinitionError
 from persistence import Snapshot
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import ALL, Account, Deposit, Hold, Look, Room, Trip, Withdraw
@@ -256,7 +257,7 @@ class OddEvent(Event):
     pass
 
 
-class DoOdd(Command["Strange", None]):
+class DoOdd(Command[Any, None]):
     pass
 
 
@@ -412,7 +413,7 @@ async def test_mail_keeps_its_order_around_a_look_up() -> None:
                 runtime.tell(ROOM, Hold("new 3")),
             ]
             cell = cell_of(runtime, ROOM)
-            await comes(lambda cell=cell: not cell.runnable)
+            await comes(partial(lambda one: not one.runnable, cell))
             if kill:
                 await runtime.kill(ROOM)
             journal.gate.set()
