@@ -250,7 +250,9 @@ async def test_the_state_of_then_where_it_can_be_told() -> None:
         await runtime.snapshot(ROOM)
         await runtime.ask(ROOM, Hold("t6"))
         then = (await history_of(runtime))[4].meta
-        for moment in ({"version": 5}, {"at": then.time}, {"position": 5}, {"version": 3}, {"position": 2}):
+        moments: tuple[dict[str, Any], ...]
+        moments = ({"version": 5}, {"at": then.time}, {"position": 5}, {"version": 3}, {"position": 2})
+        for moment in moments:
             assert (await runtime.state_of(ROOM, **moment)).count == moment.get("version", moment.get("position", 5))
         assert (await runtime.state_of(ROOM, at=then.time - timedelta(seconds=1))).count == 4
         await runtime.truncate(ROOM, 5)
@@ -260,7 +262,8 @@ async def test_the_state_of_then_where_it_can_be_told() -> None:
         assert (await runtime.state_of(ROOM, position=5)).count == 5
         assert (await runtime.state_of(ROOM, at=then.time)).count == 5
         assert await runtime.state_of(ROOM, version=0) == Room.initial
-        for moment in ({"version": 4}, {"position": 4}, {"at": then.time - timedelta(seconds=1)}):
+        moments = ({"version": 4}, {"position": 4}, {"at": then.time - timedelta(seconds=1)})
+        for moment in moments:
             with pytest.raises(EventsErased, match="up to version 4 were erased"):
                 await runtime.state_of(ROOM, **moment)
         await runtime.truncate(ROOM, 6)

@@ -26,6 +26,7 @@ from actors import (
 )
 from persistence import Snapshot
 from runtime import ManualClock, Runtime
+from runtime.service_cell import ServiceCell
 from tests.runtime.cast import ALL, Account, Deposit, Hold, Look, Room, Trip, Withdraw
 from tests.runtime.keeping import back, cell_of, keep_often, set_snapshot, snapshot_of, undo
 from tests.runtime.reminding import BELL, EVERYBODY, Wind, strike, wind
@@ -396,6 +397,10 @@ async def test_the_journal_is_asked_only_when_what_was_enqueued_is_durable() -> 
         assert (await runtime.state_of(ROOM)).count == 20
 
 
+def _waits(cell: ServiceCell) -> bool:
+    return not cell.runnable
+
+
 async def test_mail_keeps_its_order_around_a_look_up() -> None:
     """P4: what comes behind a command that is looked up is handled behind it, also when the actor is killed then."""
     for kill in (False, True):
@@ -413,7 +418,7 @@ async def test_mail_keeps_its_order_around_a_look_up() -> None:
                 runtime.tell(ROOM, Hold("new 3")),
             ]
             cell = cell_of(runtime, ROOM)
-            await comes(partial(lambda one: not one.runnable, cell))
+            await comes(partial(_waits, cell))
             if kill:
                 await runtime.kill(ROOM)
             journal.gate.set()
