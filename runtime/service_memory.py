@@ -19,6 +19,11 @@ class Fenced(msgspec.Struct):
     step: str
 
 
+def step_of(record: Record) -> str:
+    """Return the id of the step that a fence is for."""
+    return msgspec.json.decode(record.data, type=Fenced).step
+
+
 class Buried:
     """What stands for a service that was deleted for good."""
 
@@ -109,7 +114,7 @@ class ServiceMemory(Cell):
             if service is not None:
                 self.state = service.evolve(self.state, self.kind.event(record))
         elif record.type == FENCED:
-            self.seen.note(msgspec.json.decode(record.data, type=Fenced).step, -record.version)
+            self.seen.note(step_of(record), -record.version)
         elif record.type == DELETED:
             self.empty(record.version)
         elif record.type == BURIED:

@@ -4,7 +4,7 @@ A snapshot is handed to the journal's writer with the events that it comes after
 durable. It only spares reading: one that is damaged, or doesn't fit today's code, is ignored, and the events are read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -73,12 +73,13 @@ def snapshot_of_nothing(cell: Keeper, *, buried: bool = False) -> Snapshot:
     return snapshot
 
 
-def snapshot_of_lost(kind: Kind, version: int, old: Snapshot | None, *, buried: bool) -> Snapshot:
-    """Return what :func:`snapshot_of_nothing` would of a service that can't be brought back: all ids are looked up."""
-    kept = read_kept(old)
-    known = {} if kept is None else kept.seen.known
+def snapshot_of_lost(kind: Kind, version: int, known: Mapping[str, int], *, buried: bool) -> Snapshot:
+    """Return what :func:`snapshot_of_nothing` would of a service that can't be brought back.
+
+    All ids are looked up then, but for those that are ``known``: fences must be.
+    """
     data = None if buried else kind.state.encode(kind.cls.initial)
-    kept = Kept(msgspec.Raw(data or b"null"), (), KeptSeen(known, all=not buried), buried)
+    kept = Kept(msgspec.Raw(data or b"null"), (), KeptSeen({} if buried else dict(known), all=not buried), buried)
     return Snapshot(version, kind.state.fingerprint if data else "", _encode(kept))
 
 

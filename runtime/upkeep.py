@@ -67,8 +67,8 @@ def _done(cell: Kept, message: TakeSnapshot | Erase | Delete) -> int:
     append = Append(cell.stream, cell.version, [], cell.world.clock.now())
     match message:
         case TakeSnapshot():
-            if cell.version == cell.kept_at or cell.buried:
-                return cell.version  # it is there already, or there is nothing to keep
+            if not cell.version or cell.buried:
+                return cell.version  # there is nothing to keep
             append.snapshot = _snapshot(cell)
         case Erase(before, until):
             if until > cell.version:

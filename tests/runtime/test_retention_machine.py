@@ -50,6 +50,8 @@ class Model(msgspec.Struct):
     fenced: set[str] = set()
     broken: bool = False
     """Whether it may be that no snapshot stands for what was erased."""
+    doubtful: set[str] = set()
+    """What was fenced, and that only a damaged snapshot knew, perhaps."""
 
 
 class Play:
@@ -96,8 +98,10 @@ class Play:
             return
         if command_id in model.taken:
             self.check(key, command_id, outcome)
-        elif command_id in model.fenced:
+        elif command_id in model.fenced - model.doubtful:
             assert isinstance(outcome, Refused)
+        elif isinstance(outcome, Refused):
+            assert command_id in model.fenced
         else:
             model.version += 1
             model.count += 1
@@ -150,7 +154,8 @@ class Play:
 
     async def snapshot(self, key: str, _: int) -> None:
         outcome = await self.asked(lambda: self.runtime.snapshot(Room.at(key)))
-        await self.is_parked(key, outcome)
+        if not await self.is_parked(key, outcome):
+            self.models[key].broken = False
 
     async def truncate(self, key: str, back: int) -> None:
         model = self.models[key]
@@ -160,6 +165,7 @@ class Play:
         outcome = await self.asked(lambda: self.runtime.truncate(Room.at(key), before))
         if not await self.is_parked(key, outcome):
             model.first = before
+            model.broken = False  # a new snapshot was taken
 
     async def delete(self, key: str, _: int = 0) -> None:
         model = self.models[key]
@@ -180,7 +186,9 @@ class Play:
         snapshot = await snapshot_of(self.journal, Room.at(key))
         if snapshot is not None:
             set_snapshot(self.journal, ("Room", key), Snapshot(snapshot.version, snapshot.fingerprint, None))
+            self.journal.fail.clear()  # what is in doubt could not be resolved by asking again
             self.models[key].broken = True
+            self.models[key].doubtful |= self.models[key].fenced
 
     def check_at_the_end(self) -> None:
         check_once(self.journal.records)
@@ -212,13 +220,15 @@ async def _play(steps: list[tuple[str, str, int]]) -> None:
                 for what, key, number in todo:
                     if what in ("restart", "change"):
                         if what == "change":
+                            play.journal.fail.clear()
                             patch.setattr(Room, "snapshot_version", Room.snapshot_version + 1)
                             for model in play.models.values():
                                 model.broken = True
                         more = True
                         break
                     if what in ("lose", "doubt"):
-                        play.journal.fail = ["before" if what == "lose" else "after"]
+                        if not any(model.broken and model.first > 1 for model in play.models.values()):
+                            play.journal.fail = ["before" if what == "lose" else "after"]
                     else:
                         await getattr(play, what)(key, number)
                 play.journal.fail.clear()
