@@ -19,6 +19,12 @@ _fields = Decoder(dict[str, Any])
 _raw_fields = Decoder(dict[str, msgspec.Raw])
 
 
+class Several(tuple[Any, ...]):
+    """The events that upcasts make of one that is stored: several, or none."""
+
+    __slots__ = ()
+
+
 class Evolution:
     """All forms in which the events of one class of actors may be stored.
 
@@ -61,7 +67,7 @@ class Form:
         self._name = name
         self._revision = revision
 
-    def decode(self, data: bytes) -> tuple[Any, ...]:
+    def decode(self, data: bytes) -> Several:
         """Return today's events.
 
         Raises:
@@ -73,9 +79,9 @@ class Form:
             return self._upcast(fields)
         if self._stored != self._name:
             data = renamed(data, self._name)
-        return (self._evolution.decoders[self._name].decode(data),)
+        return Several([self._evolution.decoders[self._name].decode(data)])
 
-    def _upcast(self, fields: dict[str, Any]) -> tuple[Any, ...]:
+    def _upcast(self, fields: dict[str, Any]) -> Several:
         evolution = self._evolution
         events: list[Any] = []
         todo = [(self._name, self._revision, fields)]
@@ -89,7 +95,7 @@ class Form:
             todo += reversed(list(islice(_changed(step, fields), MOST_EVENTS + 1)))
             if len(todo) + len(events) > MOST_EVENTS:
                 raise NotDecodable(f"its upcasts make more than {MOST_EVENTS:,} events of it")
-        return tuple(events)
+        return Several(events)
 
     def _event(self, name: str, fields: dict[str, Any]) -> Any:
         try:

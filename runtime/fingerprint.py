@@ -25,7 +25,8 @@ def fingerprints_of(command: Any, data: bytes | None = None) -> list[str]:
     """Return a command's hash as today's code makes it, and as it was under the names that its class had before."""
     found = [fingerprint_of(command, data)]
     if data is None:
-        found += [fingerprint_of(command, canonical(command, alias)) for alias in aliases_of(type(command))]
+        cls: type[Command[Any, Any]] = type(command)
+        found += [fingerprint_of(command, canonical(command, alias)) for alias in aliases_of(cls)]
     return found
 
 

@@ -23,7 +23,7 @@ from actors.evolution import names_by_alias
 from actors.messages import name_of, reply_type
 from persistence import NewEvent, NotDecodable, Record
 from persistence.codec import Decoder
-from runtime.evolution import Evolution, renamed
+from runtime.evolution import Evolution, Several, renamed
 
 FENCED = "service.fenced"
 """In a service's stream: an undo came before its step, which is refused from here on."""
@@ -143,7 +143,7 @@ class Kind:
         self._reply_checks: dict[type, ReplyCheck] = {}
 
     def event(self, record: Record) -> Any:
-        """Return a record's event, or, where upcasts make several or none of it, a tuple of events.
+        """Return a record's event, or :class:`Several`, where upcasts make more or less than one of it.
 
         Raises:
             JournalMismatch: today's class has no such event, or it doesn't fit.
@@ -157,7 +157,7 @@ class Kind:
         form = self.evolution.form(record.type, revision)
         if form is None:
             raise self.unknown(record, revision)
-        events: tuple[Any, ...] = decoded(form, record, record.data)
+        events: Several = decoded(form, record, record.data)
         return events[0] if len(events) == 1 else events
 
     def read(self, record: Record) -> tuple[Any, ...]:
@@ -167,10 +167,7 @@ class Kind:
             JournalMismatch: today's class has no such event, or it doesn't fit.
         """
         event = self.event(record)
-        if type(event) is not tuple:
-            return (event,)
-        events: tuple[Any, ...] = event
-        return events
+        return event if type(event) is Several else (event,)
 
     def unknown(self, record: Record, revision: int) -> JournalMismatch:
         """Return the error for an event that today's class doesn't have."""

@@ -19,6 +19,7 @@ from actors import (
 from persistence import Append, JournalError, NewEvent, NotDecodable, Record
 from persistence.codec import encode
 from runtime.cells import Cell, Phase, World
+from runtime.evolution import Several
 from runtime.failures import failure
 from runtime.fingerprint import fingerprint_of, fingerprints_of
 from runtime.kinds import FENCED, HANDLED, INTERNAL, EventMeta, Kind, meta_of
@@ -82,11 +83,10 @@ class ServiceCell(Cell):
         if record.type not in INTERNAL:
             assert self.service is not None
             event = self.kind.event(record)
-            if type(event) is not tuple:
+            if type(event) is Several:
+                self.state = reduce(self.service.evolve, event, self.state)
+            else:
                 self.state = self.service.evolve(self.state, event)
-            else:  # upcasts made several of it, or none
-                events: tuple[Any, ...] = event
-                self.state = reduce(self.service.evolve, events, self.state)
         elif record.type == FENCED:
             self.seen[_step(record)] = -record.version
         elif record.type != HANDLED:
