@@ -25,8 +25,7 @@ def fingerprints_of(command: Any, data: bytes | None = None) -> list[str]:
     """Return a command's hash as today's code makes it, and as it was under the names that its class had before."""
     found = [fingerprint_of(command, data)]
     if data is None:
-        cls: type[Command[Any, Any]] = type(command)
-        found += [fingerprint_of(command, canonical(command, alias)) for alias in aliases_of(cls)]
+        found += [fingerprint_of(command, canonical(command, alias)) for alias in aliases_of(command.__class__)]
     return found
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from actors import Command
+from actors.messages import MessageMeta
 from runtime.fingerprint import fingerprint_of, fingerprints_of
 
 
