@@ -173,19 +173,21 @@ class Kind:
         """Return the error for an event that today's class doesn't have."""
         category, key = record.stream
         what = record.type if revision == 1 else f"{record.type} revision {revision}"
-        name = self.evolution.names.get(record.type, record.type)
-        if name in self.evolution.revisions:
-            help_ = (
-                f"today's class is at revision {self.evolution.revisions[name]}; run the code that wrote it, or newer"
-            )
-        else:
-            help_ = (
-                f"add its class to {self.name}'s events, name it in aliases= of the class that it has become, or write "
-                f'what becomes of it: @upcast("{record.type}", {revision}, into={{...}})'
-            )
-        return JournalMismatch(
-            f"stream {category}/{key} holds an event {what} at version {record.version} (position "
-            f"{record.position}) that {self.name} doesn't know; {help_}"
+        why = f"{self.name} doesn't know; {self._help(record.type, revision)}"
+        error = JournalMismatch(
+            f"stream {category}/{key} holds an event {what} at version {record.version} (position {record.position}) "
+            f"that {why}"
+        )
+        error.__cause__ = NotDecodable(f"an event that {why}")
+        return error
+
+    def _help(self, stored: str, revision: int) -> str:
+        today = self.evolution.revisions.get(self.evolution.names.get(stored, stored))
+        if today is not None:
+            return f"today's class is at revision {today}; run the code that wrote it, or newer"
+        return (
+            f"add its class to {self.name}'s events, name it in aliases= of the class that it has become, or write "
+            f'what becomes of it: @upcast("{stored}", {revision}, into={{...}})'
         )
 
     def new_events(self, events: Iterable[Event], meta: bytes) -> list[NewEvent]:

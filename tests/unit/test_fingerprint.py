@@ -12,10 +12,8 @@ from runtime.fingerprint import fingerprint_of, fingerprints_of
 def hold(name: str = "Hold", aliases: tuple[str, ...] = (), **fields: Any) -> Any:
     """Return a class of commands, as it may have looked at some time: its fields have these defaults."""
     types: dict[str, Any] = {"trip": str, **{name: type(value) for name, value in fields.items()}}
-    cls: Any = type(Command)(
-        name, (Command,), {"__annotations__": types, "__module__": __name__, **fields}, aliases=aliases
-    )
-    return cls
+    body = {"__annotations__": types, "__module__": __name__, **fields}
+    return MessageMeta(name, (Command,), body, aliases=aliases)
 
 
 def test_a_new_field_that_has_its_default_changes_nothing() -> None:
