@@ -61,7 +61,7 @@ class MessageMeta(msgspec.StructMeta):
                     f"{name} would be stored as {config.tag!r}, like its base {base.__name__}; give it a tag of its "
                     f'own: class {name}({base.__name__}, tag="...")'
                 )
-        if aliases or revision != 1:
+        if aliases != () or (type(revision), revision) != (int, 1):
             _check_past(cls, aliases, revision)
         return cls
 

@@ -109,8 +109,8 @@ def differences(before: Any, after: Any, path: tuple[Any, ...] = ()) -> Iterator
     """Yield the parts that differ, the smallest ones: through structs, mappings, lists and tuples of the same sort."""
     if before is after or before == after:
         return
-    sort = type(before)
-    if sort is not type(after):
+    sort = before.__class__
+    if sort is not after.__class__:
         yield Change(path, before, after)
     elif issubclass(sort, msgspec.Struct):
         for name in before.__struct_fields__:
