@@ -35,8 +35,8 @@ def schema_fingerprint(state_type: Any) -> str:
 def fold_fingerprint(service: Any) -> str:
     """Return a short hash of what a service declares of how its state comes about: a snapshot with another is stale.
 
-    ``service`` is a class of services. It covers the form of the state, the first state, and of each event the form, the names, the revision and the
-    upcasts. What the code of ``evolve`` and of upcasts does, it can't know.
+    ``service`` is a class of services. It covers the form of the state, the first state, and of each event the form,
+    the names, the revision and the upcasts. What the code of ``evolve`` and of upcasts does, it can't know.
 
     Raises:
         TypeError: msgspec can't store the state.
