@@ -92,9 +92,13 @@ async def test_a_journal_that_lives_in_memory_is_really_read() -> None:
     async with Runtime(journal, first.ALL) as runtime:
         await runtime.ask(OLD, first.Do(PAST[0]))
         assert journal.records[0].value is not None
-    report = await check_journal(journal, [flight(upcasts=today.Flight.upcasts)])
-    assert report.ok
-    assert not (await check_journal(journal, [flight(), today.Book])).problems
+    assert (await check_journal(journal, [today.Flight])).ok
+
+    @upcast("SeatHeld", 1)
+    def fails(stored: dict[str, Any]) -> dict[str, Any]:
+        raise LookupError("no idea")
+
+    assert not (await check_journal(journal, [flight(upcasts=(fails, *today.Flight.upcasts[1:]))])).ok
     wrong = await check_journal(journal, [today.Book])
     assert [(one.what, one.key) for one in wrong.problems] == [("SeatTaken", "f")]
     assert "there is no actor 'Flight' here" in wrong.problems[0].reason
