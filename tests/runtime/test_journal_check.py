@@ -187,3 +187,14 @@ async def test_code_that_can_not_work_is_told_at_once() -> None:
     late.upcasts = ()
     with pytest.raises(DefinitionError, match="nothing leads on"):
         await check_journal(MemoryJournal(), [late])
+
+
+async def test_what_is_erased_is_no_problem() -> None:
+    journal = MemoryJournal()
+    events = [NewEvent("Gone", b"{}", b"{}") for _ in range(3)]
+    await journal.append([(Append(("Nobody", "n"), 0, events, 0),)])
+    assert [one.count for one in (await check_journal(journal, first.ALL)).problems] == [3]
+    await journal.append([(Append(("Nobody", "n"), 3, [], 0, erase_before=4),)])
+    report = await check_journal(journal, first.ALL)
+    assert report.events == 3
+    assert [(one.count, one.position) for one in report.problems] == [(1, 3)]  # the last one is always kept
