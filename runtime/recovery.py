@@ -188,11 +188,12 @@ class _Reading:
         try:
             gap = self.gap(page)
             if gap and isinstance(self.cell, ServiceMemory):  # of a saga's stream, only the end is left then
-                self.cell.lose(gap, self.snapshot)
+                self.version = self.cell.lose(gap, self.snapshot, self.head)
             for record in page:
-                self.cell.replay(record)
+                if record.version > self.version:
+                    self.cell.replay(record)
             if page:
-                self.version = page[-1].version
+                self.version = max(self.version, page[-1].version)  # a snapshot may have been ahead of the page
             if len(page) < PAGE:
                 self.cell.recovered()
         except (SystemExit, KeyboardInterrupt):

@@ -5,10 +5,10 @@ from typing import Any
 from actors import Address, NotTaken, OutcomeUnknown, Parked, Saga, Service
 from persistence import NEVER, Append, JournalError, Stream, StreamBuried
 from runtime.cells import Cell, Phase
-from runtime.history import stream as records_of
 from runtime.inspection import Inspection
 from runtime.kinds import FENCED, deletion
 from runtime.mailbox import Envelope
+from runtime.replay import stream
 from runtime.saga_mail import Bury
 from runtime.service_mail import Delete, Erase, TakeSnapshot
 from runtime.service_memory import step_of
@@ -116,19 +116,19 @@ class Retention(Inspection):
 
     async def _fences(self, cell: Cell) -> dict[str, int]:
         """Return what only the service knows, as far as it can be read: steps that were undone before they came."""
-        journal, stream = self._open_node().journal, cell.stream
-        kept = read_kept((await journal.snapshots([stream])).get(stream))
+        journal, name = self._open_node().journal, cell.stream
+        kept = read_kept((await journal.snapshots([name])).get(name))
         fences = {} if kept is None else {one: at for one, at in kept.seen.known.items() if at < 0}
-        async for record in records_of(journal, cell.address):
+        async for record in stream(journal, cell.address):
             if record.type == FENCED:
                 fences[step_of(record)] = -record.version
         return fences
 
     async def _delete_parked(self, cell: Cell, *, for_good: bool) -> int:
         """Delete a service that takes no turns, from outside; return the version of the event that says so."""
-        node, stream = self._open_node(), cell.stream
+        node, name = self._open_node(), cell.stream
         await node.writer.barrier()
-        head = (await node.journal.heads([stream])).get(stream, 0)
+        head = (await node.journal.heads([name])).get(name, 0)
         known = await self._fences(cell)
         if cell.phase is not Phase.PARKED:
             version: int = await self._in_turn(cell.address, Delete(for_good, 0))
@@ -138,7 +138,7 @@ class Retention(Inspection):
         snapshot = snapshot_of_lost(cell.kind, head + 1, known, buried=for_good)
         events = [deletion(node.new_id(), for_good=for_good)]
         cell.written = True  # so that who comes next waits until it is durable
-        outcome = node.writer.submit((Append(stream, head, events, node.clock.now(), None, NEVER, snapshot),))
+        outcome = node.writer.submit((Append(name, head, events, node.clock.now(), None, NEVER, snapshot),))
         node.writer.kick()
         try:
             written = await outcome

@@ -165,6 +165,8 @@ class SagaCell(Cell):
             meta = encode(EventMeta(self._cause, self._correlation))
             for event in self._new:
                 event.meta = meta
+            if self.kind.revised:
+                self.kind.stamp(self._new)
             first = self._version == 0
             wake = NEVER if story.ended else AT_ONCE if first else None
             append = Append(self.stream, self._version, self._new, self.now, self._cause if first else None, wake)
@@ -218,15 +220,13 @@ class SagaCell(Cell):
     def _bury(self, envelope: Envelope) -> None:
         if not self.story.ended:
             self.give_back(envelope, Refused(f"{self.address} has not ended, so it can't be deleted"))
-            return
-        if not self.story.buried:
+        elif not self.story.buried:
             event = deletion(self.world.new_id(), for_good=True)
             append = Append(self.stream, self._version, [event], self.world.clock.now(), wake=NEVER)
             self._version = append.erase_before = self._version + 1
             self.world.writer.enqueue((append,))
-            self.written = True
-            self.story = Story(buried=True)
-        if envelope.reply is not None:
+            self.written, self.story = True, Story(buried=True)
+        if self.story.buried and envelope.reply is not None:
             envelope.reply.done(None)
         self.world.writer.hold(self._leave)
 

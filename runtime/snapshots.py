@@ -101,8 +101,11 @@ def worth_asking(kind: Kind) -> int:
     return (every + 3) // 4
 
 
-def restore(cell: Keeper, snapshot: Snapshot, head: int) -> Kept | None:
-    """Let a service that has just begun start from a snapshot; return None where it can't, and the log says why."""
+def restore(cell: Keeper, snapshot: Snapshot, head: int, *, erased: bool = False) -> Kept | None:
+    """Let a service that has just begun start from a snapshot; return None where it can't, and the log says why.
+
+    Where events before it are ``erased``, the form of the state is all that must fit.
+    """
     kept = read_kept(snapshot)
     if kept is None or snapshot.version > head:
         because = "it is damaged" if kept is None else f"the stream ends at version {head}"
@@ -110,7 +113,7 @@ def restore(cell: Keeper, snapshot: Snapshot, head: int) -> Kept | None:
         return None
     if not kept.buried:
         form = cell.kind.state
-        if snapshot.fingerprint != form.fingerprint:
+        if not form.fits(snapshot.fingerprint, erased=erased):
             form.misfit(cell.address)
             return None
         try:
@@ -125,14 +128,14 @@ def restore(cell: Keeper, snapshot: Snapshot, head: int) -> Kept | None:
     return kept
 
 
-def state_in(kind: Kind, snapshot: Snapshot) -> Any:
+def state_in(kind: Kind, snapshot: Snapshot, *, erased: bool) -> Any:
     """Return the state that a snapshot holds; None: it doesn't fit today's class."""
     kept = read_kept(snapshot)
     if kept is None:
         return None
     if kept.buried:
         return kind.cls.initial
-    if snapshot.fingerprint != kind.state.fingerprint:
+    if not kind.state.fits(snapshot.fingerprint, erased=erased):
         return None
     try:
         return kind.state.decode(kept.state)

@@ -461,13 +461,15 @@ async def test_one_whose_snapshot_doesn_t_fit_any_more_is_parked_and_says_so(
         await fill(runtime, 10)
         await undo(runtime, ROOM, "t", "late step", "undo").wait(0)
         await runtime.truncate(ROOM, 8)
-    if wrong == "form":
-        monkeypatch.setattr(Room, "snapshot_version", 2)
-    else:
-        set_snapshot(journal, STREAM, Snapshot(11, "", None))
+    snapshot = await snapshot_of(journal, ROOM)
+    assert snapshot is not None
+    other = Snapshot(11, "other/fold/1", snapshot.data if wrong == "form" else None)
+    set_snapshot(journal, STREAM, other)
     async with Runtime(journal, ALL) as runtime:
         for _ in range(2):
-            with pytest.raises(Parked, match=r"up to version 7 were erased, and no snapshot stands for them that fits"):
+            with pytest.raises(
+                Parked, match="up to version 7 were erased, and no snapshot stands for them whose"
+            ):
                 await runtime.ask(ROOM, Look())
             assert "await runtime.delete(Room/r)" in runtime.parked()[ROOM]
             runtime.unpark(ROOM)
@@ -478,26 +480,50 @@ async def test_one_whose_snapshot_doesn_t_fit_any_more_is_parked_and_says_so(
         with pytest.raises(Parked):
             await runtime.snapshot(ROOM)
     if wrong == "form":  # the code that made it is back
-        monkeypatch.setattr(Room, "snapshot_version", 1)
+        set_snapshot(journal, STREAM, snapshot)
         async with Runtime(journal, ALL) as runtime:
             assert (await runtime.ask(ROOM, Hold("t11"))).number == 11
+
+
+@pytest.mark.parametrize("back_to", [12, 700])
+async def test_what_only_a_snapshot_knows_is_used_though_the_code_has_changed(
+    back_to: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new event class, say, or another snapshot_version: where events are left they are read again, else not."""
+    journal = HeldJournal()
+    async with Runtime(journal, ALL) as runtime:
+        for number in range(800):
+            await runtime.tell(ROOM, Hold(f"t{number}"))
+        await runtime.truncate(ROOM, back_to)
+        await runtime.ask(ROOM, Hold("last"))
+        before = await runtime.state_of(ROOM)
+        assert before.count == 801
+    monkeypatch.setattr(Room, "snapshot_version", 2)
+    async with Runtime(journal, ALL) as runtime:
+        assert (await back(runtime, ROOM)).state == before
+        assert await runtime.state_of(ROOM) == before
+        assert (await runtime.diff(ROOM, 800)).changes != ()
+        with pytest.raises(EventsErased):
+            await runtime.diff(ROOM, 750)
+        await runtime.delete(ROOM)
+        await runtime.ask(ROOM, Hold("anew"))
+        difference = await runtime.diff(ROOM, 802)
+        assert (difference.before, difference.after.held) == (Room.initial, ("anew",))
 
 
 @pytest.mark.usefixtures("once")
 @pytest.mark.parametrize("for_good", [False, True])
 @pytest.mark.parametrize("damaged", [False, True])
-async def test_one_that_is_parked_can_be_deleted(
-    for_good: bool, damaged: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_that_is_parked_can_be_deleted(for_good: bool, damaged: bool) -> None:
     journal = HeldJournal()
     async with Runtime(journal, ALL) as runtime:
         await fill(runtime, 10)
         await undo(runtime, ROOM, "t", "late step", "undo").wait(0)
         await runtime.ask(ROOM, Hold("t11"))
         await runtime.truncate(ROOM, 12)
-    monkeypatch.setattr(Room, "snapshot_version", 2)
-    if damaged:
-        set_snapshot(journal, STREAM, Snapshot(12, "", None))
+    snapshot = await snapshot_of(journal, ROOM)
+    assert snapshot is not None
+    set_snapshot(journal, STREAM, Snapshot(12, "other/fold/1", None if damaged else snapshot.data))
     async with Runtime(journal, ALL) as runtime:
         with pytest.raises(Parked):
             await runtime.ask(ROOM, Look())
