@@ -23,6 +23,8 @@ from persistence import ERASED, Snapshot
 from runtime import HistoryEntry, ManualClock, Runtime
 from runtime import retention as module
 from runtime import seen as seen_ids
+from runtime.mailbox import Envelope
+from runtime.service_mail import Erase
 from tests.runtime.cast import (
     ALL,
     Account,
@@ -101,6 +103,18 @@ async def test_truncating_comes_in_its_turn_and_is_durable() -> None:
         await asyncio.gather(asked, done)
         assert await left(runtime) == [4]
         assert (await back(runtime, ROOM)).state.count == 4
+
+
+async def test_nothing_is_erased_that_no_snapshot_stands_for() -> None:
+    """Whoever asks for it, and whatever happened to the snapshot that was taken for it."""
+    journal = HeldJournal()
+    async with Runtime(journal, ALL) as runtime:
+        await fill(runtime, 5)
+        cell = cell_of(runtime, ROOM)
+        cell.put(Envelope(Erase(3, 3)))
+        await quiet(runtime)
+        assert await left(runtime) == [3, 4, 5]
+        assert (await back(runtime, ROOM)).state.count == 5
 
 
 async def test_many_events_are_erased_in_steps_with_turns_between(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -467,9 +481,7 @@ async def test_one_whose_snapshot_doesn_t_fit_any_more_is_parked_and_says_so(
     set_snapshot(journal, STREAM, other)
     async with Runtime(journal, ALL) as runtime:
         for _ in range(2):
-            with pytest.raises(
-                Parked, match="up to version 7 were erased, and no snapshot stands for them whose"
-            ):
+            with pytest.raises(Parked, match="up to version 7 were erased, and no snapshot stands for them whose"):
                 await runtime.ask(ROOM, Look())
             assert "await runtime.delete(Room/r)" in runtime.parked()[ROOM]
             runtime.unpark(ROOM)
@@ -521,6 +533,7 @@ async def test_one_that_is_parked_can_be_deleted(for_good: bool, damaged: bool) 
         await undo(runtime, ROOM, "t", "late step", "undo").wait(0)
         await runtime.ask(ROOM, Hold("t11"))
         await runtime.truncate(ROOM, 12)
+        await undo(runtime, ROOM, "t", "another late step", "another undo").wait(0)
     snapshot = await snapshot_of(journal, ROOM)
     assert snapshot is not None
     set_snapshot(journal, STREAM, Snapshot(12, "other/fold/1", None if damaged else snapshot.data))
@@ -528,7 +541,7 @@ async def test_one_that_is_parked_can_be_deleted(for_good: bool, damaged: bool) 
         with pytest.raises(Parked):
             await runtime.ask(ROOM, Look())
         await runtime.delete(ROOM, for_good=for_good)
-        assert await left(runtime) == [13]
+        assert await left(runtime) == [14]
         for _ in range(2):
             if for_good:
                 with pytest.raises(DeletedForGood):
@@ -537,9 +550,9 @@ async def test_one_that_is_parked_can_be_deleted(for_good: bool, damaged: bool) 
                 assert await runtime.ask(ROOM, Look()) == 0
                 with pytest.raises(ReplyErased):
                     await runtime.ask(ROOM, Hold("t"), id="id 3")
-                if not damaged:
+                for step in ("another late step",) if damaged else ("late step", "another late step"):
                     with pytest.raises(Refused, match="undone before it arrived"):
-                        await runtime.ask(ROOM, Hold("t"), id="late step")
+                        await runtime.ask(ROOM, Hold("t"), id=step)
             await runtime.kill(ROOM)
         if not for_good:
             for number in range(3):

@@ -26,6 +26,7 @@ from actors import (
 )
 from persistence import Snapshot
 from runtime import ManualClock, Runtime
+from runtime.seen import EVERY_ID
 from runtime.service_cell import ServiceCell
 from tests.runtime.cast import ALL, Account, Deposit, Hold, Look, Room, Trip, Withdraw
 from tests.runtime.keeping import back, cell_of, keep_often, set_snapshot, snapshot_of, undo
@@ -425,6 +426,50 @@ async def test_mail_keeps_its_order_around_a_look_up() -> None:
             await asyncio.gather(holding, *told)
             await quiet(runtime)
             assert (await runtime.state_of(ROOM)).held[10:] == ("new 1", "new 2", "new 3")
+
+
+async def test_what_is_new_after_all_is_handled_in_its_order() -> None:
+    async with Runtime(HeldJournal(), ALL) as runtime:
+        await hold(runtime, 0)
+        cell_of(runtime, ROOM).seen.older = EVERY_ID
+        told = [runtime.tell(ROOM, Hold(f"t{n}"), id=f"id {n}" if n % 3 else None) for n in range(1, 20)]
+        await asyncio.gather(*told)
+        await quiet(runtime)
+        assert (await runtime.state_of(ROOM)).held == tuple(f"t{n}" for n in range(20))
+
+
+async def test_an_answer_for_an_incarnation_that_is_gone_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16: the next one takes no turns before it has read its stream."""
+    journal = HeldJournal()
+    gates = {"find": asyncio.Event(), "read": asyncio.Event()}
+    find, read = journal.find, journal.read
+
+    async def slow_find(*args: Any) -> int | None:
+        await gates["find"].wait()
+        return await find(*args)
+
+    async def slow_read(*args: Any) -> list[Record]:
+        await gates["read"].wait()
+        return await read(*args)
+
+    async with Runtime(journal, ALL) as runtime:
+        await hold(runtime, *range(10))
+        monkeypatch.setattr(journal, "find", slow_find)
+        monkeypatch.setattr(journal, "read", slow_read)
+        asked = asyncio.create_task(hold(runtime, 3))
+        cell = cell_of(runtime, ROOM)
+        await comes(partial(_waits, cell))
+        await runtime.kill(ROOM)
+        told = runtime.tell(ROOM, Hold("new"))
+        gates["find"].set()
+        for _ in range(100):
+            await asyncio.sleep(0)
+            assert not cell.runnable
+        gates["read"].set()
+        await asked
+        await told
+        await quiet(runtime)
+        assert (await runtime.state_of(ROOM)).held[10:] == ("new",)
 
 
 async def test_a_journal_that_can_t_be_read_for_a_look_up_loses_no_mail(monkeypatch: pytest.MonkeyPatch) -> None:
