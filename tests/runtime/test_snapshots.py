@@ -24,7 +24,7 @@ from actors import (
     Service,
     State,
 )
-from persistence import Snapshot
+from persistence import Record, Snapshot
 from runtime import ManualClock, Runtime
 from runtime.seen import EVERY_ID
 from runtime.service_cell import ServiceCell
