@@ -6,15 +6,15 @@ import pytest
 
 from persistence import Journal, SqliteJournal
 from persistence import sqlite as engine
-from tests.contract.journal_contract import JournalContract
+from tests.contract.event_store_contract import EventStoreContract
 
 
-class TestSqliteJournal(JournalContract):
+class TestSqliteJournal(EventStoreContract):
     def make(self, folder: Path) -> Journal:
         return SqliteJournal(folder / "journal.db")
 
 
-class TestSqliteJournalThatForgets(JournalContract):
+class TestSqliteJournalThatForgets(EventStoreContract):
     @pytest.fixture(autouse=True)
     def forget(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(engine, "HEADS_KEPT", 0)
