@@ -13,7 +13,7 @@ import hashlib
 
 from persistence.checksum import digest_of
 from persistence.errors import JournalDamaged
-from persistence.journal import PAGE, Journal, Record, Seal
+from persistence.journal import NEVER, PAGE, Journal, Record, Seal
 from persistence.progress import Progress, no_progress
 
 SPAN = 10_000
@@ -70,7 +70,7 @@ async def verify(journal: Journal, pinned: Seal | None = None, progress: Progres
             not what was written.
     """
     last = await journal.last_seal()
-    until = journal.position
+    until = await journal.changed(NEVER, 0)  # after the seal was read, so that what is sealed by now is there
     for seal, what in ((last, "sealed"), (pinned, "pinned")):
         if seal is not None and seal.position > until:
             raise _ends_early(journal, until, seal.position, what)

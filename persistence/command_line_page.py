@@ -41,6 +41,10 @@ class Page:
         """Write one line for people."""
         self._write(printable(text))
 
+    def text(self, text: str) -> None:
+        """Write our own text as it is."""
+        self._write(text.rstrip())
+
     def facts(self, facts: Sequence[tuple[str, str]]) -> None:
         """Write names and what there is to say of each."""
         width = max(len(name) for name, _ in facts)
@@ -56,7 +60,8 @@ class Page:
     def rows(self, rows: Sequence[Row]) -> None:
         """Write more rows of the table; the last column is cut off where a terminal ends."""
         rows = [[printable(cell) for cell in row] for row in rows]
-        self._widths = [max(width, *map(len, column)) for width, column in zip(self._widths, zip(*rows), strict=False)]
+        for row in rows:
+            self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, row, strict=True)]
         if not self._headed and rows:
             self._headed = True
             self._write(self._laid_out([name.strip() for name in self._names]))

@@ -38,6 +38,7 @@ from persistence.journal import (
     Written,
     to_records,
 )
+from persistence.news import News
 from persistence.query import Query, check_query, meets
 
 
@@ -67,6 +68,7 @@ class MemoryJournal(Journal):
         self._wakes: dict[Stream, int] = {**dict.fromkeys(unfinished, AT_ONCE), **(wakes or {})}
         """When owners of streams must be awake; NEVER is left out."""
         self._seals: dict[int, Seal] = {}
+        self._news = News()
         self._keep(list(records))
 
     async def open(self) -> None:
@@ -161,6 +163,7 @@ class MemoryJournal(Journal):
                 self._ids[record.id] = record.position
         self.records.extend(records)
         self.position = len(self.records)
+        self._news.tell()
 
     def _erase(self, stream: Stream, before: int) -> None:
         records = self._streams.get(stream, [])
@@ -172,6 +175,10 @@ class MemoryJournal(Journal):
 
     async def recover(self) -> None:
         """Do nothing: an append to memory doesn't fail halfway."""
+
+    async def changed(self, after: int, timeout: float) -> int:
+        """Wait until it has grown; see :meth:`Journal.changed`."""
+        return await self._news.above(after, timeout, lambda: self.position)
 
     # -- reading ------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from persistence.journal import Journal
 from persistence.memory import MemoryJournal
 from persistence.postgres_url import SCHEMES, without_password
 from persistence.sqlite import Durability, SqliteJournal
+from persistence.sqlite_watching import SqliteWatch
 
 
 def journal_of(url: str, durability: Durability = "full", *, watching: bool = False) -> Journal:
@@ -21,7 +22,7 @@ def journal_of(url: str, durability: Durability = "full", *, watching: bool = Fa
     scheme, colon, rest = url.partition(":")
     if scheme == "sqlite" and colon and rest.strip("/"):
         path = rest.removeprefix("//")
-        return SqliteJournal(path, durability, watching=watching)
+        return SqliteWatch(path) if watching else SqliteJournal(path, durability)
     if scheme == "memory" and colon and not rest:
         return MemoryJournal()
     if scheme in SCHEMES and colon:
