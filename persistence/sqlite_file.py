@@ -33,7 +33,9 @@ SCHEMA = (
     """create table snapshots (
         stream integer primary key references streams, version integer not null, fingerprint text not null,
         data blob not null, crc integer not null)""",
-    "create table seals (position integer primary key, hash text not null)",
+    # So narrow that a page of another table is not taken for one of this.
+    """create table seals (
+        position integer primary key, hash text not null check (length(hash) = 64)) without rowid""",
     # For people with an SQL shell.
     """create view log as select e.position, s.category || '/' || s.key as stream, e.version, t.name as type,
         strftime('%Y-%m-%d %H:%M:%f', e.time / 1e6, 'unixepoch') as time, e.command, e.data, e.meta

@@ -103,11 +103,11 @@ async def test_watching_takes_no_lock_and_never_checkpoints(path: Path) -> None:
     # A process that was killed leaves its log behind; reading leaves it there.
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("pragma wal_autocheckpoint = 0")
-        db.execute("insert into seals values (1, 'x')")
+        db.execute("insert into seals values (1, ?)", (START.hash,))
         log = Path(f"{path}-wal")
         left = log.read_bytes()
         async with watched(path) as watch:
-            assert await watch.seals() == [Seal(1, "x")]
+            assert await watch.seals() == [Seal(1, START.hash)]
             async with opened(path):  # nobody is kept out
                 pass
         assert left
@@ -203,7 +203,7 @@ async def test_a_copy_that_nobody_wants_any_more_is_stopped(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backup, "PAGES", 1)
-    copy, most = tmp_path / "copy.db", 0
+    copy, most = tmp_path / "copy.db", 0.0
     async with opened(path) as journal:
         await grow(journal, 20_000)
         with anyio.CancelScope() as scope:
