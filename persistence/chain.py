@@ -9,15 +9,21 @@ Erasing breaks nothing: the digest of what an event was stays in its place. That
 journal, not in the chain.
 """
 
+import asyncio
 import hashlib
+from contextlib import suppress
+from math import inf
+from typing import NoReturn
 
 from persistence.checksum import digest_of
-from persistence.errors import JournalDamaged
+from persistence.errors import AppendFailed, JournalDamaged, JournalUnusable
 from persistence.journal import NEVER, PAGE, Journal, Record, Seal
 from persistence.progress import Progress, no_progress
 
 SPAN = 10_000
 """A seal is kept at least each so many events, and so narrow is the place where damage is found."""
+EVERY = 60.0
+"""Seconds between two seals of :func:`keep_sealing`, unless told otherwise."""
 START = Seal(0, bytes(32).hex())
 """Where each chain begins."""
 
@@ -58,6 +64,22 @@ async def seal(journal: Journal, progress: Progress = no_progress) -> Seal:
             kept = chain.position
         progress(chain.position, until)
     return chain.seal
+
+
+async def keep_sealing(journal: Journal, every: float = EVERY) -> NoReturn:
+    """Seal what is written, ``every`` so many seconds at the most, until cancelled; for the one who holds the journal.
+
+    What can't be sealed just now is sealed the next time.
+
+    Raises:
+        JournalDamaged: as :func:`seal` does.
+    """
+    sealed = 0
+    while True:
+        await journal.changed(sealed, inf)
+        with suppress(AppendFailed, JournalUnusable):
+            sealed = (await seal(journal)).position
+        await asyncio.sleep(every)
 
 
 async def verify(journal: Journal, pinned: Seal | None = None, progress: Progress = no_progress) -> Seal:

@@ -84,9 +84,7 @@ def parser_of(command: Command) -> Parser:
     )
     parser.add_argument("operands", nargs="*", help=argparse.SUPPRESS)
     command.add_options(parser)
-    parser.add_argument(
-        "--journal", metavar="URL", help=f"the journal (default: URL, or {VARIABLE} as environment says)"
-    )
+    parser.add_argument("--journal", metavar="URL", help=f"the journal (default: URL, or what {VARIABLE} says)")
     parser.add_argument("--json", action="store_true", help="write JSON, one object a line")
     return parser
 
@@ -133,6 +131,8 @@ def parse(command: Command, arguments: Sequence[str], environment: Mapping[str, 
     url = url or environment.get(VARIABLE)
     if not url:
         raise BadUsage(f"which journal? Write its URL, as in sqlite:trips.db, or set {VARIABLE} (see --help)")
+    if url == "memory:":
+        raise BadUsage("a journal in memory is gone with its process; name one that is kept, as in sqlite:trips.db")
     options.operand = operands[0] if operands else ""
     return url, options
 

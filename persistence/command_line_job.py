@@ -1,6 +1,6 @@
 """What a command of the command line is, and what it gets to work with."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -11,6 +11,9 @@ from persistence.journal import Journal, Stream
 
 OK, FOUND, BAD, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: fine; something was found, damage say; bad usage or a journal that can't be used; Ctrl-C."""
+
+DIGITS = 18
+"""The most that a number may have that is given as an option."""
 
 
 class BadUsage(Exception):
@@ -78,10 +81,8 @@ def at_least(least: int) -> Callable[[str], int]:
     """Return what reads a whole number of an option."""
 
     def read(text: str) -> int:
-        number = int(text)
-        if number < least:
-            raise ValueError
-        return number
+        if not text.isdecimal() or len(text) > DIGITS or int(text) < least:
+            raise ArgumentTypeError(f"it must be a whole number from {least} on, not {text!r}")
+        return int(text)
 
-    read.__name__ = f"whole number from {least} on"  # argparse says what it wanted by this name
     return read

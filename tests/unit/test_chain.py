@@ -1,15 +1,17 @@
 """The hash chain: what was sealed and has changed is found, and what was erased is not taken for that."""
 
+import asyncio
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from persistence import JournalDamaged, MemoryJournal, NewEvent, Record, Seal
+from persistence import AppendFailed, JournalDamaged, MemoryJournal, NewEvent, Record, Seal
 from persistence.archiving import export_to, import_from
-from persistence.chain import START, seal, verify
+from persistence.chain import START, keep_sealing, seal, verify
 from tests.unit.journals import LH441, RITZ, event, fill, grow, put
 
 
@@ -189,3 +191,35 @@ async def test_what_is_written_while_it_is_verified_is_left_for_the_next_time(mo
     monkeypatch.setattr(journal, "read_all", busy)
     assert await verify(journal) == sealed
     assert journal.position == sealed.position + 1
+
+
+async def test_what_is_written_is_sealed_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = MemoryJournal()
+    sealing = asyncio.create_task(keep_sealing(journal, every=0))
+    for n in range(3):
+        await journal.append([(put(LH441, n, [event(n)]),)])
+        while (last := await journal.last_seal()) is None or last.position <= n:
+            await asyncio.sleep(0)
+    assert await verify(journal) == await journal.last_seal()
+
+    # A disk that is full for a while delays it, no more.
+    keep, failures = journal.keep_seals, 0
+
+    async def full(seals: Sequence[Seal]) -> None:
+        nonlocal failures
+        failures += 1
+        if failures < 3:
+            raise AppendFailed("full")
+        await keep(seals)
+
+    monkeypatch.setattr(journal, "keep_seals", full)
+    await journal.append([(put(LH441, 3, [event(3)]),)])
+    while len(await journal.seals()) < 4:
+        await asyncio.sleep(0)
+    assert failures == 3
+
+    # Damage does not pass.
+    await journal.keep_seals([Seal(99, START.hash)])
+    await journal.append([(put(LH441, 4, [event(4)]),)])
+    with pytest.raises(JournalDamaged, match="sealed up to position 99"):
+        await sealing
