@@ -157,6 +157,16 @@ async def test_a_part_that_was_cut_anywhere_is_gone_on_with(path: Path, small_ch
         assert await everything(copy) == await everything(journal), size
 
 
+async def test_nothing_is_left_of_a_part_that_was_longer(path: Path) -> None:
+    journal = await filled()
+    await export_to(path, journal)
+    whole = path.read_bytes()
+    path.unlink()
+    path.with_name(f"{path.name}.part").write_bytes(whole + bytes(10_000))
+    await export_to(path, journal)
+    assert path.read_bytes() == whole
+
+
 async def test_a_part_that_is_not_ours_is_left_alone(path: Path) -> None:
     part = path.with_name(f"{path.name}.part")
     other = await filled()

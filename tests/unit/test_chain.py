@@ -193,31 +193,76 @@ async def test_what_is_written_while_it_is_verified_is_left_for_the_next_time(mo
     assert journal.position == sealed.position + 1
 
 
-async def test_what_is_written_is_sealed_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_sealed_just_when_it_is_verified_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = await filled()
+    await seal(journal)
+    last_seal = journal.last_seal
+
+    async def busy() -> Seal | None:
+        monkeypatch.undo()
+        await journal.append([(put(RITZ, 2, [event(1)]),)])
+        await seal(journal)
+        return await last_seal()
+
+    monkeypatch.setattr(journal, "last_seal", busy)
+    assert await verify(journal) == await last_seal()
+
+
+async def test_of_many_seals_none_is_left_out() -> None:
     journal = MemoryJournal()
+    for n in range(600):
+        await journal.append([(put(LH441, n, [event(n)]),)])
+        await seal(journal)
+    await verify(journal)
+    change(journal, 580, time=5)
+    with pytest.raises(JournalDamaged, match="from position 580 to 580"):
+        await verify(journal)
+
+
+async def test_sealing_reads_no_more_than_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, read_from = await filled(), list[int]()
+    sealed = await seal(journal)
+    await journal.append([(put(RITZ, 2, [event(1)]),)])
+    read_all = journal.read_all
+
+    async def watched(after: int = 0, limit: int = 500) -> list[Record]:
+        read_from.append(after)
+        return await read_all(after, limit)
+
+    monkeypatch.setattr(journal, "read_all", watched)
+    await seal(journal)
+    assert read_from == [sealed.position]
+
+
+class Kept(MemoryJournal):
+    """Tells of the seals that it keeps, and fails to now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = asyncio.Queue[Seal]()
+        self.failures = 0
+
+    async def keep_seals(self, seals: Sequence[Seal]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise AppendFailed("full")
+        await super().keep_seals(seals)
+        for each in seals:
+            self.kept.put_nowait(each)
+
+
+async def test_what_is_written_is_sealed_by_and_by() -> None:
+    journal = Kept()
     sealing = asyncio.create_task(keep_sealing(journal, every=0))
     for n in range(3):
         await journal.append([(put(LH441, n, [event(n)]),)])
-        while (last := await journal.last_seal()) is None or last.position <= n:
-            await asyncio.sleep(0)
+        assert (await journal.kept.get()).position == n + 1
     assert await verify(journal) == await journal.last_seal()
-
     # A disk that is full for a while delays it, no more.
-    keep, failures = journal.keep_seals, 0
-
-    async def full(seals: Sequence[Seal]) -> None:
-        nonlocal failures
-        failures += 1
-        if failures < 3:
-            raise AppendFailed("full")
-        await keep(seals)
-
-    monkeypatch.setattr(journal, "keep_seals", full)
+    journal.failures = 2
     await journal.append([(put(LH441, 3, [event(3)]),)])
-    while len(await journal.seals()) < 4:
-        await asyncio.sleep(0)
-    assert failures == 3
-
+    assert (await journal.kept.get()).position == 4
+    assert journal.failures == 0
     # Damage does not pass.
     await journal.keep_seals([Seal(99, START.hash)])
     await journal.append([(put(LH441, 4, [event(4)]),)])

@@ -8,11 +8,12 @@ import stat
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from shutil import copyfile
 
 import anyio
 import pytest
 
-from persistence import JournalDamaged, JournalUnusable, NotAJournal, Seal, SqliteJournal
+from persistence import JournalDamaged, JournalUnusable, NotAJournal, SqliteJournal
 from persistence import sqlite_backup as backup
 from persistence.chain import START, seal, verify
 from persistence.sqlite_backup import back_up
@@ -96,23 +97,22 @@ async def test_who_watches_writes_nothing(path: Path) -> None:
         assert await journal.seals() == []
 
 
-async def test_watching_takes_no_lock_and_never_checkpoints(path: Path) -> None:
+async def test_watching_takes_no_lock_and_never_checkpoints(path: Path, tmp_path: Path) -> None:
+    crashed = tmp_path / "crashed.db"
+    log = Path(f"{crashed}-wal")
     async with opened(path) as journal:
         await fill(journal)
-    size = path.stat().st_size
-    # A process that was killed leaves its log behind; reading leaves it there.
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("pragma wal_autocheckpoint = 0")
-        db.execute("insert into seals values (1, ?)", (START.hash,))
-        log = Path(f"{path}-wal")
-        left = log.read_bytes()
-        async with watched(path) as watch:
-            assert await watch.seals() == [Seal(1, START.hash)]
-            async with opened(path):  # nobody is kept out
-                pass
-        assert left
-        assert log.read_bytes() == left
-        assert path.stat().st_size == size
+        # A process that was killed leaves its log behind; reading leaves it there.
+        copyfile(path, crashed)
+        copyfile(f"{path}-wal", log)
+        expected = await everything(journal)
+    left = crashed.read_bytes(), log.read_bytes()
+    async with watched(crashed) as watch:
+        assert await everything(watch) == expected
+    assert (crashed.read_bytes(), log.read_bytes()) == left
+    async with watched(crashed) as watch, opened(crashed) as journal:  # nobody is kept out
+        await journal.append([(put(RITZ, 2, [event(1)]),)])
+        assert await watch.changed(0, 0) == journal.position
 
 
 async def test_what_can_not_be_watched(path: Path, tmp_path: Path) -> None:
