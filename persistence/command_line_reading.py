@@ -27,14 +27,14 @@ NEWS = 3_600.0
 
 class _Category:
     def __init__(self) -> None:
-        self.streams = self.events = self.at_once = self.later = 0
+        self.streams = self.events = self.unfinished = self.sleeping = 0
         self.next = NEVER
 
     def add(self, state: StreamState) -> None:
         self.streams += 1
         self.events += state.version
-        self.at_once += state.wake == AT_ONCE
-        self.later += AT_ONCE < state.wake < NEVER
+        self.unfinished += state.wake == AT_ONCE
+        self.sleeping += AT_ONCE < state.wake < NEVER
         if state.wake > AT_ONCE:
             self.next = min(self.next, state.wake)
 
@@ -56,7 +56,9 @@ async def _info(job: Job) -> int:
     ends = [*await journal.read_all(0, 1), *await journal.read_all(position - 1, 1)] if position else []
     seal = await journal.last_seal()
     each = sorted(categories.items())
-    streams, at_once, later = (sum(getattr(c, name) for _, c in each) for name in ("streams", "at_once", "later"))
+    streams = sum(category.streams for _, category in each)
+    unfinished = sum(category.unfinished for _, category in each)
+    sleeping = sum(category.sleeping for _, category in each)
     wake = min((category.next for _, category in each), default=NEVER)
     if page.as_json:
         page.object(
@@ -67,12 +69,12 @@ async def _info(job: Job) -> int:
                 "first_event": utc(ends[0].time) if ends else None,
                 "last_event": utc(ends[-1].time) if ends else None,
                 "streams": streams,
-                "awake_at_once": at_once,
-                "awake_later": later,
+                "unfinished": unfinished,
+                "sleeping": sleeping,
                 "next_wake": wake_for_programs(wake),
                 "last_seal": None if seal is None else str(seal),
                 "categories": [
-                    {"category": name, "streams": c.streams, "events": c.events, "awake_at_once": c.at_once}
+                    {"category": name, "streams": c.streams, "events": c.events, "unfinished": c.unfinished}
                     for name, c in each
                 ],
             }
@@ -86,14 +88,15 @@ async def _info(job: Job) -> int:
             ("first event", local(ends[0].time) if ends else "none yet"),
             ("last event", local(ends[-1].time) if ends else "none yet"),
             ("streams", f"{streams:,}"),
-            ("to be awake", f"{at_once:,} at once, {later:,} later" + (f", next {local(wake)}" if later else "")),
+            ("unfinished", f"{unfinished:,} streams"),
+            ("sleeping", f"{sleeping:,} streams" + (f", the first until {local(wake)}" if sleeping else "")),
             ("last seal", "none" if seal is None else str(seal)),
         ]
     )
     if each:
         page.line()
-        page.heading("category", " streams", " events", " to be awake at once")
-        page.rows([(name, f"{c.streams:,}", f"{c.events:,}", f"{c.at_once:,}") for name, c in each])
+        page.heading("category", " streams", " events", " unfinished")
+        page.rows([(name, f"{c.streams:,}", f"{c.events:,}", f"{c.unfinished:,}") for name, c in each])
     return OK
 
 
@@ -124,7 +127,7 @@ def _streams_options(parser: ArgumentParser) -> None:
 
 async def _streams(job: Job) -> int:
     page = job.page
-    page.heading("stream", " version", " erased", "to be awake")
+    page.heading("stream", " version", " erased", "to be woken")
     async for states in _all_streams(job.journal, job.options.category):
         if page.as_json:
             for state in states:

@@ -24,7 +24,7 @@ async def test_all_that_reads_works_beside_a_runtime(trips: str, beside: Beside,
         done = await beside("info", trips, "--json")
         (found,) = done.objects
         position = found["position"]
-        assert (found["streams"], found["awake_at_once"]) == (50 + 9, 0)
+        assert (found["streams"], found["unfinished"]) == (50 + 9, 0)
         done = await beside("tail", trips, "--after", "0", "--json")
         assert [each["position"] for each in done.objects] == list(range(1, position + 1))
         assert (await beside("verify", trips)).code == 0

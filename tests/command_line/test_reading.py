@@ -20,25 +20,26 @@ def test_info_for_people(run: Run, url: str, path: Path) -> None:
     assert done.lines[2].startswith(f"position     {EVENTS}, written ")
     assert "first event  2023-11-14 22:13:20.123+00:00" in done.lines
     assert "streams      6" in done.lines
-    assert "to be awake  1 at once, 2 later, next 2023-11-14 22:13:20.123+00:00" in done.lines
+    assert "unfinished   1 streams" in done.lines
+    assert "sleeping     2 streams, the first until 2023-11-14 22:13:20.123+00:00" in done.lines
     assert "last seal    none" in done.lines
     assert done.lines[-5:] == [
-        "category  streams  events  to be awake at once",
-        "                1       1                    0",
-        "Flight          3      14                    0",
-        "Hotel           1       2                    0",
-        "TripSaga        1       2                    1",
+        "category  streams  events  unfinished",
+        "                1       1           0",
+        "Flight          3      14           0",
+        "Hotel           1       2           0",
+        "TripSaga        1       2           1",
     ]
 
 
 def test_info_for_programs(run: Run, url: str) -> None:
     (found,) = run("info", url, "--json").objects
     assert found["position"] == EVENTS
-    assert (found["streams"], found["awake_at_once"], found["awake_later"]) == (6, 1, 2)
+    assert (found["streams"], found["unfinished"], found["sleeping"]) == (6, 1, 2)
     assert found["first_event"] == "2023-11-14T22:13:20.123456Z"
     assert found["next_wake"] == "2023-11-14T22:13:20.123456Z"
     assert found["last_seal"] is None
-    assert {"category": "Flight", "streams": 3, "events": 14, "awake_at_once": 0} in found["categories"]
+    assert {"category": "Flight", "streams": 3, "events": 14, "unfinished": 0} in found["categories"]
 
 
 def test_the_journal_may_be_named_in_several_ways(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +61,7 @@ def test_the_journal_may_be_named_in_several_ways(run: Run, url: str, monkeypatc
 
 def test_streams(run: Run, url: str) -> None:
     done = run("streams", url)
-    assert done.lines[0].split() == ["stream", "version", "erased", "to", "be", "awake"]
+    assert done.lines[0].split() == ["stream", "version", "erased", "to", "be", "woken"]
     assert done.lines[1] == "Flight/LH441                  5          2023-11-14 22:13:20.123+00:00"
     assert done.lines[2].split() == ["TripSaga/trip-7", "2", "at", "once"]
     assert done.lines[5].split() == ["Flight/old", "6", "3"]
