@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import msgspec
 
-from actors import Actor, Address, ReadModel, Saga, Service
+from actors import Actor, Address, ReadModel, Saga, Service, UnderstudyError
 from persistence import JournalError
-from persistence.command_line_job import OK, BadUsage, Command, Job, at_least, existing
+from persistence.command_line_job import FOUND, OK, BadUsage, Command, Job, at_least, existing
 from runtime.history import state_of
+from runtime.journal_check import check_journal
 from runtime.kinds import kind_of
 
 BASES = (Service, Saga, ReadModel, Actor)
@@ -121,4 +122,37 @@ STATE = Command(
         "sqlite:trips.db Flight/LH441 --actors demos.trip",
         "sqlite:trips.db Flight/LH441 --actors demos.trip:ACTORS --at 2026-05-17T14:30",
     ),
+)
+
+
+# -- check ------------------------------------------------------------------------------------------------------
+
+
+async def _check(job: Job) -> int:
+    try:
+        report = await check_journal(job.journal, actors_of(job.options.actors), job.page.progress)
+    except UnderstudyError as error:
+        raise BadUsage(str(error)) from error
+    if job.page.as_json:
+        job.page.object(
+            {
+                "ok": report.ok,
+                "events": report.events,
+                "problems": msgspec.to_builtins(report.problems),
+                "left_out": report.left_out,
+            }
+        )
+    else:
+        for line in str(report).split("\n"):
+            job.page.line(line)
+    return OK if report.ok else FOUND
+
+
+CHECK = Command(
+    "check",
+    "say which events would not load with today's classes; best before a deployment",
+    _check,
+    add_options=_actors_option,
+    examples=("sqlite:trips.db --actors demos.trip",),
+    more="It exits with 1 where it finds something.",
 )

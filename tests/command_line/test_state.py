@@ -1,4 +1,4 @@
-"""state: what a service's events come to, with the actors' classes, which only the runtime knows."""
+"""state and check: what a service's events come to, with the actors' classes, which only the runtime knows."""
 
 import asyncio
 from datetime import datetime, timedelta, timezone
@@ -73,6 +73,25 @@ def test_what_has_no_state(process: Run, trips: str, arguments: tuple[str, ...],
     assert done.complaint.startswith(said)
 
 
+def test_a_journal_that_fits_the_classes(process: Run, trips: str) -> None:
+    done = process("check", trips, "--actors", "demos.trip")
+    position = process("info", trips, "--json").objects[0]["position"]
+    assert (done.code, done.out) == (0, f"all {position:,} events would load\n")
+    (found,) = process("check", trips, "--actors", "demos.trip", "--json").objects
+    assert found == {"ok": True, "events": position, "problems": [], "left_out": 0}
+
+
+def test_a_journal_that_does_not_fit_the_classes(process: Run, trips: str) -> None:
+    done = process("check", trips, "--actors", "demos.trip.services")
+    assert done.code == 1
+    assert "would not load with today's code" in done.lines[0]
+    assert any("there is no actor 'TripSaga' here" in line for line in done.lines)
+    (found,) = process("check", trips, "--actors", "demos.trip.services", "--json").objects
+    assert found["ok"] is False
+    assert {problem["actor"] for problem in found["problems"]} == {"TripSaga"}
+
+
 def test_it_is_listed_where_it_is_installed(process: Run) -> None:
     assert "\n  state " in process("--help").out
+    assert "\n  check " in process("--help").out
     assert process("state", "--help").out.startswith("usage: python -m persistence state [URL] STREAM")
