@@ -158,8 +158,10 @@ async def _take_events(journal: Journal, records: Sequence[Record], path: Path) 
         if list(map(digest_of, old)) != [digest_of(record) for record in records[: len(old)]]:
             raise _not_empty(path, journal)
         records = records[len(old) :]
-    if records:
-        await journal.append([(append,) for append in _appends(records)])
+    if records and await journal.append([(append,) for append in _appends(records)]) != records[0].position:
+        raise JournalNotEmpty(
+            f"somebody else has written to {journal.url} meanwhile; begin again with an empty journal"
+        )
 
 
 async def _read_all(journal: Journal, after: int, count: int) -> list[Record]:

@@ -304,6 +304,20 @@ async def test_a_journal_that_is_not_the_beginning_is_left_alone(path: Path) -> 
         assert await everything(one) == before
 
 
+class Shared(MemoryJournal):
+    """Somebody else writes to it at the same time."""
+
+    async def append(self, batches: Sequence[Batch]) -> int:
+        await super().append([(put(("Other", "one"), 0, [event(1)]),)])
+        return await super().append(batches)
+
+
+async def test_somebody_else_who_writes_at_the_same_time_is_noticed(path: Path) -> None:
+    await export_to(path, await filled())
+    with pytest.raises(JournalNotEmpty, match="somebody else has written"):
+        await import_from(path, Shared())
+
+
 @pytest.mark.usefixtures("small_chunks")
 async def test_no_damage_goes_unseen_and_what_is_before_it_can_be_used(path: Path) -> None:
     journal = await filled()
