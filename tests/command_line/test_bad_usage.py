@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.command_line.conftest import Run
-from tests.postgres import SERVER, needs_server, url_of
 
 
 @pytest.mark.parametrize(
@@ -116,17 +115,3 @@ def test_bad_archives(run: Run, url: str, tmp_path: Path) -> None:
     assert (done.code, done.complaint) == (
         1, f"{archive} is damaged: it ends in the middle; whole are the events up to 19",
     )  # fmt: skip
-
-
-@needs_server
-def test_postgresql_that_can_not_be_read(run: Run) -> None:
-    nobody = SERVER.replace("postgres@", "nobody:s3cret@")
-    for journal, said in (
-        (url_of("no_such_schema"), "there is no journal in it"),
-        (url_of("x", SERVER.replace("/test", "/no_such_database")), 'database "no_such_database" does not exist'),
-        (url_of("x", nobody), 'role "nobody" does not exist; look at the user and the password in the URL'),
-    ):
-        done = run("info", journal)
-        assert done.code == 2
-        assert said in done.complaint
-        assert "s3cret" not in done.err
