@@ -120,7 +120,7 @@ async def import_from(
     Raises:
         NotAnArchive, ArchiveDamaged: the file is not a whole archive.
         JournalNotEmpty: what the journal holds is not the beginning of the archive.
-        JournalUnusable: the file can't be read.
+        JournalUnusable: the file can't be read, or the engine does not keep all that the archive says.
     """
     with open_archive(path) as file:
         try:
@@ -152,16 +152,23 @@ def _not_empty(path: Path, journal: Journal) -> JournalNotEmpty:
 
 
 async def _take_events(journal: Journal, records: Sequence[Record], path: Path) -> None:
-    there = journal.position - records[0].position + 1
-    if there > 0:
-        old = await _read_all(journal, records[0].position - 1, min(there, len(records)))
-        if list(map(digest_of, old)) != [digest_of(record) for record in records[: len(old)]]:
-            raise _not_empty(path, journal)
-        records = records[len(old) :]
-    if records and await journal.append([(append,) for append in _appends(records)]) != records[0].position:
-        raise JournalNotEmpty(
-            f"somebody else has written to {journal.url} meanwhile; begin again with an empty journal"
-        )
+    first = records[0].position
+    there = min(max(journal.position - first + 1, 0), len(records))
+    if not await _holds(journal, records[:there]):
+        raise _not_empty(path, journal)
+    if records := records[there:]:
+        if await journal.append([(append,) for append in _appends(records)]) != records[0].position:
+            raise JournalNotEmpty(
+                f"somebody else has written to {journal.url} meanwhile; begin again with an empty one"
+            )
+        if not await _holds(journal, records):
+            raise JournalUnusable(f"{journal.url} does not keep all that {path} says of its events; use another engine")
+
+
+async def _holds(journal: Journal, records: Sequence[Record]) -> bool:
+    """Return whether a journal's events at these positions are these."""
+    found = await _read_all(journal, records[0].position - 1, len(records)) if records else []
+    return list(map(digest_of, found)) == list(map(digest_of, records))
 
 
 async def _read_all(journal: Journal, after: int, count: int) -> list[Record]:

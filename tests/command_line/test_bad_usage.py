@@ -17,6 +17,7 @@ from tests.command_line.conftest import Run
         (("frobnicate",), "there is no command 'frobnicate'"),
         (("info", "trips.db"), "there is no journal 'trips.db'; write 'sqlite:trips.db'"),
         (("trips.db", "info"), "there is no journal 'trips.db'; write 'sqlite:trips.db'"),
+        (("info", "mysql://me:s3cret@host/x"), "there is no journal 'mysql://me@host/x'; write"),
         (("info", "http://x"), "there is no journal 'http://x'; write 'sqlite:trips.db'"),
         (("info", "memory:"), "a journal in memory is gone with its process"),
         (("info", "sqlite:/no/such/trips.db"), "can't open /no/such/trips.db: there is no such file"),

@@ -318,6 +318,21 @@ async def test_somebody_else_who_writes_at_the_same_time_is_noticed(path: Path) 
         await import_from(path, Shared())
 
 
+class Forgetful(MemoryJournal):
+    """An engine that keeps no tags."""
+
+    async def append(self, batches: Sequence[Batch]) -> int:
+        for each in (each for batch in batches for append in batch for each in append.events):
+            each.tags = ()
+        return await super().append(batches)
+
+
+async def test_an_engine_that_keeps_less_is_noticed(path: Path) -> None:
+    await export_to(path, await filled())
+    with pytest.raises(JournalUnusable, match="does not keep all that"):
+        await import_from(path, Forgetful())
+
+
 @pytest.mark.usefixtures("small_chunks")
 async def test_no_damage_goes_unseen_and_what_is_before_it_can_be_used(path: Path) -> None:
     journal = await filled()
