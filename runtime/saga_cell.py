@@ -21,49 +21,30 @@ from actors import (
     SagaMisuse,
 )
 from actors.actor import Reason
-from persistence import AT_ONCE, NEVER, Append, NewEvent, NotDecodable, NotEncodable, Record
+from persistence import NotDecodable, NotEncodable
 from persistence.codec import encode
 from runtime import saga_events as events
-from runtime.cells import Cell, World
-from runtime.kinds import EventMeta, Kind, decoded, meta_of
+from runtime.cells import World
+from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
-from runtime.saga_mail import Join, StepOutcome, StepReturn, Waiters, Wake
+from runtime.saga_mail import Join, StepOutcome, Waiters, Wake
 from runtime.saga_retry import pause_before_retry
 from runtime.saga_run import SagaRun
+from runtime.saga_stage import SagaStage
 from runtime.saga_story import StepStory, Story, check_same
-from runtime.timers import Timer, Timers
 
 
-class SagaCell(Cell):
+class SagaCell(SagaStage):
     """A saga at work."""
 
-    __slots__ = (
-        "_cause",
-        "_correlation",
-        "_new",
-        "_outbox",
-        "_run",
-        "_timers",
-        "_under_way",
-        "_value",
-        "_version",
-        "_waiters",
-        "now",
-        "story",
-    )
+    __slots__ = ("_run", "_value", "_waiters")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
         self._waiters = Waiters()
-        self._under_way: set[str] = set()
-        """Steps, and with a mark undos, that were sent and whose outcome has not been taken in.
-
-        Like mail they outlive the incarnation: the next one waits for the same outcome, and sends no second copy."""
-        self._timers: dict[str, Timer] = {}
         self._run: SagaRun | None = None
-        self.story = Story()
 
     @property
     def unfinished(self) -> bool:
@@ -74,23 +55,8 @@ class SagaCell(Cell):
 
     def begin(self) -> None:
         """Start from an empty story."""
-        self.story = Story()
-        self.now = self._version = 0
+        super().begin()
         self._value: Any = None
-        self._correlation = self.name
-        self._cause = ""
-        self._new: list[NewEvent] = []
-        self._outbox: list[tuple[Address[Any], Envelope]] = []
-
-    def replay(self, record: Record) -> None:
-        """Take in one event of the stream; the result as an event of the author's is passed over."""
-        decoder = events.DECODERS.get(record.type)
-        if decoder is not None:
-            event: events.SagaEvent = decoded(decoder, record, record.data)
-            self.story.apply(event, record.time)
-            if isinstance(event, events.Started):
-                self._correlation = meta_of(record).correlation or self._correlation
-        self._version = record.version
 
     def recovered(self) -> None:
         """Go on where the journal ends."""
@@ -156,36 +122,6 @@ class SagaCell(Cell):
             self._set_aside(error)
         self._end_turn()
 
-    def emit(self, event: events.SagaEvent) -> None:
-        """Add an event to the story; it is enqueued at the end of the turn."""
-        data = encode(event, "an event of the saga")
-        self.story.apply(event, self.now)
-        self._new.append(NewEvent(events.NAMES[type(event)], data, b"", event))
-
-    def _end_turn(self) -> None:
-        """Enqueue what is new, then send what it announces: decide, evolve, enqueue, reply."""
-        story = self.story
-        if self._new:
-            meta = encode(EventMeta(self._cause, self._correlation))
-            for event in self._new:
-                event.meta = meta
-            first = self._version == 0
-            wake = NEVER if story.ended else AT_ONCE if first else None
-            append = Append(self.stream, self._version, self._new, self.now, self._cause if first else None, wake)
-            self.world.writer.enqueue((append,))
-            self._version += len(self._new)
-            self.written = True
-            self._new = []
-        if self._outbox:
-            outbox, self._outbox = self._outbox, []
-            for address, envelope in outbox:
-                self.world.cell(address).put_from_inside(envelope)
-        if story.ended or story.error is not None:
-            self._end_run()
-            self._answer_waiters()
-            if story.ended:
-                self.world.writer.hold(self._leave)
-
     # -- beginning and end --------------------------------------------------------------------------------------
 
     def _start(self, envelope: Envelope) -> None:
@@ -238,6 +174,12 @@ class SagaCell(Cell):
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
+
+    def _over(self) -> None:
+        self._end_run()
+        self._answer_waiters()
+        if self.story.ended:
+            self.world.writer.hold(self._leave)
 
     def _end_run(self) -> None:
         if self._run is not None:
@@ -354,36 +296,3 @@ class SagaCell(Cell):
             )
         else:
             self._failed(step, outcome.error, undo=True)
-
-    # -- sending and waiting ------------------------------------------------------------------------------------
-
-    def send(self, step: str, to: Address[Any], command: Command[Any, Any], *, undo: bool = False) -> bool:
-        """Send a step's command, or its undo, at the end of the turn, unless it is under way already.
-
-        Its id is derived from the step's name, so whatever the saga goes through, it is the same each time.
-        """
-        step_id = f"{self.name}#{step}"
-        request = f"{self.name}!{step}" if undo else step_id
-        if request in self._under_way:
-            return False
-        self._under_way.add(request)
-        envelope = Envelope(command, request, StepReturn(self.world.find, self.address, step, undo), self._correlation)
-        asked, started = self.story.steps[step].asked, self.story.started
-        envelope.path = (*started.path, self.address) if started is not None else (self.address,)
-        envelope.undoes, envelope.data = (step_id, bytes(asked.undo)) if undo else (None, bytes(asked.command))
-        self._outbox.append((to, envelope))
-        return True
-
-    def sleep(self, step: str, due: int) -> None:
-        """Have the step answered when the time has come."""
-        self._set_timer(self.world.timers, due, step)
-
-    def _arm_deadline(self, due: int) -> None:
-        if due:
-            self._set_timer(self.world.timers, due, None)
-
-    def _set_timer(self, timers: Timers, due: int, step: str | None, *, undo: bool = False) -> None:
-        wake = Envelope(Wake(self.incarnation, step, undo))
-        if (old := self._timers.get(step or "")) is not None:
-            old.cancel()
-        self._timers[step or ""] = timers.at(due, lambda: self.post(wake))
