@@ -7,6 +7,7 @@ they announce.
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,7 +18,9 @@ from actors import (
     CommandIdReused,
     Event,
     JournalMismatch,
+    PoisonMessage,
     Refused,
+    Saga,
     SagaMisuse,
 )
 from actors.actor import Reason
@@ -29,17 +32,18 @@ from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
-from runtime.saga_mail import Join, StepOutcome, Waiters, Wake
+from runtime.saga_mail import Join, Resume, StepOutcome, Waiters, Wake
 from runtime.saga_retry import pause_before_retry
 from runtime.saga_run import SagaRun
 from runtime.saga_stage import SagaStage
 from runtime.saga_story import StepStory, Story, check_same
+from runtime.suspects import Suspect
 
 
 class SagaCell(SagaStage):
     """A saga at work."""
 
-    __slots__ = ("_run", "_value", "_waiters")
+    __slots__ = ("_run", "_suspect", "_value", "_waiters")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
@@ -57,13 +61,19 @@ class SagaCell(SagaStage):
         """Start from an empty story."""
         super().begin()
         self._value: Any = None
+        self._suspect = False
+        """Whether it may have been under way when the process before this one crashed, and has not gone on since."""
 
     def recovered(self) -> None:
         """Go on where the journal ends."""
         super().recovered()
         status = self.story.status
         if status in ("running", "compensating"):
-            self._turn(self.name, self._go_on, None)
+            self._suspect = self._position <= self.world.suspects.position
+            if self._suspect:
+                self._line_up()
+            else:
+                self._turn(self.name, self._go_on, None)
             return
         self._answer_waiters()
         if status != "parked" and not self.mail and not self.control:
@@ -77,6 +87,54 @@ class SagaCell(SagaStage):
             self._undo_next()
         else:
             self._begin_run(self.kind.command(started.command))
+
+    # -- after a crash of the process ---------------------------------------------------------------------------
+
+    def _line_up(self) -> None:
+        resume = Envelope(Resume())
+        suspect = Suspect(self.name, self.story.crashes, lambda: self.post(resume), self._cleared)
+        self.world.suspects.line_up(suspect)
+
+    def _cleared(self) -> bool:
+        return self.story.started is not None and not self.story.crashes
+
+    def _resume(self, turn: Resume) -> None:
+        """Count the crash, and go on when that is durable: what ends the process each time must come to its limit."""
+        if turn.incarnation is None:
+            if self._suspect:
+                self._suspect = False
+                self._turn(self.name, self._count, None)
+                self.world.writer.hold(partial(self._counted, self.incarnation))
+        elif turn.incarnation == self.incarnation and self.story.status in ("running", "compensating"):
+            self._turn(self.name, self._go_on_counted, None)
+
+    def _count(self, _: None) -> None:
+        crashes = self.story.crashes + 1
+        policy = self.kind.cls.retry if self.story.reason is None else self.kind.cls.undo_retry
+        if crashes > policy.crashes:
+            raise PoisonMessage(
+                f"the process crashed {crashes} times in a row while {self.address} was under way, and made no "
+                "progress in between; it seems to be what ends the process"
+            )
+        self.emit(events.Resumed(crashes))
+
+    def _counted(self, incarnation: int, durable: bool) -> None:
+        if durable and incarnation == self.incarnation:
+            self.post(Envelope(Resume(incarnation)))
+
+    def _go_on_counted(self, _: None) -> None:
+        self._go_on(None)
+        if self.story.crashes and self._only_waits():
+            self.emit(events.Resumed())
+
+    def _only_waits(self) -> bool:
+        """Whether nothing is under way but what can't end the process: times to come, and sagas, which are counted."""
+        if self.story.reason is not None or any(timer.due <= self.now for timer in self._timers.values()):
+            return False
+        targets = (step.asked.to for step in self.story.steps.values() if not step.ended)
+        return all(to is None or issubclass(self.world.kind(to.actor).cls, Saga) for to in targets)
+
+    # -- the end of an incarnation ------------------------------------------------------------------------------
 
     def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:  # noqa: ARG002
         """End the incarnation, leaving the mail. Nobody is told: a saga ends when its story does."""
@@ -110,6 +168,8 @@ class SagaCell(SagaStage):
                 self._turn(f"{self.name}#{message.step}" if message.step else self.name, self._wake, message)
         elif isinstance(message, Join):
             self._join(envelope.reply)
+        elif isinstance(message, Resume):
+            self._resume(message)
         else:
             self._turn(envelope.id or self.world.new_id(), self._start, envelope)
 

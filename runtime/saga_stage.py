@@ -17,7 +17,18 @@ from runtime.timers import Timer, Timers
 class SagaStage(Cell):
     """Where a saga is played: its story so far, what it has under way, and what the turn adds to both."""
 
-    __slots__ = ("_cause", "_correlation", "_new", "_outbox", "_timers", "_under_way", "_version", "now", "story")
+    __slots__ = (
+        "_cause",
+        "_correlation",
+        "_new",
+        "_outbox",
+        "_position",
+        "_timers",
+        "_under_way",
+        "_version",
+        "now",
+        "story",
+    )
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
@@ -33,7 +44,7 @@ class SagaStage(Cell):
     def begin(self) -> None:
         """Start from an empty story."""
         self.story = Story()
-        self.now = self._version = 0
+        self.now = self._version = self._position = 0
         self._correlation = self.name
         self._cause = ""
         self._new: list[NewEvent] = []
@@ -47,7 +58,7 @@ class SagaStage(Cell):
             self.story.apply(event, record.time)
             if isinstance(event, events.Started):
                 self._correlation = meta_of(record).correlation or self._correlation
-        self._version = record.version
+        self._version, self._position = record.version, record.position
 
     def emit(self, event: events.SagaEvent) -> None:
         """Add an event to the story; it is enqueued at the end of the turn."""
