@@ -27,7 +27,7 @@ from actors.actor import Reason
 from persistence import NotDecodable, NotEncodable
 from persistence.codec import encode
 from runtime import saga_events as events
-from runtime.cells import World
+from runtime.cells import Phase, World
 from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
@@ -96,7 +96,7 @@ class SagaCell(SagaStage):
         self.world.suspects.line_up(suspect)
 
     def _cleared(self) -> bool:
-        return self.story.started is not None and not self.story.crashes
+        return self.phase is not Phase.RECOVERING and not self.story.crashes  # also one that has ended, and is gone
 
     def _resume(self, turn: Resume) -> None:
         """Count the crash, and go on when that is durable: what ends the process each time must come to its limit."""

@@ -20,6 +20,8 @@ from runtime.timers import Timer, Timers
 
 TOGETHER = 16
 """How many that were under way at two ends may go on at a time; those that were at more go alone."""
+GATHER = 0.2
+"""So many seconds after the first one has come the line begins to move: the least suspect of all is to be its head."""
 PATIENCE = 1.0
 """For so many seconds the others wait for one that makes no progress, and twice as long for each end behind it."""
 
@@ -58,6 +60,8 @@ class Suspects:
         self._out: dict[str, Suspect] = {}
         """Whose turn it is, by name."""
         self._count = 0
+        self._gathering: Timer | None = None
+        self._moves = False
         self._closed = False
 
     def line_up(self, suspect: Suspect) -> None:
@@ -70,7 +74,10 @@ class Suspects:
         self._count += 1
         heapq.heappush(self._line, (suspect.crashes, self._count, suspect))
         self._waiting.add(suspect.name)
-        self._next()
+        if self._moves:
+            self._next()
+        elif self._gathering is None:
+            self._gathering = self._delays.after(GATHER, self._begin)
 
     def look(self) -> None:
         """Let the next ones go where those before them have made progress; called when something is durable."""
@@ -80,9 +87,10 @@ class Suspects:
 
     def clear(self) -> None:
         """Forget all that wait: the journal was lost, and they will come again."""
-        for suspect in self._out.values():
-            if suspect.timer is not None:
-                suspect.timer.cancel()
+        for timer in (self._gathering, *(suspect.timer for suspect in self._out.values())):
+            if timer is not None:
+                timer.cancel()
+        self._gathering, self._moves = None, False
         self._out.clear()
         self._waiting.clear()
         self._line.clear()
@@ -92,6 +100,10 @@ class Suspects:
         self._closed = True
         self.clear()
 
+    def _begin(self) -> None:
+        self._moves = True
+        self._next()
+
     def _next(self) -> None:
         while self._line and not self._closed and self._room(self._line[0][0]):
             crashes, _, suspect = heapq.heappop(self._line)
@@ -99,7 +111,8 @@ class Suspects:
             self._out[suspect.name] = suspect
             patience = PATIENCE * 2**crashes
             suspect.timer = self._delays.after(patience, partial(self._over, suspect))
-            log.warning("was under way when the process ended", what=suspect.name, times=crashes + 1)
+            if crashes > 1:
+                log.warning("it was under way each time that the process crashed", what=suspect.name, times=crashes + 1)
             suspect.go()
 
     def _room(self, crashes: int) -> bool:
