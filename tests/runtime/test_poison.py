@@ -589,6 +589,7 @@ def test_the_line_by_itself() -> None:
     assert gone == ["e", "c", "d", "g", "b"]
     clear.update("bf")
     line.look()
+    line.look()
     assert gone == ["e", "c", "d", "g", "b", "f", "a"]
     come("h", 1)
     assert gone[-1] == "a"
