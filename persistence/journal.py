@@ -271,6 +271,17 @@ class Journal(ABC):
         """
 
     @abstractmethod
+    async def changed(self, after: int, timeout: float) -> int:
+        """Wait until the journal's ``position`` is above ``after``; return it, or what it is after ``timeout`` seconds.
+
+        Whoever wrote the news, in this process or in another one. With a timeout of 0 it tells the position as it is
+        now. ``timeout`` may be infinite.
+
+        Raises:
+            JournalUnusable: it is not open, or could not be looked at until the time was over.
+        """
+
+    @abstractmethod
     async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
         """Return the versions of those of the streams that exist."""
 
