@@ -104,11 +104,11 @@ async def end(runtime: Runtime, what: str) -> None:
             print(parked, flush=True)
 
 
-async def main(path: str, what: str, act: str) -> None:
+async def main(journal: str, what: str, act: str) -> None:
     global armed
     armed = act == "go"
     actors: list[type[Any]] = [Cup, Taster, Meal]
-    async with Runtime(f"sqlite:{path}", actors) as runtime:
+    async with Runtime(journal, actors) as runtime:
         await (end if armed else begin)(runtime, what)
     print("done", flush=True)
 

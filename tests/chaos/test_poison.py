@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from persistence import Record, SqliteJournal
+from persistence import Record
+from runtime.journals import journal_of
 from tests.chaos.poisoner import DEADLY, INNOCENTS
+from tests.postgres import a_schema, needs_server, url_of
 from tests.runtime.ending import counted
 from tests.runtime.tools import check_once, content, of
 
@@ -26,8 +28,8 @@ async def run(*arguments: str) -> tuple[int, str]:
     return process.returncode, told.decode()
 
 
-async def read(path: Path) -> list[Record]:
-    journal = SqliteJournal(path)
+async def read(url: str) -> list[Record]:
+    journal = journal_of(url, "full")
     await journal.open()
     try:
         assert not journal.crashed
@@ -41,17 +43,27 @@ async def read(path: Path) -> list[Record]:
 
 @pytest.mark.parametrize("what", ["service", "actor", "code", "reminder"])
 async def test_after_a_bounded_number_of_starts_the_process_stays_up(what: str, tmp_path: Path) -> None:
-    path = tmp_path / "journal.db"
-    assert (await run(str(path), what, "begin"))[0] == DEADLY
+    await starts(f"sqlite:{tmp_path / 'journal.db'}", what)
+
+
+@needs_server
+async def test_on_postgresql_too() -> None:
+    async with a_schema() as schema:
+        await starts(url_of(schema), "service")
+
+
+async def starts(url: str, what: str) -> None:
+    """Start process after process until one lives, and check what they have done."""
+    assert (await run(url, what, "begin"))[0] == DEADLY
     ends = 0
-    while (outcome := await run(str(path), what, "go"))[0] == DEADLY:
+    while (outcome := await run(url, what, "go"))[0] == DEADLY:
         ends += 1
         assert ends < ENOUGH
     code, told = outcome
     assert (code, ends) == (0, 5)
     assert told.endswith("done\n")
 
-    records = await read(path)
+    records = await read(url)
     check_once(records)
     assert counted(records, "poison") == [1, 2, 3, 4, 5]
     completed = {record.stream[1] for record in of(records, "saga.completed")}
