@@ -95,18 +95,19 @@ NOTHING_PENDING: PendingByName = {}
 """Shared by all services without reminders."""
 
 ReminderEvent = ReminderSet | Reminded | Resent | Forgotten
-_decoders = {
+REMINDERS = {
     REMINDER: Decoder(ReminderSet),
     REMINDED: Decoder(Reminded),
     RESENT: Decoder(Resent),
     FORGOTTEN: Decoder(Forgotten),
 }
+"""What reads each of the events about reminders."""
 
 
 def replayed(pending: PendingByName, record: Record) -> PendingByName:
     """Return what is pending after one more event of the stream; what was given belongs to this replay alone."""
     found: dict[str, Pending] = {} if pending is NOTHING_PENDING else pending  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
-    event = decoded(_decoders[record.type], record, record.data)
+    event = decoded(REMINDERS[record.type], record, record.data)
     _apply(found, event, record.version, record.position)
     return found
 
