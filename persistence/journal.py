@@ -206,6 +206,8 @@ class Journal(ABC):
     """A random name given to the journal when it was made; it tells one journal's copies from another's."""
     position: int = 0
     """The position of the last durable event; 0: none yet."""
+    crashed: bool = False
+    """Whether the process that had it open last ended without closing it; known when it is open."""
 
     @abstractmethod
     async def open(self) -> None:

@@ -23,7 +23,7 @@ from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader,
 from persistence.postgres_group import APPEND, MORE, Group, named, to_look_up
 from persistence.postgres_news import Lookout
 from persistence.postgres_queries import DUPLICATE, FIND, HEADS, READ, READ_ALL, SLEEPING, UNFINISHED
-from persistence.postgres_schema import Seat, check_holder, enter, look_in, reenter
+from persistence.postgres_schema import Seat, check_holder, enter, leave, look_in, reenter
 from persistence.postgres_text import escaped, unescaped
 from persistence.postgres_url import parse_url
 
@@ -79,6 +79,7 @@ class PostgresJournal(Journal):
         try:
             seat = await (look_in if self._watching else enter)(link, self.place)
             await self._begin(link, seat)
+            self.crashed = seat.crashed
         except BaseException:
             await self._close()
             raise
@@ -114,6 +115,8 @@ class PostgresJournal(Journal):
                 if writer is not None:
                     # At once, and not only when the server has seen the end of the session.
                     with suppress(*FAULTS):
+                        if not self._watching:
+                            await leave(writer, self._holder)
                         await writer.fetch("select pg_advisory_unlock_all()")
                     await writer.shut()
 
