@@ -11,6 +11,7 @@ import msgspec
 
 from actors import Address
 from persistence import NEVER, Snapshot
+from runtime.cells import World
 from runtime.kinds import Kind
 from runtime.log import log
 from runtime.reminder_events import NOTHING_PENDING, Pending, PendingByName
@@ -28,6 +29,8 @@ class Kept(msgspec.Struct, omit_defaults=True):
     pending: Sequence[Pending] = ()
     seen: KeptSeen = msgspec.field(default_factory=KeptSeen)
     buried: bool = False
+    run: str = ""
+    """Which process has made it, so that the next one knows which reminders it has not set itself."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -37,6 +40,7 @@ _decode = msgspec.json.Decoder(Kept).decode
 class Keeper(Protocol):
     """A service that is kept in snapshots."""
 
+    world: World
     address: Address[Any]
     kind: Kind
     state: Any
@@ -58,7 +62,8 @@ def snapshot_of(cell: Keeper) -> Snapshot | None:
         return None
     # Like a service that is read back, one that starts from a snapshot tries at once what has failed.
     pending = tuple([msgspec.structs.replace(one, retry=0) for one in cell.pending.values()])
-    snapshot = Snapshot(cell.version, form.fingerprint, _encode(Kept(msgspec.Raw(data), pending, cell.seen.kept())))
+    kept = Kept(msgspec.Raw(data), pending, cell.seen.kept(), run=cell.world.suspects.run)
+    snapshot = Snapshot(cell.version, form.fingerprint, _encode(kept))
     _note(cell, snapshot)
     return snapshot
 
@@ -123,6 +128,9 @@ def restore(cell: Keeper, snapshot: Snapshot, head: int, *, erased: bool = False
             return None
     cell.version = snapshot.version
     cell.pending = {one.name: one for one in kept.pending} or NOTHING_PENDING
+    if cell.pending and kept.run != cell.world.suspects.run:
+        # Their events are older than this process. Where they stand in the journal matters no more.
+        cell.pending = {one.name: msgspec.structs.replace(one, position=one.position or 1) for one in kept.pending}
     cell.seen = kept.seen.seen()
     _note(cell, snapshot)
     return kept

@@ -367,6 +367,23 @@ async def test_reminders_that_are_pending_come_all_the_same() -> None:
         assert not (await back(runtime, BELL)).pending
 
 
+async def test_a_reminder_that_another_process_has_set_is_known_as_such() -> None:
+    """It may be what ended that process (P13), also where its event is not read any more."""
+    journal = HeldJournal()
+    async with Runtime(journal, EVERYBODY) as runtime:
+        await wind(runtime, strike("a", 10.0))
+        for _ in range(5):
+            await runtime.ask(BELL, Wind("noted"))
+        cell = await back(runtime, BELL)
+        assert cell.kept_at > 2
+        assert [one.position for one in cell.pending.values()] == [0]
+        await runtime.snapshot(BELL)
+    for _ in range(2):
+        async with Runtime(journal, EVERYBODY) as runtime:
+            assert [one.position for one in (await back(runtime, BELL)).pending.values()] == [1]
+            await runtime.snapshot(BELL)
+
+
 async def test_ids_are_known_when_they_have_left_the_memory() -> None:
     """P3: a repeat gets its first reply, and what is new is not taken for a repeat."""
     journal = HeldJournal()
