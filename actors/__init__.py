@@ -15,6 +15,7 @@ from actors.errors import (
     NotTaken,
     OutcomeUnknown,
     Parked,
+    PoisonMessage,
     ReadModelBehind,
     Refused,
     ReplyErased,
@@ -25,6 +26,7 @@ from actors.errors import (
     UnderstudyError,
     UnknownActor,
 )
+from actors.evolution import Upcast, upcast
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
@@ -57,6 +59,7 @@ __all__ = [
     "Parallel",
     "Parked",
     "Passivation",
+    "PoisonMessage",
     "Pool",
     "Query",
     "ReadModel",
@@ -79,5 +82,7 @@ __all__ = [
     "Timer",
     "UnderstudyError",
     "UnknownActor",
+    "Upcast",
     "sql",
+    "upcast",
 ]

@@ -1,27 +1,27 @@
 """History: the audit trail of an actor, and its state as it was at any moment."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from actors import Address, EventsErased, Meta, Saga
+from actors import Address, Meta, Saga
 from actors.reminders import EPOCH
-from persistence import BURIED, DELETED, ERASED, Journal, Record, Snapshot, Stream
-from persistence.journal import PAGE
+from persistence import ERASED, Journal, Record
 from runtime import saga_events
 from runtime.directory import Directory
 from runtime.kinds import INTERNAL, Kind, decoded
 from runtime.projector import to_meta
-from runtime.snapshots import state_in
+from runtime.replay import Past, Replay, stream
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
     """One event of an actor's stream.
 
     ``event`` is the author's event, or, for what the runtime wrote itself (a saga's steps, a fence), its content as
-    a mapping. ``command_id`` names the command on the first of its events.
+    a mapping. ``type`` is the name under which it is stored; where upcasts make several events of one, or none, there
+    are as many entries. ``command_id`` names the command on the first of its events.
 
     Events that were erased are one entry together, of the type ``journal.erased``: its event says the ``first`` and the
     ``last`` of their versions, and of ``meta`` only the version means anything, which is the last.
@@ -35,16 +35,13 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 async def history(journal: Journal, address: Address[Any], kind: Kind) -> AsyncIterator[HistoryEntry]:
     """Yield the events of an actor's stream, oldest first."""
-    name = (address.actor, address.key)
-    head = (await journal.heads([name])).get(name, 0)
     version = 0
     async for record in stream(journal, address):
         if record.version > version + 1:
             yield _erased(address, version + 1, record.version - 1)
         version = record.version
-        yield entry(record, kind)
-    if head > version:
-        yield _erased(address, version + 1, head)
+        for entry in entries(record, kind):
+            yield entry
 
 
 def _erased(address: Address[Any], first: int, last: int) -> HistoryEntry:
@@ -52,25 +49,14 @@ def _erased(address: Address[Any], first: int, last: int) -> HistoryEntry:
     return HistoryEntry(ERASED, {"first": first, "last": last}, meta)
 
 
-def entry(record: Record, kind: Kind) -> HistoryEntry:
-    """Return a record as an entry of the audit trail."""
+def entries(record: Record, kind: Kind) -> list[HistoryEntry]:
+    """Return a record as entries of the audit trail."""
     if record.type in saga_events.DECODERS or record.type in INTERNAL:
-        event = msgspec.json.decode(record.data)
+        events: Sequence[Any] = (msgspec.json.decode(record.data),)
     else:
-        event = kind.event(record)
-    return HistoryEntry(record.type, event, to_meta(record), record.command)
-
-
-async def stream(journal: Journal, address: Address[Any], after: int = 0) -> AsyncIterator[Record]:
-    """Yield the records of an actor's stream behind a version, a page at a time; those that are erased are left out."""
-    name = (address.actor, address.key)
-    while True:
-        page = await journal.read(name, after)
-        for record in page:
-            yield record
-        if len(page) < PAGE:
-            return
-        after = page[-1].version
+        events = kind.read(record)
+    meta = to_meta(record)
+    return [HistoryEntry(record.type, event, meta, record.command) for event in events]
 
 
 async def state_of(
@@ -86,58 +72,16 @@ async def state_of(
     Raises:
         EventsErased: that can't be told any more.
     """
-    until = None if at is None else round(at.timestamp() * 1e6)
-    past = _Past(version, until, position)
-    name = (address.actor, address.key)
-    service = kind.cls(address.key)
-    state, seen, erased = service.initial, 0, 0
-    head = (await journal.heads([name])).get(name, 0)
-    snapshot = (await journal.snapshots([name])).get(name)
-    if snapshot is not None and snapshot.version <= head and await past.holds(journal, name, snapshot):
-        kept = state_in(kind, snapshot)
-        if kept is not None:
-            state, seen = kept, snapshot.version
-    async for record in stream(journal, address, seen):
-        if record.version > seen + 1:
-            erased = record.version - 1
+    past = Past(version, None if at is None else round(at.timestamp() * 1e6), position)
+    replay = Replay(address, kind)
+    if version is not None and version < 1:
+        return replay.state()
+    async for record in await replay.start(journal, [past]):
+        replay.come_to(record)
         if not past.has(record):
             break
-        seen = record.version
-        if record.type in (DELETED, BURIED):
-            state, erased = service.initial, 0
-        elif record.type not in INTERNAL and not erased:
-            state = service.evolve(state, kind.event(record))
-    else:
-        erased = max(erased, head if head > seen else 0)
-    if erased and version != 0:
-        raise EventsErased(f"what {address} was then can't be told: its events up to version {erased} were erased")
-    return state
-
-
-class _Past(msgspec.Struct, frozen=True):
-    """A part of a stream: up to and including a version, a time or a position; None: all of it."""
-
-    version: int | None
-    until: int | None
-    position: int | None
-
-    def has(self, record: Record) -> bool:
-        """Whether a record is in it."""
-        return (
-            (self.version is None or record.version <= self.version)
-            and (self.until is None or record.time <= self.until)
-            and (self.position is None or record.position <= self.position)
-        )
-
-    async def holds(self, journal: Journal, stream: Stream, snapshot: Snapshot) -> bool:
-        """Whether all events behind a snapshot are certainly in it."""
-        if self.version is not None and snapshot.version > self.version:
-            return False
-        if self.until is None and self.position is None:
-            return True
-        # The last of them, or, where that is erased, the next one.
-        page = await journal.read(stream, snapshot.version - 1, 1)
-        return bool(page) and self.has(page[0])
+        replay.take(record)
+    return replay.state()
 
 
 async def trail(journal: Journal, address: Address[Any], directory: Directory) -> list[HistoryEntry]:
@@ -146,13 +90,13 @@ async def trail(journal: Journal, address: Address[Any], directory: Directory) -
     It follows the saga's own stream: each step names the actor it went to, and its command's id finds the events
     there.
     """
-    found: dict[int, HistoryEntry] = {}
+    found: dict[int, list[HistoryEntry]] = {}
     todo, seen = [address], {address}
     while todo:
         saga = todo.pop()
         kind = directory.kind(saga.actor)
         async for record in stream(journal, saga):
-            found[record.position] = entry(record, kind)
+            found[record.position] = entries(record, kind)
             if record.type == saga_events.NAMES[saga_events.Asked]:
                 asked: saga_events.Asked = decoded(saga_events.DECODERS[record.type], record, record.data)
                 if asked.to is not None:
@@ -162,8 +106,8 @@ async def trail(journal: Journal, address: Address[Any], directory: Directory) -
                         todo.append(asked.to)
                     for mark in "#!":
                         for step in await _caused(journal, asked.to, f"{saga}{mark}{asked.step}"):
-                            found[step.position] = entry(step, other)
-    return [found[position] for position in sorted(found)]
+                            found[step.position] = entries(step, other)
+    return [entry for position in sorted(found) for entry in found[position]]
 
 
 async def _caused(journal: Journal, address: Address[Any], command_id: str) -> list[Record]:

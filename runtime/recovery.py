@@ -164,8 +164,7 @@ class _Reading:
 
     def gap(self, page: list[Record]) -> int:
         """Return the version up to which events were erased that have not been read; 0: there are none."""
-        first = page[0].version if page else self.head + 1
-        return first - 1 if first > self.version + 1 else 0
+        return page[0].version - 1 if page and page[0].version > self.version + 1 else 0
 
     def start(self) -> bool:
         """Begin, from the snapshot if it fits; return whether it could."""
@@ -189,11 +188,12 @@ class _Reading:
         try:
             gap = self.gap(page)
             if gap and isinstance(self.cell, ServiceMemory):  # of a saga's stream, only the end is left then
-                self.cell.lose(gap, self.snapshot)
+                self.version = self.cell.lose(gap, self.snapshot, self.head)
             for record in page:
-                self.cell.replay(record)
+                if record.version > self.version:
+                    self.cell.replay(record)
             if page:
-                self.version = page[-1].version
+                self.version = max(self.version, page[-1].version)  # a snapshot may have been ahead of the page
             if len(page) < PAGE:
                 self.cell.recovered()
         except (SystemExit, KeyboardInterrupt):

@@ -2,15 +2,17 @@
 
 from typing import Any
 
-from actors import Address, NotTaken, OutcomeUnknown, Saga, Service
+from actors import Address, NotTaken, OutcomeUnknown, Parked, Saga, Service
 from persistence import NEVER, Append, JournalError, Stream, StreamBuried
 from runtime.cells import Cell, Phase
 from runtime.inspection import Inspection
-from runtime.kinds import deletion
+from runtime.kinds import FENCED, deletion
 from runtime.mailbox import Envelope
+from runtime.replay import stream
 from runtime.saga_mail import Bury
 from runtime.service_mail import Delete, Erase, TakeSnapshot
-from runtime.snapshots import snapshot_of_lost
+from runtime.service_memory import step_of
+from runtime.snapshots import read_kept, snapshot_of_lost
 
 ERASED_AT_ONCE = 5_000
 """How many events of a service are erased in one append; others are written in between."""
@@ -36,19 +38,22 @@ class Retention(Inspection):
     async def truncate(self, address: Address[Service[Any, Any, Any]], before_version: int) -> None:
         """Erase the events of a service with versions below ``before_version``; they are gone when this returns.
 
+        The last event always stays, so that is the version of the service at the most.
         Their places, ids and digests stay, versions and positions go on, and a command whose event was erased still
-        takes effect only once. A snapshot stands for them from then on, taken with it where there is none. A read
-        model that is built anew doesn't see them.
+        takes effect only once. A snapshot that is taken first stands for them from then on. A read model that
+        is built anew doesn't see them.
 
         Raises:
-            ValueError: there are no events up to there yet.
+            ValueError: it is not at that version yet.
             NotTaken: the actor is no service.
             Failed: its state can't be kept in a snapshot; nothing was erased.
             Parked: the actor is set aside.
             OutcomeUnknown: some of it may be erased; ask again.
         """
-        stream = self._service(address)
-        await self._erase(address, await self._first(stream), before_version)
+        first = await self._first(self._service(address))
+        if first < before_version:
+            await self._in_turn(address, TakeSnapshot())  # the last one may be damaged, and nobody has looked
+            await self._erase(address, first, before_version)
 
     async def delete(self, address: Address[Any], *, for_good: bool = False) -> None:
         """Erase all events of a service, or of a saga that has ended; they are gone when this returns.
@@ -68,11 +73,10 @@ class Retention(Inspection):
             await self._in_turn(address, Bury())
             return
         first = await self._first(self._service(address))
-        cell = node.directory.cell(address)
-        if cell.phase is Phase.PARKED:
-            version = await self._delete_parked(cell, for_good=for_good)
-        else:
+        try:
             version = await self._in_turn(address, Delete(for_good, first + ERASED_AT_ONCE))
+        except Parked:
+            version = await self._delete_parked(node.directory.cell(address), for_good=for_good)
         await self._erase(address, first, version)
 
     # -- how ----------------------------------------------------------------------------------------------------
@@ -110,21 +114,31 @@ class Retention(Inspection):
             first = min(first + ERASED_AT_ONCE, before)
             await self._in_turn(address, Erase(first, before))
 
+    async def _fences(self, cell: Cell) -> dict[str, int]:
+        """Return what only the service knows, as far as it can be read: steps that were undone before they came."""
+        journal, name = self._open_node().journal, cell.stream
+        kept = read_kept((await journal.snapshots([name])).get(name))
+        fences = {} if kept is None else {one: at for one, at in kept.seen.known.items() if at < 0}
+        async for record in stream(journal, cell.address):
+            if record.type == FENCED:
+                fences[step_of(record)] = -record.version
+        return fences
+
     async def _delete_parked(self, cell: Cell, *, for_good: bool) -> int:
         """Delete a service that takes no turns, from outside; return the version of the event that says so."""
-        node, stream = self._open_node(), cell.stream
+        node, name = self._open_node(), cell.stream
         await node.writer.barrier()
-        head = (await node.journal.heads([stream])).get(stream, 0)
-        old = (await node.journal.snapshots([stream])).get(stream)
+        head = (await node.journal.heads([name])).get(name, 0)
+        known = await self._fences(cell)
         if cell.phase is not Phase.PARKED:
             version: int = await self._in_turn(cell.address, Delete(for_good, 0))
             return version
         if not head:
             return 0
-        snapshot = snapshot_of_lost(cell.kind, head + 1, old, buried=for_good)
+        snapshot = snapshot_of_lost(cell.kind, head + 1, known, buried=for_good)
         events = [deletion(node.new_id(), for_good=for_good)]
         cell.written = True  # so that who comes next waits until it is durable
-        outcome = node.writer.submit((Append(stream, head, events, node.clock.now(), None, NEVER, snapshot),))
+        outcome = node.writer.submit((Append(name, head, events, node.clock.now(), None, NEVER, snapshot),))
         node.writer.kick()
         try:
             written = await outcome

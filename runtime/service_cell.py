@@ -21,7 +21,7 @@ from persistence.codec import encode
 from runtime.cells import Phase, World
 from runtime.conditions import Told, submit, tag
 from runtime.failures import failure
-from runtime.fingerprint import fingerprint_of
+from runtime.fingerprint import fingerprint_of, fingerprints_of
 from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_events import Pending, PendingByName, wake_of
@@ -215,6 +215,8 @@ class ServiceCell(ServiceMemory):
             for other in new[1:]:
                 other.meta = rest
         new[0].meta = meta
+        if self.kind.revised:
+            self.kind.stamp(new)
         append = self._append(new, command_id)
         if changes is None:
             return Outcome(state, decision.reply, append, None, conditions)
@@ -324,7 +326,7 @@ class ServiceCell(ServiceMemory):
             )
         record = page[0]
         meta = meta_of(record)
-        if meta.fingerprint != fingerprint_of(command, data):
+        if meta.fingerprint not in fingerprints_of(command, data):
             raise CommandIdReused(
                 f"{self.address} has already handled another command with the id {record.command!r}; "
                 f"give this {type(command).__name__} an id of its own"

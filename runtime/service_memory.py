@@ -1,5 +1,6 @@
 """What a service has in memory, and how it gets it back: from its stream, or from a snapshot and what comes behind."""
 
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ import msgspec
 from actors import Address, Decision, DeletedForGood, EventsErased, Service
 from persistence import BURIED, DELETED, NEVER, Append, Record, Snapshot
 from runtime.cells import Cell, Phase, World
+from runtime.evolution import Several
 from runtime.kinds import FENCED, HANDLED, INTERNAL, Kind
 from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed
 from runtime.seen import EVERY_ID, Seen
@@ -17,6 +19,11 @@ class Fenced(msgspec.Struct):
     """An undo overtook its step: the step, should it still come, is refused."""
 
     step: str
+
+
+def step_of(record: Record) -> str:
+    """Return the id of the step that a fence is for."""
+    return msgspec.json.decode(record.data, type=Fenced).step
 
 
 class Buried:
@@ -111,9 +118,13 @@ class ServiceMemory(Cell):
         service = self.service
         if record.type not in INTERNAL:
             if service is not None:
-                self.state = service.evolve(self.state, self.kind.event(record))
+                event = self.kind.event(record)
+                if type(event) is Several:
+                    self.state = reduce(service.evolve, event, self.state)
+                else:
+                    self.state = service.evolve(self.state, event)
         elif record.type == FENCED:
-            self.seen.note(msgspec.json.decode(record.data, type=Fenced).step, -record.version)
+            self.seen.note(step_of(record), -record.version)
         elif record.type == DELETED:
             self.empty(record.version)
         elif record.type == BURIED:
@@ -138,8 +149,12 @@ class ServiceMemory(Cell):
             self.bury(snapshot.version)
         return self.version
 
-    def lose(self, version: int, snapshot: Snapshot | None) -> None:
-        """Go on without the events up to this version: they were erased, and no snapshot that fits stands for them."""
+    def lose(self, version: int, snapshot: Snapshot | None, head: int) -> int:
+        """Go on without the events up to this version, which were erased; return the version from which to read on."""
+        if snapshot is not None and version <= snapshot.version:
+            kept = restore(self, snapshot, head, erased=True)
+            if kept is not None:
+                return self.version
         kept = read_kept(snapshot)
         if kept is not None:  # what is not of the author's making can be read all the same
             self.seen = kept.seen.seen()
@@ -147,10 +162,11 @@ class ServiceMemory(Cell):
             self.seen.older = EVERY_ID
         self.service = None
         self._lost = EventsErased(
-            f"the events of {self.address} up to version {version} were erased, and no snapshot stands for them that "
-            f"fits today's {self.kind.name}; run the code that made the snapshot, with the same state and "
-            f"snapshot_version, or let the actor begin anew: await runtime.delete({self.address})"
+            f"the events of {self.address} up to version {version} were erased, and no snapshot stands for them whose "
+            f"state today's {self.kind.name} can read; run the code that made it, or let the actor begin anew: "
+            f"await runtime.delete({self.address})"
         )
+        return version
 
     def keep(self, append: Append) -> None:
         """Have a snapshot written with what was just enqueued, where it is time for one."""

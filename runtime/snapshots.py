@@ -4,13 +4,14 @@ A snapshot is handed to the journal's writer with the events that it comes after
 durable. It only spares reading: one that is damaged, or doesn't fit today's code, is ignored, and the events are read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from actors import Address
 from persistence import NEVER, Snapshot
+from runtime.cells import World
 from runtime.kinds import Kind
 from runtime.log import log
 from runtime.reminder_events import NOTHING_PENDING, Pending, PendingByName
@@ -28,6 +29,8 @@ class Kept(msgspec.Struct, omit_defaults=True):
     pending: Sequence[Pending] = ()
     seen: KeptSeen = msgspec.field(default_factory=KeptSeen)
     buried: bool = False
+    run: str = ""
+    """Which process has made it, so that the next one knows which reminders it has not set itself."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -37,6 +40,7 @@ _decode = msgspec.json.Decoder(Kept).decode
 class Keeper(Protocol):
     """A service that is kept in snapshots."""
 
+    world: World
     address: Address[Any]
     kind: Kind
     state: Any
@@ -58,7 +62,8 @@ def snapshot_of(cell: Keeper) -> Snapshot | None:
         return None
     # Like a service that is read back, one that starts from a snapshot tries at once what has failed.
     pending = tuple([msgspec.structs.replace(one, retry=0) for one in cell.pending.values()])
-    snapshot = Snapshot(cell.version, form.fingerprint, _encode(Kept(msgspec.Raw(data), pending, cell.seen.kept())))
+    kept = Kept(msgspec.Raw(data), pending, cell.seen.kept(), run=cell.world.suspects.run)
+    snapshot = Snapshot(cell.version, form.fingerprint, _encode(kept))
     _note(cell, snapshot)
     return snapshot
 
@@ -73,12 +78,13 @@ def snapshot_of_nothing(cell: Keeper, *, buried: bool = False) -> Snapshot:
     return snapshot
 
 
-def snapshot_of_lost(kind: Kind, version: int, old: Snapshot | None, *, buried: bool) -> Snapshot:
-    """Return what :func:`snapshot_of_nothing` would of a service that can't be brought back: all ids are looked up."""
-    kept = read_kept(old)
-    known = {} if kept is None else kept.seen.known
+def snapshot_of_lost(kind: Kind, version: int, known: Mapping[str, int], *, buried: bool) -> Snapshot:
+    """Return what :func:`snapshot_of_nothing` would of a service that can't be brought back.
+
+    All ids are looked up then, but for those that are ``known``: fences must be.
+    """
     data = None if buried else kind.state.encode(kind.cls.initial)
-    kept = Kept(msgspec.Raw(data or b"null"), (), KeptSeen(known, all=not buried), buried)
+    kept = Kept(msgspec.Raw(data or b"null"), (), KeptSeen({} if buried else dict(known), all=not buried), buried)
     return Snapshot(version, kind.state.fingerprint if data else "", _encode(kept))
 
 
@@ -100,8 +106,11 @@ def worth_asking(kind: Kind) -> int:
     return (every + 3) // 4
 
 
-def restore(cell: Keeper, snapshot: Snapshot, head: int) -> Kept | None:
-    """Let a service that has just begun start from a snapshot; return None where it can't, and the log says why."""
+def restore(cell: Keeper, snapshot: Snapshot, head: int, *, erased: bool = False) -> Kept | None:
+    """Let a service that has just begun start from a snapshot; return None where it can't, and the log says why.
+
+    Where events before it are ``erased``, the form of the state is all that must fit.
+    """
     kept = read_kept(snapshot)
     if kept is None or snapshot.version > head:
         because = "it is damaged" if kept is None else f"the stream ends at version {head}"
@@ -109,7 +118,7 @@ def restore(cell: Keeper, snapshot: Snapshot, head: int) -> Kept | None:
         return None
     if not kept.buried:
         form = cell.kind.state
-        if snapshot.fingerprint != form.fingerprint:
+        if not form.fits(snapshot.fingerprint, erased=erased):
             form.misfit(cell.address)
             return None
         try:
@@ -119,19 +128,22 @@ def restore(cell: Keeper, snapshot: Snapshot, head: int) -> Kept | None:
             return None
     cell.version = snapshot.version
     cell.pending = {one.name: one for one in kept.pending} or NOTHING_PENDING
+    if cell.pending and kept.run != cell.world.suspects.run:
+        # Their events are older than this process. Where they stand in the journal matters no more.
+        cell.pending = {one.name: msgspec.structs.replace(one, position=one.position or 1) for one in kept.pending}
     cell.seen = kept.seen.seen()
     _note(cell, snapshot)
     return kept
 
 
-def state_in(kind: Kind, snapshot: Snapshot) -> Any:
+def state_in(kind: Kind, snapshot: Snapshot, *, erased: bool) -> Any:
     """Return the state that a snapshot holds; None: it doesn't fit today's class."""
     kept = read_kept(snapshot)
     if kept is None:
         return None
     if kept.buried:
         return kind.cls.initial
-    if snapshot.fingerprint != kind.state.fingerprint:
+    if not kind.state.fits(snapshot.fingerprint, erased=erased):
         return None
     try:
         return kind.state.decode(kept.state)

@@ -1,13 +1,12 @@
 """The form of a service's state: how it is written down in a snapshot, and whether that fits today's class."""
 
-import hashlib
 from typing import Any
 
 import msgspec
 
 from actors import Address
 from runtime.log import log
-from runtime.schema_fingerprint import schema_fingerprint
+from runtime.schema_fingerprint import fold_fingerprint, schema_fingerprint
 
 SNAPSHOT_LIMIT = 16_777_216
 """The largest state that is put into a snapshot, in bytes of JSON: 16 MiB."""
@@ -24,7 +23,7 @@ class StateForm:
 
     @property
     def fingerprint(self) -> str:
-        """What a snapshot must be keyed by to fit; "" where the state can't be in one."""
+        """What a snapshot is keyed by: the form of the state, and how events lead to it; "": it can't be in one."""
         if self._fingerprint is None:
             self._fingerprint = self._worked_out()
         return self._fingerprint
@@ -33,12 +32,20 @@ class StateForm:
         cls = self._cls
         try:
             form = schema_fingerprint(cls.state_type)
-            first = msgspec.json.encode(cls.initial, order="deterministic")
             self._decode = msgspec.json.Decoder(cls.state_type).decode
+            return f"{form}/{fold_fingerprint(cls)}/{cls.snapshot_version}"
         except Exception as error:  # noqa: BLE001 (types of the author's own, which msgspec doesn't know)
             self._goes_without(error)
             return ""
-        return f"{cls.snapshot_version}-{form}-{hashlib.blake2b(first, digest_size=4).hexdigest()}"
+
+    def fits(self, fingerprint: str, *, erased: bool) -> bool:
+        """Whether a snapshot fits; where events before it are ``erased``, the form of the state is enough.
+
+        It says then what nobody else can say any more, whatever today's code would make of the events.
+        """
+        if erased:
+            return bool(self.fingerprint) and fingerprint.partition("/")[0] == self.fingerprint.partition("/")[0]
+        return fingerprint == self.fingerprint
 
     def encode(self, state: object) -> bytes | None:
         """Return a state as JSON, having made sure that it reads back; None: it can't be stored, the log says so."""

@@ -67,13 +67,14 @@ def _done(cell: Kept, message: TakeSnapshot | Erase | Delete) -> int:
     append = Append(cell.stream, cell.version, [], cell.world.clock.now())
     match message:
         case TakeSnapshot():
-            if cell.version == cell.kept_at or cell.buried:
-                return cell.version  # it is there already, or there is nothing to keep
+            if not cell.version or cell.buried:
+                return cell.version  # there is nothing to keep
             append.snapshot = _snapshot(cell)
         case Erase(before, until):
-            if until > cell.version + 1:
+            if until > cell.version:
                 raise ValueError(
-                    f"{cell.address} is at version {cell.version}; before_version={until} would erase what isn't there"
+                    f"{cell.address} is at version {cell.version}, and its last event stays; before_version can't be "
+                    f"{until}"
                 )
             if until - 1 > cell.kept_at and until > cell.deleted_at:
                 append.snapshot = _snapshot(cell)

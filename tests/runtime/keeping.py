@@ -50,8 +50,16 @@ def as_of(journal: HeldJournal, position: int) -> HeldJournal:
     return left
 
 
+def batch_ends(journal: HeldJournal) -> list[int]:
+    """Return the positions behind which the journal may have been cut off."""
+    ends = [0]
+    for batch in (batch for group in journal.groups for batch in group):
+        ends.append(ends[-1] + sum(len(append.events) for append in batch))
+    return ends
+
+
 def set_snapshot(journal: HeldJournal, stream: Stream, snapshot: Snapshot) -> None:
-    journal._snapshots[stream] = snapshot
+    journal._snapshots[stream] = snapshot  # pyright: ignore[reportPrivateUsage]
 
 
 async def back(runtime: Runtime, address: Address[Any]) -> ServiceCell:

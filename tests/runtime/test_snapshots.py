@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import pytest
 from actors import (
     Command,
     Decision,
+    DefinitionError,
     Event,
     Failed,
     NotTaken,
@@ -22,9 +24,10 @@ from actors import (
     Service,
     State,
 )
-from actors.definition import DefinitionError
-from persistence import Snapshot
+from persistence import Record, Snapshot
 from runtime import ManualClock, Runtime
+from runtime.seen import EVERY_ID
+from runtime.service_cell import ServiceCell
 from tests.runtime.cast import ALL, Account, Deposit, Hold, Look, Room, Trip, Withdraw
 from tests.runtime.keeping import back, cell_of, keep_often, set_snapshot, snapshot_of, undo
 from tests.runtime.reminding import BELL, EVERYBODY, Wind, strike, wind
@@ -256,7 +259,7 @@ class OddEvent(Event):
     pass
 
 
-class DoOdd(Command["Strange", None]):
+class DoOdd(Command[Any, None]):
     pass
 
 
@@ -364,6 +367,23 @@ async def test_reminders_that_are_pending_come_all_the_same() -> None:
         assert not (await back(runtime, BELL)).pending
 
 
+async def test_a_reminder_that_another_process_has_set_is_known_as_such() -> None:
+    """It may be what ended that process (P13), also where its event is not read any more."""
+    journal = HeldJournal()
+    async with Runtime(journal, EVERYBODY) as runtime:
+        await wind(runtime, strike("a", 10.0))
+        for _ in range(5):
+            await runtime.ask(BELL, Wind("noted"))
+        cell = await back(runtime, BELL)
+        assert cell.kept_at > 2
+        assert [one.position for one in cell.pending.values()] == [0]
+        await runtime.snapshot(BELL)
+    for _ in range(2):
+        async with Runtime(journal, EVERYBODY) as runtime:
+            assert [one.position for one in (await back(runtime, BELL)).pending.values()] == [1]
+            await runtime.snapshot(BELL)
+
+
 async def test_ids_are_known_when_they_have_left_the_memory() -> None:
     """P3: a repeat gets its first reply, and what is new is not taken for a repeat."""
     journal = HeldJournal()
@@ -395,6 +415,10 @@ async def test_the_journal_is_asked_only_when_what_was_enqueued_is_durable() -> 
         assert (await runtime.state_of(ROOM)).count == 20
 
 
+def _waits(cell: ServiceCell) -> bool:
+    return not cell.runnable
+
+
 async def test_mail_keeps_its_order_around_a_look_up() -> None:
     """P4: what comes behind a command that is looked up is handled behind it, also when the actor is killed then."""
     for kill in (False, True):
@@ -412,13 +436,57 @@ async def test_mail_keeps_its_order_around_a_look_up() -> None:
                 runtime.tell(ROOM, Hold("new 3")),
             ]
             cell = cell_of(runtime, ROOM)
-            await comes(lambda cell=cell: not cell.runnable)
+            await comes(partial(_waits, cell))
             if kill:
                 await runtime.kill(ROOM)
             journal.gate.set()
             await asyncio.gather(holding, *told)
             await quiet(runtime)
             assert (await runtime.state_of(ROOM)).held[10:] == ("new 1", "new 2", "new 3")
+
+
+async def test_what_is_new_after_all_is_handled_in_its_order() -> None:
+    async with Runtime(HeldJournal(), ALL) as runtime:
+        await hold(runtime, 0)
+        cell_of(runtime, ROOM).seen.older = EVERY_ID
+        told = [runtime.tell(ROOM, Hold(f"t{n}"), id=f"id {n}" if n % 3 else None) for n in range(1, 20)]
+        await asyncio.gather(*told)
+        await quiet(runtime)
+        assert (await runtime.state_of(ROOM)).held == tuple(f"t{n}" for n in range(20))
+
+
+async def test_an_answer_for_an_incarnation_that_is_gone_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16: the next one takes no turns before it has read its stream."""
+    journal = HeldJournal()
+    gates = {"find": asyncio.Event(), "read": asyncio.Event()}
+    find, read = journal.find, journal.read
+
+    async def slow_find(*args: Any) -> int | None:
+        await gates["find"].wait()
+        return await find(*args)
+
+    async def slow_read(*args: Any) -> list[Record]:
+        await gates["read"].wait()
+        return await read(*args)
+
+    async with Runtime(journal, ALL) as runtime:
+        await hold(runtime, *range(10))
+        monkeypatch.setattr(journal, "find", slow_find)
+        monkeypatch.setattr(journal, "read", slow_read)
+        asked = asyncio.create_task(hold(runtime, 3))
+        cell = cell_of(runtime, ROOM)
+        await comes(partial(_waits, cell))
+        await runtime.kill(ROOM)
+        told = runtime.tell(ROOM, Hold("new"))
+        gates["find"].set()
+        for _ in range(100):
+            await asyncio.sleep(0)
+            assert not cell.runnable
+        gates["read"].set()
+        await asked
+        await told
+        await quiet(runtime)
+        assert (await runtime.state_of(ROOM)).held[10:] == ("new",)
 
 
 async def test_a_journal_that_can_t_be_read_for_a_look_up_loses_no_mail(monkeypatch: pytest.MonkeyPatch) -> None:
