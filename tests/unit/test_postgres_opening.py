@@ -146,8 +146,9 @@ async def test_who_comes_while_the_last_one_ends_waits_for_it(schema: str, monke
     first, second = PostgresJournal(url_of(schema)), PostgresJournal(url_of(schema))
     await first.open()
     waiting = asyncio.create_task(second.open())
+    seat = "select oid from pg_namespace where nspname = $1"
     while not await run(
-        "select from pg_locks where locktype = 'advisory' and not granted and classid = $1", client_locks()
+        f"select from pg_locks where locktype = 'advisory' and not granted and classid = ({seat})", schema
     ):
         assert not waiting.done()
     await first.append([(put(SEATS, 0),)])
@@ -155,10 +156,6 @@ async def test_who_comes_while_the_last_one_ends_waits_for_it(schema: str, monke
     await waiting
     assert second.position == 1
     await second.close()
-
-
-def client_locks() -> int:
-    return postgres_schema.LOCKS
 
 
 async def test_one_that_was_killed_keeps_nobody_out(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
