@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from persistence.journal import ERASED, NewEvent, Record, Stream
+from persistence.journal import ERASED, NewEvent, Record, Snapshot, Stream
 
 _MARK = "\x1f"
 
@@ -50,3 +50,10 @@ def digest_of(record: Record) -> str:
 def erased(record: Record) -> NewEvent:
     """Return what is left of a record when it is erased; its place, time, command and id stay beside it."""
     return NewEvent(ERASED, msgspec.json.encode(Erased(digest_of(record))), b"{}", None, record.id)
+
+
+def snapshot_crc(stream: Stream, snapshot: Snapshot) -> int:
+    """Return the checksum of a snapshot and of what it stands for."""
+    category, key = stream
+    row = f"{len(category)} {category}/{key} {snapshot.version} {snapshot.fingerprint}".encode()
+    return zlib.crc32(snapshot.data or b"", zlib.crc32(row))

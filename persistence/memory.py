@@ -36,7 +36,7 @@ from persistence.journal import (
     to_records,
 )
 from persistence.news import News
-from persistence.query import Query, meets
+from persistence.query import Query, check_query, meets
 
 
 class MemoryJournal(Journal):
@@ -93,11 +93,12 @@ class MemoryJournal(Journal):
                 continue
             first = self.position + 1 if any(append.events for append in batch) else self.position
             self._take(told)
-            outcomes.append(Written(first, tuple([self._version(append.stream) for append in batch])))
+            outcomes.append(Written(first, tuple([append.expected + len(append.events) for append in told])))
         return outcomes
 
     def _check_conditions(self, batch: Batch) -> None:
         for condition in [append.unless for append in batch if append.unless is not None]:
+            check_query(condition.query)
             for record in self._matching(condition.query, condition.after, self.position, 1):
                 raise ConditionFailed(record.position, record.stream, record.version, record.type)
 
@@ -161,10 +162,11 @@ class MemoryJournal(Journal):
         self._news.tell()
 
     def _erase(self, stream: Stream, before: int) -> None:
-        for record in self._streams.get(stream, ())[self._first.get(stream, 1) - 1 : before - 1]:
+        records = self._streams.get(stream, [])
+        for record in records[self._first.get(stream, 1) - 1 : min(before, len(records)) - 1]:
             left = erased(record)
             shell = msgspec.structs.replace(record, type=left.type, data=left.data, meta=left.meta, value=None, tags=())
-            self.records[record.position - 1] = self._streams[stream][record.version - 1] = shell
+            self.records[record.position - 1] = records[record.version - 1] = shell
             self._first[stream] = record.version + 1
 
     async def recover(self) -> None:
@@ -200,6 +202,7 @@ class MemoryJournal(Journal):
 
     async def scan(self, query: Query, after: int = 0, limit: int = PAGE) -> Scan:
         """Return a page of what a query means; see :meth:`Journal.scan`."""
+        check_query(query)
         found = self._matching(query, after, self.position, limit)
         return Scan(found, found[-1].position if len(found) == limit else max(after, self.position))
 
@@ -214,7 +217,7 @@ class MemoryJournal(Journal):
 
     async def by_ids(self, ids: Sequence[str]) -> list[Record]:
         """Return the events with these ids; see :meth:`Journal.by_ids`."""
-        return [self.records[position - 1] for position in sorted(self._ids[id_] for id_ in ids if id_ in self._ids)]
+        return [self.records[position - 1] for position in sorted({self._ids[id_] for id_ in ids if id_ in self._ids})]
 
     async def find(self, stream: Stream, command: str) -> int | None:
         """Return the version of a command's first event; see :meth:`Journal.find`."""

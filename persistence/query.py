@@ -45,3 +45,20 @@ class Unless(msgspec.Struct, frozen=True):
 
     query: Query
     after: int = 0
+
+
+MOST_ITEMS, MOST_NAMES = 100, 100
+"""The most items of one query, and the most types, tags or categories of one item."""
+
+
+def check_query(query: Query) -> None:
+    """Make sure that a query can be asked.
+
+    Raises:
+        ValueError: it has too many parts.
+    """
+    if len(query) > MOST_ITEMS:
+        raise ValueError(f"a query can have {MOST_ITEMS} items, this one has {len(query)}; ask several")
+    for item in query:
+        if max(len(item.types), len(item.tags), len(item.categories)) > MOST_NAMES:
+            raise ValueError(f"an item of a query can have {MOST_NAMES} types, tags or categories; ask several")

@@ -8,10 +8,10 @@ import pytest
 
 from persistence import Journal, JournalUnusable, SqliteJournal
 from persistence import sqlite as engine
-from tests.contract.journal_contract import JournalContract
+from tests.contract.event_store_contract import EventStoreContract
 
 
-class TestSqliteJournal(JournalContract):
+class TestSqliteJournal(EventStoreContract):
     def make(self, folder: Path) -> Journal:
         return SqliteJournal(folder / "journal.db")
 
@@ -26,7 +26,7 @@ async def test_closing_ends_the_wait_for_news(tmp_path: Path) -> None:
         await waiting
 
 
-class TestSqliteJournalThatForgets(JournalContract):
+class TestSqliteJournalThatForgets(EventStoreContract):
     @pytest.fixture(autouse=True)
     def forget(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(engine, "HEADS_KEPT", 0)
