@@ -15,6 +15,7 @@ from persistence.errors import (
     NotDecodable,
     NotEncodable,
     StreamBuried,
+    StreamOwned,
     VersionConflict,
 )
 from persistence.journal import (
@@ -77,6 +78,7 @@ __all__ = [
     "SqliteJournal",
     "Stream",
     "StreamBuried",
+    "StreamOwned",
     "Unless",
     "VersionConflict",
     "Written",
