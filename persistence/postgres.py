@@ -178,7 +178,8 @@ class PostgresJournal(Journal):
     async def _look_up(self, link: Link, unknown: list[Stream]) -> None:
         if unknown:
             for place, number, _, owner in await link.fetch(HEADS, *named(unknown)):
-                stream = unknown[place - 1]
+                index: int = place - 1
+                stream = unknown[index]
                 if owner != self._seat.owner:
                     raise await owned(link, stream, owner)
                 # It stays ours as long as our epoch does: who takes it from us takes our seat first.

@@ -28,9 +28,11 @@ async def conflict(link: Link, place: Place, seat: Seat, appends: Sequence[Appen
     streams: list[Stream] = list(dict.fromkeys(append.stream for append in appends))
     versions: dict[Stream, int] = {}
     for at, _, version, owner in await link.fetch(HEADS, *named(streams)):
+        index: int = at - 1
+        stream = streams[index]
         if owner != seat.owner:
-            return await owned(link, streams[at - 1], owner)
-        versions[streams[at - 1]] = version or 0
+            return await owned(link, stream, owner)
+        versions[stream] = version or 0
     there = await _there(link, [append for append in appends if append.command is not None and append.events])
     commands: set[tuple[Stream, str]] = set()
     for append in appends:
@@ -49,7 +51,8 @@ async def _there(link: Link, appends: Sequence[Append]) -> Append | None:
     """Return the first append whose command is in its stream already."""
     commands = [escaped(append.command or "") for append in appends]
     found = await link.fetch(DUPLICATE, *named([append.stream for append in appends]), commands)
-    return appends[found[0][0] - 1] if found else None
+    place: int = found[0][0] if found else 0
+    return appends[place - 1] if place else None
 
 
 async def owned(link: Link, stream: Stream, owner: int) -> StreamOwned:

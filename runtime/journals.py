@@ -3,9 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from persistence import BadJournalUrl, Journal, JournalUnusable, MemoryJournal, SqliteJournal
-from persistence.postgres_url import SCHEMES, Place, without_password
+from persistence.postgres_url import DEFAULT_OWNER, SCHEMES, Place, without_password
 from persistence.sqlite import Durability
 from persistence.views import SqliteView
 from runtime.kinds import Kind
@@ -67,5 +68,7 @@ def _place_of_views(journal: Journal) -> Path | None:
         return journal.path
     place = getattr(journal, "place", None)
     if isinstance(place, Place) and place.views is not None:
-        return place.views / journal.identity  # several journals may share the folder
+        # Several journals may share the folder, and several owners: each has tables of its own.
+        owner = "" if place.owner == DEFAULT_OWNER else f"-{quote(place.owner, safe='')}"
+        return place.views / f"{journal.identity}{owner}"
     return None

@@ -107,6 +107,8 @@ class Node:
         self.projectors: dict[str, Projector] = {}
         self.promises = Promises(self.writer, self.delays)
         self.closing = False
+        self.taken: asyncio.Future[JournalTaken] = asyncio.get_running_loop().create_future()
+        """Done when another process has taken this one's place at the journal."""
         self._attempts = 0
         """How often the journal has been lost since something became durable."""
         self._name = os.urandom(6).hex()
@@ -381,6 +383,7 @@ class Node:
                 return
             except JournalTaken as taken:  # for good: whoever has it does what is unfinished in it
                 log.error("the journal belongs to another process, this one is out", error=str(taken))
+                self.taken.set_result(taken)
                 self.writer.end()
                 self.promises.lose_all("another process has taken the journal over")
                 return
