@@ -219,6 +219,7 @@ class Journal(ABC):
             AppendFailed: the group may or may not have been written; :meth:`recover` finds out.
         """
 
+    @abstractmethod
     async def append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
         """Write batches in order, durably, each all or nothing and each for itself; return what became of each.
 
@@ -229,7 +230,6 @@ class Journal(ABC):
         Raises:
             AppendFailed: all of them may or may not have been written; :meth:`recover` finds out.
         """
-        raise NotImplementedError
 
     async def write(self, *appends: Append) -> Written:
         """Write one batch, durably, all or nothing; return where it stands.
@@ -305,6 +305,7 @@ class Journal(ABC):
             JournalDamaged: a record is missing or is not what was written.
         """
 
+    @abstractmethod
     async def read_back(self, stream: Stream, before: int = NEVER, limit: int = PAGE) -> list[Record]:
         """Return up to ``limit`` events of one stream with versions below ``before``, the latest first.
 
@@ -313,7 +314,6 @@ class Journal(ABC):
         Raises:
             JournalDamaged: a record is missing or is not what was written.
         """
-        raise NotImplementedError
 
     @abstractmethod
     async def read_all(self, after: int = 0, limit: int = PAGE) -> list[Record]:
@@ -325,6 +325,7 @@ class Journal(ABC):
             JournalDamaged: a record is missing or is not what was written.
         """
 
+    @abstractmethod
     async def scan(self, query: Query, after: int = 0, limit: int = PAGE) -> Scan:
         """Return up to ``limit`` events that a query means, with positions above ``after``, in order.
 
@@ -334,19 +335,18 @@ class Journal(ABC):
         Raises:
             JournalDamaged: a record that it found is not what was written.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def by_ids(self, ids: Sequence[str]) -> list[Record]:
         """Return the events with these ids that are there, in the journal's order, also what is left of erased ones.
 
         Raises:
             JournalDamaged: a record is not what was written.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def snapshots(self, streams: Sequence[Stream]) -> dict[Stream, Snapshot]:
         """Return the snapshots of those of the streams that have one."""
-        raise NotImplementedError
 
     @abstractmethod
     async def find(self, stream: Stream, command: str) -> int | None:

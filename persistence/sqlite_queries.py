@@ -15,15 +15,6 @@ SLEEPING = "select wake, id, category, key from streams where "
 SNAPSHOT = """select n.version, n.fingerprint, n.data, n.crc from snapshots n
     where n.stream = (select id from streams where category = ? and key = ?)"""
 
-WINDOW = 20_000
-"""How many positions one look through the journal covers, where no tag leads to the events."""
-
-
-def window(query: Query, after: int, position: int) -> int:
-    """Return up to which position one look goes."""
-    led = bool(query) and all(item.tags for item in query)
-    return position if led else min(position, after + WINDOW)
-
 
 def matching(query: Query, after: int, until: int, limit: int) -> tuple[str, list[Any]]:
     """Return the SQL for the positions of the first ``limit`` events that a query means, and what is bound to it."""

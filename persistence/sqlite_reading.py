@@ -12,9 +12,9 @@ from persistence.connection import Connection
 from persistence.errors import JournalUnusable
 from persistence.journal import AT_ONCE, NEVER, PAGE, Journal, Record, Scan, Sleeper, Snapshot, Stream
 from persistence.news import News
-from persistence.query import Query, check_query
+from persistence.query import Query, check_query, window
 from persistence.sqlite_file import damaged, fault
-from persistence.sqlite_queries import READ, SLEEPING, SNAPSHOT, STREAM, matching, window
+from persistence.sqlite_queries import READ, SLEEPING, SNAPSHOT, STREAM, matching
 
 T = TypeVar("T")
 
