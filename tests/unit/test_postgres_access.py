@@ -1,5 +1,6 @@
 """How a PostgreSQL server is reached: with TLS, with passwords; and one clear error where it lets nobody in."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import AsyncGenerator
@@ -18,8 +19,9 @@ pytestmark = needs_own_server
 def certificate(folder: Path) -> None:
     """Make a key and a certificate for this machine, signed by itself."""
     openssl = shutil.which("openssl")
-    assert openssl, "there is no openssl to make a certificate with; install it"
-    made = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem", "-nodes", "-newkey", "rsa:2048", "-days", "2"]
+    if not openssl:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no openssl to make a certificate with")
+    made = ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem", "-nodes", "-newkey", "rsa:2048", "-days", "2"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run([openssl, "req", "-x509", *made, *names], check=True, capture_output=True)
 
