@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from actors import JournalMismatch, Meta, Parked, ReadModel, ReadModelBehind, RuntimeClosed, Statement
-from persistence import Journal, JournalDamaged, Record
+from persistence import Journal, JournalDamaged, JournalUnusable, Record
 from persistence.views import SqliteView
 from runtime.kinds import Kind, meta_of
 from runtime.log import log
@@ -25,6 +25,9 @@ BATCH = 1_000
 """The most events that are projected in one transaction."""
 CHECKPOINT_EVERY = 1_000
 """Events that are passed over before a checkpoint is written for them alone."""
+
+AGAIN = 1.0
+"""Seconds after which a journal that could not be read is read again."""
 
 
 class Projector:
@@ -122,8 +125,21 @@ class Projector:
             if live and live[0].position == self.position + 1:
                 return [live.popleft() for _ in range(min(len(live), BATCH))]
             if self.position < self._journal.position:
-                return await self._journal.read_all(self.position)
+                return await self._read()
             await self._wake.wait()
+
+    async def _read(self) -> list[Record]:
+        """Read on in the journal. One that can't be read, on a server that is down, say, is no failure of ours."""
+        told = False
+        while True:
+            try:
+                return await self._journal.read_all(self.position)
+            except JournalUnusable as error:
+                if not told:
+                    what = "the journal can't be read, it is tried again and again"
+                    log.warning(what, read_model=self.kind.name, error=str(error))
+                told = True
+                await self._timers.pause(AGAIN)
 
     async def _project(self, records: list[Record]) -> None:
         statements: list[Statement] = []

@@ -45,7 +45,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for line in config.stash.get(LEFT_OUT, []):
+    none: list[str] = []
+    for line in config.stash.get(LEFT_OUT, none):
         terminalreporter.write_line(line)
 
 

@@ -2,7 +2,7 @@
 
 ``python -m tests.chaos.keeper URL NAME`` prints what was acknowledged, and what was told unknown and is not asked for
 again. Told ``stop`` on its input it takes no more in, and prints ``stopped``; told ``report`` it prints a digest of its
-read model's rows. It ends with its input.
+read model's rows. It ends with its input. Where another process has taken its place it says ``replaced``.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from actors import (
     Query,
     ReadModel,
     ReadModelBehind,
+    RuntimeClosed,
     Service,
     State,
     Statement,
@@ -85,6 +86,9 @@ async def keep(runtime: Runtime, name: str, number: int, stop: asyncio.Event) ->
         while True:
             try:
                 await runtime.ask(Shelf.at(f"{name} {number % SHELVES}"), Keep(thing), id=thing)
+            except RuntimeClosed:
+                print("replaced", flush=True)
+                return
             except OutcomeUnknown:
                 if number % 2:
                     print(f"unknown {thing}", flush=True)

@@ -48,6 +48,10 @@ class Keeper:
         enough = len(self.kept) + more
         await self._until(lambda: len(self.kept) >= enough)
 
+    async def says(self, what: str, count: int) -> None:
+        """Wait until it has said something so many times."""
+        await self._until(lambda: self.said.count(what) >= count)
+
     async def tell(self, what: str) -> str:
         """Tell it to do something, and return what it says when that is done."""
         assert self.process.stdin is not None
