@@ -63,11 +63,13 @@ class Judge:
         if commands:
             texts = [escaped(command) for _, command in commands]
             for (place,) in await link.fetch(COMMANDS_THERE, *named([stream for stream, _ in commands]), texts):
-                self._commands.add(commands[place - 1])
+                index = place - 1
+                self._commands.add(commands[index])
         ids = [event.id for append in appends for event in append.events if event.id is not None]
         if ids:
             for (place,) in await link.fetch(IDS_THERE, [escaped(id_) for id_ in ids]):
-                self._ids.add(ids[place - 1])
+                index = place - 1
+                self._ids.add(ids[index])
         await self._look_at_conditions(link, [append.unless for append in appends if append.unless is not None])
 
     async def _look_at_conditions(self, link: Link, conditions: Sequence[Unless]) -> None:
@@ -76,8 +78,9 @@ class Judge:
             values = items([(condition.query, condition.after) for condition in conditions])
             rows = await link.fetch(BROKEN, *values, self.position, 1)
             for place, position, category, key, version, name in rows:
+                index: int = place
                 stream = unescaped(category), unescaped(key)
-                self._broken[id(conditions[place])] = ConditionFailed(position, stream, version, unescaped(name))
+                self._broken[id(conditions[index])] = ConditionFailed(position, stream, version, unescaped(name))
 
     # -- judging ------------------------------------------------------------------------------------------------
 
