@@ -397,7 +397,7 @@ async def test_nobody_migrates_while_others_write(schema: str, monkeypatch: pyte
         with pytest.raises(AppendFailed):
             await ana.append([(put(SEATS, 1),)])
         with pytest.raises(
-            JournalTaken, match=rf"has layout {len(layouts)}, .* this process can't write to it any more"
+            JournalTaken, match=rf"has layout {len(layouts)}, .* can.t write to it any more"
         ):
             await ana.recover()
 
