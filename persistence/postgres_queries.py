@@ -12,7 +12,7 @@ from persistence.postgres_schema import digest_of, name_of
 from persistence.postgres_text import literal
 from persistence.query import Match, Query
 
-_STREAM = name_of("n.category", "n.key")
+_OF_NAME = f"(select * from streams where name = {name_of('n.category', 'n.key')} limit 1) s"
 _THIS = f"(select id from streams where name = {name_of('$1::text', '$2::text')})"
 _FIRST = f"coalesce((select first from streams where name = {name_of('$1::text', '$2::text')}), 1)"
 """The version of a stream's first event that is not erased."""
@@ -21,26 +21,26 @@ _COLUMNS = """e.position, s.category, s.key, e.version, e.type, e.time, e.comman
     s.first"""
 _READ = f"select {_COLUMNS} from events e left join streams s on s.id = e.stream "
 _READ_AT = f"""select {_COLUMNS} from ({{}}) f cross join lateral
-    (select * from events where position = f.position limit 1) e left join streams s on s.id = e.stream
-    order by e.position"""
+    (select * from events where position = f.position limit 1) e left join lateral
+    (select * from streams where id = e.stream limit 1) s on true order by e.position"""
 
 HEADS = f"""select n.place, s.id, h.version, h.type, s.owner
     from unnest($1::text[], $2::text[]) with ordinality as n (category, key, place)
-    join streams s on s.name = {_STREAM} left join lateral
+    cross join lateral {_OF_NAME} left join lateral
         (select e.version, e.type from events e where e.stream = s.id order by e.version desc limit 1) h on true"""
 """Of the streams in two arrays that exist: the place in the arrays, the number, the version, the last event's type, the
 owner's number."""
 
 STRANGERS = f"""select n.place, o.name
     from unnest($1::text[], $2::text[]) with ordinality as n (category, key, place)
-    join streams s on s.name = {_STREAM} and s.owner <> $3 join owners o on o.number = s.owner"""
+    cross join lateral {_OF_NAME} join owners o on o.number = s.owner where s.owner <> $3"""
 """Of the streams in two arrays that belong to others than this owner: the place in the arrays, the owner's name."""
 
 OWNER = "select name from owners where number = $1"
 
 COMMANDS_THERE = f"""select n.place from unnest($1::text[], $2::text[], $3::text[]) with ordinality
     as n (category, key, command, place)
-    join streams s on s.name = {_STREAM} cross join lateral
+    cross join lateral {_OF_NAME} cross join lateral
         (select from events e where e.stream = s.id and {digest_of("e.command")} = {digest_of("n.command")}
             and e.command is not null limit 1) e"""
 """Of the commands in three arrays, the places of those that are there already."""
@@ -68,7 +68,7 @@ FIND = f"""select version from events where stream = {_THIS} and command is not 
 
 SNAPSHOTS = f"""select n.place, k.version, k.fingerprint, k.data, k.crc
     from unnest($1::text[], $2::text[]) with ordinality as n (category, key, place)
-    join streams s on s.name = {_STREAM} cross join lateral (select * from snapshots where stream = s.id limit 1) k"""
+    cross join lateral {_OF_NAME} cross join lateral (select * from snapshots where stream = s.id limit 1) k"""
 
 UNFINISHED = "select category, key from streams where owner = $1 and wake = $2 order by id"
 SLEEPING = """select wake, id, category, key from streams where owner = $1 and (wake, id) > ($2, $3)
@@ -101,7 +101,7 @@ SCAN = f"{_ITEMS} " + _READ_AT.format(f"select distinct f.position from {_MATCHI
 BROKEN = f"""{_ITEMS} select p.place, e.position, s.category, s.key, e.version, e.type
     from (select i.place, min(f.position) as position from {_MATCHING} group by i.place) p
     cross join lateral (select * from events where position = p.position limit 1) e
-    left join streams s on s.id = e.stream"""
+    left join lateral (select * from streams where id = e.stream limit 1) s on true"""
 """Of queries, whose items are in five arrays, those that mean any event: the query's place, and its first event."""
 
 
