@@ -50,6 +50,8 @@ class SqliteJournal(SqliteReading):
         """Heads of streams as they are on disk, the most recently written last."""
         self._types: dict[str, int] = {}
         self._next_stream = 1
+        self.end = 0
+        """The position of the last event, for the writer: also of those that are not committed yet."""
 
     # -- opening and closing ------------------------------------------------------------------------------------
 
@@ -81,6 +83,7 @@ class SqliteJournal(SqliteReading):
         if row is None:
             raise damaged(self.path, "its identity is missing")
         self.identity, self.position = row
+        self.end = self.position
         if head != self.position:
             raise damaged(self.path, f"it ends at position {head}, but was written up to position {self.position}")
         (last,) = db.execute("select coalesce(max(id), 0) from streams").fetchone()
@@ -113,8 +116,9 @@ class SqliteJournal(SqliteReading):
         # All in the connection's thread, so that what is remembered follows the file even if the caller is cancelled.
         group = Group(self, batches)
         write_all(db, group)
-        first = self.position + 1
+        first = self.end + 1
         self._adopt(group)
+        self.position = self.end
         return first
 
     async def append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
@@ -134,9 +138,10 @@ class SqliteJournal(SqliteReading):
                 if refused is not None:
                     outcomes.append(refused)
                     continue
-                outcomes.append(Written(self.position + 1 if group.events else self.position, tuple(group.versions)))
+                outcomes.append(Written(self.end + 1 if group.events else self.end, tuple(group.versions)))
                 self._adopt(group)
             db.execute("commit")
+            self.position = self.end  # not before: who follows the journal must not look for what isn't there yet
         except BaseException:
             if db.in_transaction:
                 db.execute("rollback")
@@ -166,7 +171,7 @@ class SqliteJournal(SqliteReading):
             self._heads.move_to_end(stream)
         while len(self._heads) > HEADS_KEPT:
             self._heads.popitem(last=False)
-        self.position += group.events
+        self.end += group.events
 
     async def recover(self) -> None:
         """Roll back what is half done and read the state anew; see :meth:`Journal.recover`."""

@@ -37,7 +37,8 @@ Head = tuple[int, int, int]
 class Known(Protocol):
     """What the journal remembers of its file."""
 
-    position: int
+    end: int
+    """The position of the last event, also of those that the transaction has written so far."""
 
     def head(self, db: sqlite3.Connection, stream: Stream) -> Head | None:
         """Return a stream's head, if there is such a stream."""
@@ -110,7 +111,7 @@ class Group:
     def _check_condition(self, db: sqlite3.Connection, append: Append) -> None:
         condition = append.unless
         if condition is not None:
-            chosen, values = matching(condition.query, condition.after, self._known.position, 1)
+            chosen, values = matching(condition.query, condition.after, self._known.end, 1)
             where = f"where e.position = ({chosen})"
             row = db.execute(
                 "select e.position, s.category, s.key, e.version, t.name from events e "  # noqa: S608 (our own text)
@@ -154,7 +155,7 @@ class Group:
 
     def _add_events(self, append: Append, number: int, version: int) -> None:
         stream, command, time, rows = append.stream, append.command, append.time, self._rows
-        position = self._known.position + len(rows) // EVENT_COLUMNS
+        position = self._known.end + len(rows) // EVENT_COLUMNS
         for event in append.events:
             version += 1
             position += 1
@@ -196,7 +197,7 @@ class Group:
                 values = ((value, self.heads[stream][0]) for stream, value in changes.items())
                 db.executemany(f"update streams set {column} = ? where id = ?", values)  # noqa: S608 (our own names)
         # So that events that are lost at the end are missed.
-        db.execute("update journal set position = ?", (self._known.position + self.events,))
+        db.execute("update journal set position = ?", (self._known.end + self.events,))
 
     def _keep(self, db: sqlite3.Connection, stream: Stream, snapshot: Snapshot) -> None:
         if stream in self.heads:

@@ -2,8 +2,10 @@
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 from hypothesis import given
@@ -36,6 +38,7 @@ from persistence import (
     Written,
 )
 from persistence.checksum import Erased, digest_of
+from persistence.subscription import Subscription, subscribe
 from tests.contract.journal_contract import NOON, ROOMS, SEATS, JournalContract, any_engine, event, put, texts, where
 
 CABS: Stream = ("Cab", "Rome")
@@ -316,6 +319,60 @@ class EventStoreContract(JournalContract):
         assert await journal.read_back(SEATS, 1) == []
         assert await journal.read_back(CABS) == []
         assert (await journal.read_back(SEATS))[::-1] == await journal.read(SEATS)
+
+    # -- following ----------------------------------------------------------------------------------------------
+
+    async def test_a_subscriber_sees_what_is_there_and_then_what_comes(self, journal: Journal) -> None:
+        await journal.append([(put(SEATS, 0, 3),)])
+        subscription = subscribe(journal, after=1)
+        seen: list[int] = []
+        with anyio.fail_after(60):
+            async for record in subscription:
+                seen.append(record.position)
+                assert subscription.position == record.position
+                if record.position < 9:
+                    if record.position == journal.position:
+                        await journal.write(put(SEATS, ANY, 2), put(ROOMS, ANY, 1))
+                else:
+                    break
+        assert seen == [2, 3, 4, 5, 6, 7, 8, 9]
+
+    async def test_many_follow_while_others_write(self, journal: Journal) -> None:
+        seen: list[list[int]] = [[] for _ in range(4)]
+        queries: list[Query] = [(), (Match(tags=("even",)),), (Match(("Odd",)),), (Match(categories=("Hotel",)),)]
+
+        async def follow(place: int) -> None:
+            pages = Subscription(journal, queries[place], page=7).pages()
+            async with aclosing(pages):
+                async for page in pages:
+                    seen[place] += [record.position for record in page.records]
+                    assert all(position <= page.position for position in seen[place])
+                    if page.position == 240:
+                        return
+
+        async def write(stream: Stream) -> None:
+            for version in range(0, 120, 3):
+                names = [("Even", ["even"]), ("Odd", []), ("Even", ["even"])]
+                await journal.write(put(stream, version, [new(name, tags=tags) for name, tags in names]))
+
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                for place in range(4):
+                    tasks.start_soon(follow, place)
+                tasks.start_soon(write, SEATS)
+                tasks.start_soon(write, ROOMS)
+        records = await journal.read_all(limit=1_000)
+        assert seen[0] == list(range(1, 241))
+        assert seen[1] == [record.position for record in records if record.type == "Even"]
+        assert seen[2] == [record.position for record in records if record.type == "Odd"]
+        assert seen[3] == [record.position for record in records if record.stream == ROOMS]
+
+    async def test_a_filter_leads_the_checkpoint_over_what_it_leaves_out(self, journal: Journal) -> None:
+        await journal.append([(put(SEATS, 0, 5), put(ROOMS, 0, 1), put(SEATS, 5, 4))])
+        pages = subscribe(journal, (Match(categories=("Hotel",)),)).pages()
+        async with aclosing(pages):
+            page = await anext(pages)
+            assert ([record.position for record in page.records], page.position) == ([6], 10)
 
     # -- snapshots ----------------------------------------------------------------------------------------------
 
