@@ -383,7 +383,8 @@ class Node:
                 return
             except JournalTaken as taken:  # for good: whoever has it does what is unfinished in it
                 log.error("the journal belongs to another process, this one is out", error=str(taken))
-                self.taken.set_result(taken)
+                if not self.taken.done():  # the runtime is not being left anyway
+                    self.taken.set_result(taken)
                 self.writer.end()
                 self.promises.lose_all("another process has taken the journal over")
                 return

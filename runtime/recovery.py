@@ -8,14 +8,10 @@ from collections import deque
 from collections.abc import Callable
 
 from actors import Elsewhere
-from persistence import Journal, JournalUnusable, Record
+from persistence import Journal, Record
 from persistence.journal import PAGE
 from persistence.writer import Writer
 from runtime.cells import Cell
-from runtime.log import log
-
-AGAIN = 0.5
-"""Seconds after which a journal that could not be read is read again: a server that is down, say."""
 
 
 class Recovery:
@@ -32,8 +28,6 @@ class Recovery:
         self.opening = 0
         """Cells of which nothing has been read yet: they will be there in a moment."""
         self._epoch = 0
-        self._readable = True
-        """Whether the journal could be read the last time."""
         self._wake = asyncio.Event()
 
     @property
@@ -90,13 +84,11 @@ class Recovery:
             heads = await self._journal.heads([reading.cell.stream for reading in readings])
             theirs = await self._journal.strangers(list(heads)) if heads and self._journal.shared else {}
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the cells' to deal with)
-            self._unreadable(error)
             if epoch == self._epoch:
                 self.opening -= len(readings)
                 for reading in readings:
                     reading.failed(error)
         else:
-            self._readable = True
             if epoch == self._epoch:
                 for reading in readings:
                     if reading.cell.stream in theirs:
@@ -117,7 +109,6 @@ class Recovery:
         try:
             page = await self._journal.read(reading.cell.stream, reading.version, PAGE)
         except Exception as error:  # noqa: BLE001 (a damaged record, a lost disk)
-            self._unreadable(error)
             if epoch == self._epoch:
                 reading.failed(error)
         else:
@@ -127,11 +118,6 @@ class Recovery:
             self._busy -= 1
             if first and epoch == self._epoch:
                 self.opening -= 1
-
-    def _unreadable(self, error: Exception) -> None:
-        if isinstance(error, JournalUnusable) and self._readable:
-            log.warning("the journal can't be read, it is tried again and again", error=str(error))
-            self._readable = False
 
 
 class _Reading:
@@ -182,10 +168,5 @@ class _Reading:
         cell.world.release(cell)
 
     def failed(self, error: BaseException) -> None:
-        if not self.current:
-            return
-        if isinstance(error, JournalUnusable):  # no fault of the actor's, and none is parked for it
-            self.cell.stop(None)
-            self.cell.world.delays.after(AGAIN, self.cell.suspend())
-        else:
+        if self.current:
             self.cell.crashed(error)

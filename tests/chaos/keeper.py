@@ -14,6 +14,7 @@ from typing import Any
 from actors import (
     Command,
     Decision,
+    Elsewhere,
     Event,
     Meta,
     OutcomeUnknown,
@@ -86,6 +87,8 @@ async def keep(runtime: Runtime, name: str, number: int, stop: asyncio.Event) ->
         while True:
             try:
                 await runtime.ask(Shelf.at(f"{name} {number % SHELVES}"), Keep(thing), id=thing)
+            except Elsewhere:
+                continue  # it belongs to another owner now; soon we shall know that we are out
             except RuntimeClosed:
                 print("replaced", flush=True)
                 return

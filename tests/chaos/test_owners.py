@@ -9,7 +9,7 @@ import pytest
 from persistence import JournalInUse, postgres_schema
 from runtime import Runtime
 from tests.chaos.keeper import ALL, IN_FLIGHT, SHELVES, Keep, Shelf
-from tests.chaos.keepers import check_rows, everything, keepers
+from tests.chaos.keepers import ROOT, check_rows, everything, keepers
 from tests.postgres import a_schema, needs_server, run, url_of
 from tests.runtime.tools import content, node_of
 
@@ -23,15 +23,15 @@ async def schema() -> AsyncGenerator[str]:
 
 
 def url(schema: str, owner: str) -> str:
-    return f"{url_of(schema)}&owner={owner}&application_name={schema[:40]}.{owner}"
+    return f"{url_of(schema)}&owner={owner}"
 
 
 async def end_sessions(schema: str, owner: str) -> None:
-    """End the sessions of one that is paused: till then it is taken for alive."""
-    name = f"{schema[:40]}.{owner}"
-    await run("select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1", name)
-    while await run("select from pg_stat_activity where application_name = $1", name):
-        pass
+    """End the session of one that is paused, as the guide says: till then it is taken for alive."""
+    guide = (ROOT / "docs" / "postgresql.md").read_text()
+    statement = guide.partition("```sql\n")[2].partition("```")[0].rstrip().rstrip(";")
+    ended = await run(statement.replace("booking-1", owner).replace("booking", schema))
+    assert ended == [(True,)]
 
 
 async def test_one_that_was_paused_while_its_streams_moved_on_stays_out(

@@ -281,6 +281,22 @@ class EventStoreContract(JournalContract):
         assert outcomes[0] == Written(1, (1,))
         assert isinstance(outcomes[1], ConditionFailed)
 
+    async def test_conditions_do_not_see_what_the_batches_before_them_have_erased(self, journal: Journal) -> None:
+        taken = Unless((Match(tags=("x",)),))
+        await journal.append([(put(SEATS, 0, [new(tags=["x"]), new()]),)])
+        outcomes = await journal.append_each(
+            [
+                (given_that(ROOMS, ANY, [new(tags=["x"])], taken),),
+                (Append(SEATS, ANY, [], NOON, erase_before=2),),
+                (given_that(ROOMS, ANY, [new(tags=["x"]), new()], taken),),
+                (Append(ROOMS, ANY, [], NOON, erase_before=2), put(CABS, NONE)),
+                (given_that(SEATS, ANY, [new(tags=["x"])], taken),),
+                (given_that(SEATS, ANY, [new(tags=["x"])], taken),),
+            ]
+        )
+        assert [isinstance(outcome, Written) for outcome in outcomes] == [False, True, True, True, True, False]
+        assert await matching(journal, Match(tags=("x",))) == [6]
+
     async def test_a_repeat_is_not_refused_for_what_it_has_done_itself(self, journal: Journal) -> None:
         taken = Unless((Match(tags=("x",)),))
         batch = given_that(SEATS, NONE, [new(id_="e1", tags=["x"])], taken)
