@@ -337,8 +337,8 @@ async def test_only_the_last_part_is_looked_through_while_others_wait(
 
 STATEMENTS = (postgres_queries, postgres_group, postgres_erasing)
 CALLS = {
-    "APPEND_MORE": "1, 1, 1, 0, '{1}', '{4000}', '{}', '{}', '{}', '{}', '{}', '{1}', '{7}', '{1}', '{4001}', '{A}', '{0}',"
-    " '{c}', '{{}}', '{{}}', '{0}', '', '{x}', '{{y}}', '{1}', '{1}', '{f}', '{x}', '{0}'",
+    "APPEND_MORE": "1, 1, 1, 0, '{1}', '{4000}', '{}', '{}', '{}', '{}', '{}', '{1}', '{7}', '{1}',"
+    "'{4001}', '{A}', '{0}', '{c}', '{x}', '{x}', '{0}', '', '{x}', array['{y}'], '{1}', '{1}', '{f}', '{x}', '{0}'",
     "SCAN": "array[0], array[3900], array['{}'], array['{all,n77}'], array['{}'], 8000, 1",
     "BROKEN": "array[0, 1], array[3900, 3900], array['{}', '{}'], array['{all}', '{n77}'], array['{}', '{}'], 8000, 1",
     "BY_IDS": "array['e5', 'e6', 'none']",
@@ -356,7 +356,7 @@ CALLS = {
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_plan_that_was_made_when_there_was_little_reads_little_of_much(schema: str, name: str) -> None:
-    (statement,) = [vars(module)[name] for module in STATEMENTS if name in vars(module)]
+    (statement,) = {vars(module)[name] for module in STATEMENTS if name in vars(module)}
     async with opened_at(url_of(schema)) as journal, link_to(schema) as link:
         first = Append(SEATS, 0, [new(id_="e0", tags=["all"])], NOON, "c0", snapshot=Snapshot(1, "f", b""))
         await journal.append([(first,)])
