@@ -176,6 +176,18 @@ class EventStoreContract(JournalContract):
         await journal.append([(put(ROOMS, 0, [new("Odd")]), put(SEATS, 1, 1))])
         assert [record.type for record in await journal.read_all()] == ["SeatHeld", "Odd", "Odd", "SeatHeld"]
 
+    async def test_what_was_refused_is_free_for_the_next_in_the_same_call(self, journal: Journal) -> None:
+        outcomes = await journal.append_each(
+            [
+                (put(SEATS, NONE, ids(1), "c1"), put(ROOMS, 7)),
+                (put(SEATS, NONE, ids(1), "c1"), put(ROOMS, NONE)),
+                (put(SEATS, ANY, 1, "c2"), put(CABS, NONE, ids(1))),
+                (put(SEATS, ANY, 1, "c2"), put(CABS, NONE, ids(1, 2))),
+            ]
+        )
+        assert [isinstance(outcome, Written) for outcome in outcomes] == [False, True, False, True]
+        assert where(await journal.read_all()) == [(SEATS, 1), (ROOMS, 1), (SEATS, 2), (CABS, 1)]
+
     # -- ids ----------------------------------------------------------------------------------------------------
 
     async def test_an_id_is_read_back(self, journal: Journal) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from hashlib import sha256
 from itertools import count
 from random import Random
 from typing import Any
@@ -24,6 +25,7 @@ from persistence import (
     JournalUnusable,
     Match,
     MemoryJournal,
+    NewEvent,
     Query,
     Snapshot,
     Stream,
@@ -177,6 +179,27 @@ async def test_one_batch_is_written_once_whatever_happens(schema: str) -> None:
         assert [record.id for record in await everything(journal)] == [
             id_ for n in range(25) for id_ in (f"e{2 * n + 1}", f"e{2 * n + 2}", f"r{n}")
         ]
+
+
+async def test_what_was_never_committed_is_not_remembered(schema: str) -> None:
+    """A stream's number among it: another one has that number then."""
+    async with a_relay() as relay, opened_at(relay.url(schema)) as journal:
+
+        def watch(way: Way, data: bytes) -> bool:
+            if b"commit" in data:
+                relay.cut()
+            return b"commit" not in data
+
+        relay.watch = watch
+        with pytest.raises(AppendFailed):
+            await journal.append_each([(put(SEATS, NONE),)])
+        relay.watch = lambda way, data: True
+        await journal.recover()
+        assert journal.position == 0
+        await journal.append([(put(CABS, 0),)])
+        await journal.append([(put(SEATS, 0),)])
+        await journal.append([(put(SEATS, 1), put(CABS, 1))])
+        assert where(await everything(journal)) == [(CABS, 1), (SEATS, 1), (SEATS, 2), (CABS, 2)]
 
 
 async def test_nobody_sees_the_position_before_the_commit(schema: str) -> None:
@@ -407,6 +430,12 @@ async def test_a_journal_of_an_older_layout_is_migrated(schema: str, layout: int
     assert await run("select max(version) from layout", schema=schema) == [(len(postgres_schema.LAYOUTS),)]
 
 
+def test_a_layout_that_there_are_journals_of_does_not_change() -> None:
+    """Write another one, which makes of it what is wanted."""
+    found = [sha256("\n".join(layout).encode()).hexdigest()[:12] for layout in postgres_schema.LAYOUTS]
+    assert found == ["dd02c4161355", "0cc3c4cf9e5b", "b3514b54b25a"]
+
+
 # -- damage -------------------------------------------------------------------------------------------------------
 
 
@@ -434,6 +463,15 @@ async def test_damage_is_found_and_not_read(schema: str, journal: PostgresJourna
     await journal.append([(put(SEATS, 3),)])
     assert await journal.find(SEATS, "c") is None
     assert [record.type for record in await journal.read_all(2)] == ["SeatHeld"] * 2
+
+
+async def test_what_is_erased_leaves_nothing_in_the_tables(schema: str, journal: PostgresJournal) -> None:
+    events = [NewEvent("Held", b'"s3cret"', b'{"by":"s3cret"}', None, f"e{n}", ("s3cret", f"{n}")) for n in range(3)]
+    await journal.append([(put(SEATS, 0, events), put(ROOMS, 0, [new(tags=["s3cret"])]))])
+    await journal.append([(Append(SEATS, 3, [], NOON, erase_before=3),)])
+    assert await run("select position from tags order by position", schema=schema) == [(3,), (3,), (4,)]
+    rows = await run("select data || meta || coalesce(tags::text, '') from events where position < 3", schema=schema)
+    assert "s3cret" not in str(rows)
 
 
 async def test_what_is_missing_is_not_erased(schema: str, journal: PostgresJournal) -> None:
