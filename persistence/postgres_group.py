@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from persistence.checksum import crc_of, snapshot_crc
-from persistence.journal import BURIED, NEVER, Append, Snapshot, Stream
+from persistence.journal import BURIED, NEVER, Append, NewEvent, Snapshot, Stream
 from persistence.postgres_schema import digest_of, name_of
 from persistence.postgres_text import escaped, literal, named
 
@@ -174,33 +174,28 @@ class Group:
         return True
 
     def _add_events(self, append: Append, number: int) -> None:
-        stream, version, command, time = append.stream, append.expected, append.command, append.time
+        stream, version, time, rows = append.stream, append.expected, append.time, self._rows
+        command = told = append.command
+        if command is not None:
+            told = escaped(command)
         for event in append.events:
             version += 1
-            data, meta, id_, tags = event.data, event.meta, event.id, event.tags
-            if id_ is None and not tags:
-                crc = crc_of(0, stream, version, event.type, time, command, data, meta)
+            name, data, meta = event.type, event.data, event.meta
+            if event.id is None and not event.tags:
+                crc = crc_of(0, stream, version, name, time, command, data, meta)
             else:
-                crc = crc_of(0, stream, version, event.type, time, command, data, meta, id_, tags)
-                told = literal(tags) if tags else None
-                self._more[len(self._rows)] = None if id_ is None else escaped(id_), told
-                self._bytes += len(told or "")
-            self._rows.append(
-                (
-                    number,
-                    version,
-                    escaped(event.type),
-                    time,
-                    None if command is None else escaped(command),
-                    data.decode(),
-                    meta.decode(),
-                    crc,
-                )
-            )
-            command = None
+                crc = crc_of(0, stream, version, name, time, command, data, meta, event.id, event.tags)
+                self._add_more(event)
+            rows.append((number, version, escaped(name), time, told, data.decode(), meta.decode(), crc))
+            command = told = None
             self._bytes += len(data) + len(meta)
             if self._bytes > CHUNK_BYTES:
                 self._cut()
+
+    def _add_more(self, event: NewEvent) -> None:
+        id_, tags = event.id, literal(event.tags) if event.tags else None
+        self._more[len(self._rows)] = None if id_ is None else escaped(id_), tags
+        self._bytes += len(tags or "")
 
     def _keep(self, stream: Stream, snapshot: Snapshot) -> None:
         self._snapshots[stream] = snapshot
