@@ -146,23 +146,25 @@ async def take_streams(link: Link, place: Place, seat: Seat, owner: str) -> int:
             heir = f"{process_name()}, the owner {place.owner!r}"
             fence = "update owners set epoch = epoch + 1, holder = '', shown = $2 where number = $1"
             await link.fetch(fence, number, heir)
-        ((last,),) = await link.fetch("select streams from journal")
-        taken = 0
-        for first in range(0, last, RANGE):
-            moved = await link.fetch(
-                "update streams set owner = $1 where owner = $2 and id > $3 and id <= $4 returning 1",
-                seat.owner,
-                number,
-                first,
-                first + RANGE,
-            )
-            taken += len(moved)
-        await link.fetch(_UNLOCK, number, place.schema)
+        try:
+            return await _move_streams(link, number, seat.owner)
+        finally:
+            if not link.lost:
+                await link.fetch(_UNLOCK, number, place.schema)
     except LockTimeout as error:
         raise await _in_use(link, place, owner) from error
     except FAULTS as error:
         raise fault(place, f"the streams of {owner!r} can't be taken over", error) from error
-    return taken
+
+
+async def _move_streams(link: Link, owner: int, heir: int) -> int:
+    """Give the heir the streams, some at a time: their owner can't write any more, so there is no hurry."""
+    ((last,),) = await link.fetch("select streams from journal")
+    move = "update streams set owner = $1 where owner = $2 and id > $3 and id <= $4 returning 1"
+    moved = 0
+    for first in range(0, last, RANGE):
+        moved += len(await link.fetch(move, heir, owner, first, first + RANGE))
+    return moved
 
 
 async def _in_use(link: Link, place: Place, owner: str) -> JournalError:

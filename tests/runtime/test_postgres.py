@@ -243,3 +243,17 @@ async def test_one_that_was_replaced_says_that_the_outcome_is_unknown_and_writes
             assert (await runtime.ask(Room.at("r"), Hold("t4"))).number == 3
     assert "the journal belongs to another process, this one is out" in caplog.text
     assert [record.type for record in await everything(schema)] == ["WasHeld"] * 3
+
+
+async def test_one_that_is_left_while_it_finds_out_that_it_was_replaced(schema: str) -> None:
+    """Nobody waits to be told any more."""
+    async with Runtime(named(schema), ALL) as zombie:
+        await zombie.ask(Room.at("r"), Hold("t1"))
+        await terminate(schema)
+        async with Runtime(url_of(schema), ALL) as runtime:
+            await runtime.ask(Room.at("r"), Hold("t2"))
+            with pytest.raises(OutcomeUnknown):
+                await zombie.ask(Room.at("r"), Hold("t3"))
+            inside = node_of(zombie)
+            inside.taken.cancel()
+            await comes(lambda: inside.writer.ended)

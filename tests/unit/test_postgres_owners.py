@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,12 @@ from persistence import (
     Stream,
     StreamOwned,
     VersionConflict,
+    postgres_client,
     postgres_schema,
     postgres_seat,
 )
 from persistence.postgres import PostgresJournal
+from persistence.postgres_group import LOCK
 from persistence.postgres_url import quoted
 from tests.contract.journal_contract import NOON, ROOMS, SEATS, everything, put, where
 from tests.postgres import a_schema, needs_server, run, url_of
@@ -221,6 +224,34 @@ async def test_a_stream_that_began_while_a_look_at_it_waited_is_seen(schema: str
         await other.script("commit")
         with pytest.raises(StreamOwned):
             await late
+
+
+async def test_one_that_stands_still_in_the_middle_of_a_group_keeps_nobody_waiting(
+    schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group of more than one statement, and its process is paused between two of them."""
+    monkeypatch.setattr(postgres_client, "STANDSTILL", 0.2)
+    async with two(schema) as (ana, bob):
+        fetch = writer_of(ana).fetch
+        paused, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def pausing(statement: str, *values: object) -> Any:
+            rows = await fetch(statement, *values)
+            if statement == LOCK:
+                paused.set()
+                await goes_on.wait()
+            return rows
+
+        monkeypatch.setattr(writer_of(ana), "fetch", pausing)
+        late = asyncio.create_task(ana.append([(put(SEATS, 0, 0), put(ROOMS, 0))]))
+        await paused.wait()
+        assert await bob.append([(put(SEATS, 0),)]) == 1
+        goes_on.set()
+        with pytest.raises(AppendFailed):
+            await late
+        await ana.recover()
+        await ana.append([(put(ROOMS, 0),)])
+        assert len(await everything(ana)) == 2
 
 
 async def test_who_must_be_awake_is_each_owners_own(schema: str) -> None:
