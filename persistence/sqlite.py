@@ -216,8 +216,9 @@ class SqliteJournal(SqliteReading):
         before = min(before, version)
         while first < before:
             where = "where e.stream = ? and e.version >= ? and e.version < ? order by e.version limit ?"
-            for row in db.execute(READ + where, (number, first, before, PAGE)).fetchall():
-                self._erase(db, self.record(row), kind)
+            rows = db.execute(READ + where, (number, first, before, PAGE)).fetchall()
+            for record in self.records(rows, f"the stream of number {number}", 3, first - 1, 1):
+                self._erase(db, record, kind)
                 first += 1
         db.execute("update streams set first = ? where id = ?", (before, number))
 

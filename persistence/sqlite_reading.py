@@ -78,7 +78,7 @@ class SqliteReading(Journal):
 
         what = f"stream {stream[0]}/{stream[1]}"
         begin, rows = await self._query(f"{what} after version {after}", work)
-        return self._records(rows, what, 3, begin)
+        return self.records(rows, what, 3, begin, 0)
 
     async def read_back(self, stream: Stream, before: int = NEVER, limit: int = PAGE) -> list[Record]:
         """Return a page of one stream, backwards; see :meth:`Journal.read_back`."""
@@ -91,7 +91,7 @@ class SqliteReading(Journal):
         what = f"stream {stream[0]}/{stream[1]}"
         rows = await self._query(f"{what} before version {before}", work)
         rows.reverse()
-        return self._records(rows, what, 3, rows[0][3] - 1 if rows else 0)[::-1]
+        return self.records(rows, what, 3, rows[0][3] - 1 if rows else 0, 0)[::-1]
 
     async def read_all(self, after: int = 0, limit: int = PAGE) -> list[Record]:
         """Return a page of all streams; see :meth:`Journal.read_all`."""
@@ -100,11 +100,7 @@ class SqliteReading(Journal):
         rows = await self._query(
             f"the journal after position {after}", lambda db: db.execute(READ + where, (after, limit)).fetchall()
         )
-        records = self._records(rows, "the journal", 0, after)
-        last = after + len(records)
-        if len(records) < limit and last < durable:
-            raise damaged(self.path, f"the event at position {last + 1} is missing")
-        return records
+        return self.records(rows, "the journal", 0, after, min(limit, durable - after))
 
     async def scan(self, query: Query, after: int = 0, limit: int = PAGE) -> Scan:
         """Return a page of what a query means; see :meth:`Journal.scan`."""
@@ -127,11 +123,18 @@ class SqliteReading(Journal):
 
         return [self.record(row) for row in await self._query("events by their ids", work)]
 
-    def _records(self, rows: Sequence[tuple[Any, ...]], what: str, column: int, after: int) -> list[Record]:
+    def records(self, rows: Sequence[tuple[Any, ...]], what: str, column: int, after: int, count: int) -> list[Record]:
+        """Return the events of rows, which have numbers that follow ``after`` and are at least ``count``.
+
+        Raises:
+            JournalDamaged: one is missing, or is not what was written.
+        """
+        number = "version" if column else "position"
         for expected, row in enumerate(rows, after + 1):
             if row[column] != expected:
-                number = "version" if column else "position"
                 raise damaged(self.path, f"in {what} the event with {number} {expected} is missing")
+        if len(rows) < count:
+            raise damaged(self.path, f"in {what} the event with {number} {after + len(rows) + 1} is missing")
         return [self.record(row) for row in rows]
 
     def record(self, row: tuple[Any, ...]) -> Record:

@@ -210,6 +210,17 @@ async def test_a_lost_row_stops_its_readers(path: Path, size: str) -> None:
         await read(path, STREAMS[0])
 
 
+@pytest.mark.parametrize("version", [1, 2, 3])
+async def test_a_lost_row_is_not_passed_over_by_who_erases(path: Path, version: int) -> None:
+    async with opened(path) as journal:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("delete from events where position = ?", (3 * version - 2,))
+            db.commit()
+        with pytest.raises(JournalDamaged, match=f"the event with version {version} is missing"):
+            await journal.append([(Append(STREAMS[0], 80, [], 1, erase_before=4),)])
+        assert [record.version for record in await journal.read(STREAMS[0], version)] == list(range(version + 1, 81))
+
+
 @pytest.mark.parametrize("first", [1, EVENTS - 5, EVENTS])
 async def test_rows_lost_at_the_end_are_missed(path: Path, size: str, first: int) -> None:
     damage(path, f"delete from events where position >= {first}")
