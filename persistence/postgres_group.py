@@ -43,7 +43,10 @@ def _numbers(first: int, count: int) -> list[str]:
 
 
 def _append(*more: str) -> str:
-    """Return the statement that writes a group; ``more`` writes its events and what else there is."""
+    """Return the statement that writes a group; ``more`` writes its events and what else there is.
+
+    As in :mod:`persistence.postgres_queries`, a limit makes sure that a plan which is kept begins at what is bound.
+    """
     return f"""with seat as (
     select from owners where number = $1::bigint and epoch = $2::bigint for no key update
 ), moved as (
@@ -53,7 +56,7 @@ def _append(*more: str) -> str:
             where n.version is distinct from
                 (select e.version from events e where e.stream = n.stream order by e.version desc limit 1))
         and not exists (select from unnest($7::text[], $8::text[]) as n (category, key)
-            where exists (select from streams s where s.name = {_STREAM}))
+            cross join lateral (select from streams s where s.name = {_STREAM} limit 1) s)
     returning position - $3 as position, streams - $4 as streams
 ), began as (
     insert into streams (id, owner, category, key, wake)
@@ -61,7 +64,8 @@ def _append(*more: str) -> str:
     from moved, unnest($9::text[], $10::text[], $11::bigint[]) with ordinality as n (category, key, wake, number)
 ), woken as (
     update streams set wake = n.wake from moved, unnest($12::bigint[], $13::bigint[]) as n (id, wake)
-    where streams.id = n.id
+        cross join lateral (select s.ctid as place from streams s where s.id = n.id limit 1) s
+    where streams.ctid = s.place
 ), {", ".join(more)}
 select position, streams, case when $3 > 0 and $22 <> '' then pg_notify($22::text, (position + $3)::text) end
     from moved"""

@@ -362,6 +362,8 @@ STATEMENTS = (postgres_queries, postgres_group, postgres_erasing)
 CALLS = {
     "APPEND_MORE": "1, 1, 1, 0, '{1}', '{4000}', '{}', '{}', '{}', '{}', '{}', '{1}', '{7}', '{1}',"
     "'{4001}', '{A}', '{0}', '{c}', '{x}', '{x}', '{0}', '', '{x}', array['{y}'], '{1}', '{1}', '{f}', '{x}', '{0}'",
+    "APPEND": "1, 1, 1, 0, '{1}', '{4000}', '{}', '{}', '{}', '{}', '{}', '{1,5,6}', '{7,8,9}', '{1}',"
+    "'{4001}', '{A}', '{0}', '{c}', '{x}', '{x}', '{0}', ''",
     "SCAN": "array[0], array[3900], array['{}'], array['{all,n77}'], array['{}'], 8000, 1",
     "BROKEN": "array[0, 1], array[3900, 3900], array['{}', '{}'], array['{all}', '{n77}'], array['{}', '{}'], 8000, 1",
     "BY_IDS": "array['e5', 'e6', 'none']",
@@ -377,12 +379,16 @@ CALLS = {
 }
 
 
+@pytest.mark.parametrize("few", [0, 3, 10])
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_plan_that_was_made_when_there_was_little_reads_little_of_much(schema: str, name: str) -> None:
+async def test_a_plan_that_was_made_when_there_was_little_reads_little_of_much(
+    schema: str, name: str, few: int
+) -> None:
     (statement,) = {vars(module)[name] for module in STATEMENTS if name in vars(module)}
     async with opened_at(url_of(schema)) as journal, link_to(schema) as link:
         first = Append(SEATS, 0, [new(id_="e0", tags=["all"])], NOON, "c0", snapshot=Snapshot(1, "f", b""))
-        await journal.append([(first,)])
+        others = [(put(("Few", f"{n}"), 0, wake=NOON),) for n in range(few)]
+        await journal.append([(first,), *others])
         await run("analyze", schema=schema)
         await link.script(f"prepare ours as {statement}")
         await link.fetch(f"execute ours ({CALLS[name]})")
