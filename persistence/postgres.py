@@ -29,7 +29,7 @@ from persistence.postgres_queries import (
     STRANGERS,
     UNFINISHED,
 )
-from persistence.postgres_seat import Seat, enter, look_in, reenter, take_streams
+from persistence.postgres_seat import Seat, enter, leave, look_in, reenter, take_streams
 from persistence.postgres_text import escaped, unescaped
 from persistence.postgres_url import parse_url
 
@@ -74,6 +74,8 @@ class PostgresJournal(Journal):
         self._lookout = Lookout(self, self._reader, "")
         self._turn = asyncio.Lock()
         self._seat = Seat("", 0)
+        self._orderly = True
+        """Whether to say, on leaving, that nothing was interrupted."""
         self._taken: JournalTaken | None = None
         self._ids: OrderedDict[Stream, int] = OrderedDict()
         """Numbers of streams; they never change. The most recently written last."""
@@ -90,6 +92,7 @@ class PostgresJournal(Journal):
         try:
             seat = await (look_in if self._watching else enter)(link, self.place)
             await self._begin(link, seat)
+            self.crashed, self._orderly = seat.crashed, True
         except BaseException:
             await self._close()
             raise
@@ -124,6 +127,8 @@ class PostgresJournal(Journal):
                 if writer is not None:
                     # At once, and not only when the server has seen the end of the session.
                     with suppress(*FAULTS):
+                        if not self._watching and self._orderly:
+                            await leave(writer, self._seat)
                         await writer.fetch("select pg_advisory_unlock_all()")
                     await writer.shut()
 
@@ -218,7 +223,10 @@ class PostgresJournal(Journal):
 
     async def _take_streams(self, owner: str) -> int:
         async with self._turn:
-            return await take_streams(self._usable(), self.place, self._seat, owner)
+            taken, crashed = await take_streams(self._usable(), self.place, self._seat, owner)
+            if crashed:
+                self._orderly = False  # what was interrupted there is for whoever opens this journal next
+            return taken
 
     async def recover(self) -> None:
         """Connect again, take the seat again, and read ``position`` anew; see :meth:`Journal.recover`.
