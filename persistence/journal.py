@@ -187,6 +187,8 @@ class Journal(ABC):
     """The position of the last durable event; 0: none yet. What others write is known late; see :meth:`changed`."""
     shared: bool = False
     """Whether other processes may write to it at the same time."""
+    crashed: bool = False
+    """Whether the process that had it open last, as this owner, ended without closing it; known when it is open."""
 
     @abstractmethod
     async def open(self) -> None:

@@ -51,9 +51,11 @@ class MemoryJournal(Journal):
         records: Sequence[Record] = (),
         unfinished: Sequence[Stream] = (),
         wakes: Mapping[Stream, int] | None = None,
+        crashed: bool = False,
     ) -> None:
         self.url = "memory:"
         self.identity = uuid.uuid4().hex
+        self.crashed = crashed
         self.records: list[Record] = []
         self._streams: dict[Stream, list[Record]] = {}
         self._commands: dict[tuple[Stream, str], int] = {}

@@ -19,7 +19,7 @@ from persistence.postgres_judge import Judge, in_parts, name_of_owner
 from persistence.postgres_news import Lookout
 from persistence.postgres_queries import HEADS
 from persistence.postgres_reading import PostgresReading
-from persistence.postgres_seat import Seat, enter, look_in, reenter, take_streams
+from persistence.postgres_seat import Seat, enter, leave, look_in, reenter, take_streams
 from persistence.postgres_text import named
 from persistence.query import Unless, check_query, window
 
@@ -59,6 +59,8 @@ class PostgresJournal(PostgresReading):
         self._watching = watching
         self._writer: Link | None = None
         self._turn = asyncio.Lock()
+        self._orderly = True
+        """Whether to say, on leaving, that nothing was interrupted."""
         self._taken: JournalTaken | None = None
         self._ids: OrderedDict[Stream, int] = OrderedDict()
         """Numbers of streams; they never change. The most recently written last."""
@@ -75,6 +77,7 @@ class PostgresJournal(PostgresReading):
         try:
             seat = await (look_in if self._watching else enter)(link, self.place)
             await self._begin(link, seat)
+            self.crashed, self._orderly = seat.crashed, True
         except BaseException:
             await self._close()
             raise
@@ -109,6 +112,8 @@ class PostgresJournal(PostgresReading):
                 if writer is not None:
                     # At once, and not only when the server has seen the end of the session.
                     with suppress(*FAULTS):
+                        if not self._watching and self._orderly:
+                            await leave(writer, self._seat)
                         await writer.fetch("select pg_advisory_unlock_all()")
                     await writer.shut()
 
@@ -281,7 +286,10 @@ class PostgresJournal(PostgresReading):
 
     async def _take_streams(self, owner: str) -> int:
         async with self._turn:
-            return await take_streams(self._usable(), self.place, self._seat, owner)
+            taken, crashed = await take_streams(self._usable(), self.place, self._seat, owner)
+            if crashed:
+                self._orderly = False  # what was interrupted there is for whoever opens this journal next
+            return taken
 
     async def recover(self) -> None:
         """Connect again, take the seat again, and read ``position`` anew; see :meth:`Journal.recover`.

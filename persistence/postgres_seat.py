@@ -37,6 +37,8 @@ class Seat(msgspec.Struct, frozen=True):
     holder: str = ""
     """A random name for the one who sits there. He keeps it when he takes the seat again, each time with a new epoch;
     the answer to that may be lost too, so the epoch does not tell him from others."""
+    crashed: bool = False
+    """Whether the one who sat there before has not left it in order."""
 
 
 def process_name() -> str:
@@ -127,8 +129,10 @@ async def check_holder(link: Link, place: Place, holder: str) -> None:
         raise JournalTaken(f"{place.shown} was taken over by {shown}; this process can't write to it any more")
 
 
-async def take_streams(link: Link, place: Place, seat: Seat, owner: str) -> int:
-    """Give all streams of an owner who is not there to who has this seat; return how many they were.
+async def take_streams(link: Link, place: Place, seat: Seat, owner: str) -> tuple[int, bool]:
+    """Give all streams of an owner who is not there to who has this seat.
+
+    Return how many they were, and whether that one has not left in order.
 
     Raises:
         JournalUnusable: there is no such owner, or it can't be done now.
@@ -142,12 +146,13 @@ async def take_streams(link: Link, place: Place, seat: Seat, owner: str) -> int:
                 raise JournalUnusable(f"{place.shown} has no other owner {owner!r}")
             ((number,),) = rows
             await link.fetch(_LOCK, number, place.schema)
+            crashed = await _crashed(link, number)
             # First: whoever sat there can't write any more, whatever he remembers.
             heir = f"{process_name()}, the owner {place.owner!r}"
             fence = "update owners set epoch = epoch + 1, holder = '', shown = $2 where number = $1"
             await link.fetch(fence, number, heir)
         try:
-            return await _move_streams(link, number, seat.owner)
+            return await _move_streams(link, number, seat.owner), crashed
         finally:
             if not link.lost:
                 await link.fetch(_UNLOCK, number, place.schema)
@@ -180,6 +185,7 @@ async def _sit_down(link: Link, place: Place, holder: str, *, again: bool) -> Se
     number = 0
     for (number,) in await link.fetch(_NUMBER, place.owner):
         await link.fetch(_LOCK, number, place.schema)
+    crashed = await _crashed(link, number)
     rows = await link.fetch(
         """update owners set epoch = epoch + 1, holder = $1, shown = $2 where number = $4 and (holder = $1 or not $3)
             returning epoch""",
@@ -191,4 +197,14 @@ async def _sit_down(link: Link, place: Place, holder: str, *, again: bool) -> Se
     if not rows:
         await check_holder(link, place, holder)
     found = await ends(link, place, check=True)
-    return Seat(found.identity, found.position, number, rows[0][0], holder)
+    return Seat(found.identity, found.position, number, rows[0][0], holder, crashed)
+
+
+async def _crashed(link: Link, number: int) -> bool:
+    """Return whether the one who sat there last has not left in order; his lock is ours by now."""
+    return bool(await link.fetch("select from owners where number = $1 and holder <> ''", number))
+
+
+async def leave(link: Link, seat: Seat) -> None:
+    """Leave the seat in order; does nothing where somebody else has it."""
+    await link.fetch("update owners set holder = '' where number = $1 and holder = $2", seat.owner, seat.holder)

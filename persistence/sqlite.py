@@ -62,6 +62,7 @@ class SqliteJournal(SqliteReading):
                 f"can't open {self.path}: " + ("it is a folder" if self.path.is_dir() else "no such folder")
             )
         self._lock.acquire()
+        self.crashed = self._lock.left_behind
         try:
             make(self.path)
             self._writer = await connect(self.path)

@@ -5,11 +5,13 @@ where there are none.
 """
 
 import asyncio
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Sequence
@@ -66,6 +68,12 @@ def _user() -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
+def _end_with_us() -> None:
+    """Have the system end the server at once should the tests' process die."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
+
+
 class Server:
     """A server in a folder of its own, on a port of its own."""
 
@@ -100,7 +108,7 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 where / "postgres", "-D", self.data, "-p", f"{self.port}", *self._options,
-                cwd=self.folder, stdin=DEVNULL, stdout=log, stderr=log, **_user(),
+                cwd=self.folder, stdin=DEVNULL, stdout=log, stderr=log, preexec_fn=_end_with_us, **_user(),
             )  # fmt: skip
         async with asyncio.timeout(PATIENCE):
             while True:

@@ -256,4 +256,6 @@ async def test_one_that_is_left_while_it_finds_out_that_it_was_replaced(schema: 
                 await zombie.ask(Room.at("r"), Hold("t3"))
             inside = node_of(zombie)
             inside.taken.cancel()
-            await comes(lambda: inside.writer.ended)
+            async with asyncio.timeout(60):
+                while not inside.writer.ended:  # noqa: ASYNC110 (nobody tells)
+                    await asyncio.sleep(0.001)

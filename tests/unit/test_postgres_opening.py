@@ -9,7 +9,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from persistence import JournalDamaged, JournalError, JournalInUse, JournalUnusable, NotAJournal, postgres_schema
+from persistence import (
+    JournalDamaged,
+    JournalError,
+    JournalInUse,
+    JournalTaken,
+    JournalUnusable,
+    NotAJournal,
+    postgres_schema,
+)
 from persistence import postgres_client as client
 from persistence.postgres import Durability, PostgresJournal
 from persistence.postgres_url import quoted
@@ -165,9 +173,35 @@ async def test_one_that_was_killed_keeps_nobody_out(schema: str, monkeypatch: py
     writer = dead._writer  # pyright: ignore[reportPrivateUsage]
     assert writer is not None
     writer._connection.terminate()  # pyright: ignore[reportPrivateUsage]
-    async with opened(schema):
-        pass
+    async with opened(schema) as journal:
+        assert journal.crashed
     await dead.close()
+    async with opened(schema) as journal:
+        assert not journal.crashed
+
+
+async def test_one_that_was_replaced_leaves_nothing_in_order(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its seat is another's when it closes; what that one leaves behind is a crash."""
+    first, second = PostgresJournal(url_of(schema)), PostgresJournal(url_of(schema))
+    await first.open()
+    assert not first.crashed
+    link = first._writer  # pyright: ignore[reportPrivateUsage]
+    assert link is not None
+    await run("select pg_terminate_backend($1)", link.process)
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_schema, "PATIENCE", 60)
+        await second.open()
+    assert second.crashed
+    with pytest.raises(JournalTaken):
+        await first.recover()
+    await first.close()
+    writer = second._writer  # pyright: ignore[reportPrivateUsage]
+    assert writer is not None
+    writer._connection.terminate()  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(postgres_schema, "PATIENCE", 60)
+    async with opened(schema) as journal:
+        assert journal.crashed
+    await second.close()
 
 
 async def test_closing_leaves_no_session_behind(schema: str) -> None:

@@ -296,6 +296,23 @@ async def test_the_streams_of_one_who_is_gone_are_taken_over(schema: str, monkey
             await again.append([(put(ROOMS, 0),)])
 
 
+@pytest.mark.parametrize("dies", [True, False])
+async def test_who_takes_over_from_one_that_crashed_knows_of_a_crash(schema: str, dies: bool) -> None:
+    async with two(schema) as (ana, bob):
+        assert not ana.crashed
+        await ana.append([(put(SEATS, 0),)])
+        if dies:
+            await terminate(ana)
+        else:
+            await ana.close()
+        assert await bob.take_streams("ana") == 1
+    async with two(schema) as (ana, bob):
+        assert (ana.crashed, bob.crashed) == (False, dies)
+        await terminate(ana)
+    async with two(schema) as (ana, bob):
+        assert (ana.crashed, bob.crashed) == (True, False)
+
+
 async def test_a_group_that_waits_while_its_streams_are_taken_is_not_written(schema: str) -> None:
     """Its writer was paused, and its session is alive: only the epoch keeps it out, inside the statement."""
     async with two(schema) as (ana, bob):
