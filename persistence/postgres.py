@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 
+from persistence import postgres_keeping as keeping
 from persistence.checksum import crc_of
 from persistence.connection import shielded
 from persistence.errors import (
@@ -15,7 +16,7 @@ from persistence.errors import (
     JournalTaken,
     JournalUnusable,
 )
-from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Sleeper, Stream
+from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Seal, Sleeper, Stream, StreamState
 from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault, text_of
 from persistence.postgres_conflict import conflict, owned
 from persistence.postgres_group import APPEND, LOCK, MORE, Group, named, to_look_up
@@ -147,6 +148,20 @@ class PostgresJournal(Journal):
                 if self._watching:
                     raise JournalUnusable(f"{self.url} was opened for reading only")
                 return await self._write(link, appends)
+            except FAULTS as error:
+                raise AppendFailed(f"{self.url} could not be written: {text_of(error)}") from error
+
+    async def keep_seals(self, seals: Sequence[Seal]) -> None:
+        """Keep seals; see :meth:`Journal.keep_seals`."""
+        await shielded(self._keep_seals(seals))
+
+    async def _keep_seals(self, seals: Sequence[Seal]) -> None:
+        async with self._turn:
+            link = self._usable()
+            if self._watching:
+                raise JournalUnusable(f"{self.url} was opened for reading only")
+            try:
+                await keeping.keep(link, seals)
             except FAULTS as error:
                 raise AppendFailed(f"{self.url} could not be written: {text_of(error)}") from error
 
@@ -332,3 +347,15 @@ class PostgresJournal(Journal):
         wake, number = (AT_ONCE, NEVER) if after is None else (after.wake, after.number)
         rows = await self._reader.fetch("the sleeping streams", SLEEPING, self._seat.owner, wake, number, limit)
         return [Sleeper(at, place, (unescaped(category), unescaped(key))) for at, place, category, key in rows]
+
+    async def streams(self, after: int = 0, limit: int = PAGE, category: str | None = None) -> list[StreamState]:
+        """Return a page of streams, of all owners; see :meth:`Journal.streams`."""
+        return await keeping.streams(self._reader, after, limit, category)
+
+    async def seals(self, after: int = 0, limit: int = PAGE) -> list[Seal]:
+        """Return a page of seals; see :meth:`Journal.seals`."""
+        return await keeping.seals(self._reader, after, limit)
+
+    async def last_seal(self) -> Seal | None:
+        """Return the last seal; see :meth:`Journal.last_seal`."""
+        return await keeping.last_seal(self._reader)
