@@ -8,9 +8,10 @@ from typing import Literal
 
 from msgspec import structs
 
+from persistence import postgres_keeping as keeping
 from persistence.connection import shielded
 from persistence.errors import AppendFailed, JournalError, JournalTaken, JournalUnusable, StreamOwned
-from persistence.journal import BURIED, Append, Batch, Stream, Written
+from persistence.journal import BURIED, Append, Batch, Seal, Stream, Written
 from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault, text_of
 from persistence.postgres_conflict import conflict
 from persistence.postgres_erasing import erase
@@ -130,6 +131,18 @@ class PostgresJournal(PostgresReading):
                 return self.position + 1
             try:
                 return await self._write(link, appends)
+            except FAULTS as error:
+                raise AppendFailed(f"{self.url} could not be written: {text_of(error)}") from error
+
+    async def keep_seals(self, seals: Sequence[Seal]) -> None:
+        """Keep seals; see :meth:`Journal.keep_seals`."""
+        await shielded(self._keep_seals(seals))
+
+    async def _keep_seals(self, seals: Sequence[Seal]) -> None:
+        async with self._turn:
+            link = self._writable()
+            try:
+                await keeping.keep(link, seals)
             except FAULTS as error:
                 raise AppendFailed(f"{self.url} could not be written: {text_of(error)}") from error
 

@@ -17,11 +17,12 @@ from persistence.errors import (
     StreamOwned,
     VersionConflict,
 )
-from persistence.journal import ANY, BURIED, DELETED, EXISTS, NONE, Append, Batch, Record, Stream, Written, to_records
+from persistence.journal import ANY, BURIED, DELETED, EXISTS, NONE, Append, Batch, Record, Stream, Written
 from persistence.postgres_client import Link
 from persistence.postgres_queries import BROKEN, COMMANDS_THERE, HEADS, IDS_THERE, OWNER, items
 from persistence.postgres_text import escaped, named, unescaped
 from persistence.query import Match, Unless
+from persistence.records import to_records
 
 Head = tuple[int, str]
 """A stream's version, and the type of its last event."""

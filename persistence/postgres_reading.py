@@ -2,9 +2,22 @@
 
 from collections.abc import Sequence
 
+from persistence import postgres_keeping as keeping
 from persistence.checksum import crc_of, snapshot_crc
 from persistence.errors import JournalDamaged
-from persistence.journal import AT_ONCE, NEVER, PAGE, Journal, Record, Scan, Sleeper, Snapshot, Stream
+from persistence.journal import (
+    AT_ONCE,
+    NEVER,
+    PAGE,
+    Journal,
+    Record,
+    Scan,
+    Seal,
+    Sleeper,
+    Snapshot,
+    Stream,
+    StreamState,
+)
 from persistence.postgres_client import Reader, Row
 from persistence.postgres_news import Lookout
 from persistence.postgres_queries import (
@@ -161,3 +174,17 @@ class PostgresReading(Journal):
         wake, number = (AT_ONCE, NEVER) if after is None else (after.wake, after.number)
         rows = await self._reader.fetch("the sleeping streams", SLEEPING, self._seat.owner, wake, number, limit)
         return [Sleeper(at, place, (unescaped(category), unescaped(key))) for at, place, category, key in rows]
+
+    # -- keeping it safe ----------------------------------------------------------------------------------------
+
+    async def streams(self, after: int = 0, limit: int = PAGE, category: str | None = None) -> list[StreamState]:
+        """Return a page of streams, of all owners; see :meth:`Journal.streams`."""
+        return await keeping.streams(self._reader, after, limit, category)
+
+    async def seals(self, after: int = 0, limit: int = PAGE) -> list[Seal]:
+        """Return a page of seals; see :meth:`Journal.seals`."""
+        return await keeping.seals(self._reader, after, limit)
+
+    async def last_seal(self) -> Seal | None:
+        """Return the last seal; see :meth:`Journal.last_seal`."""
+        return await keeping.last_seal(self._reader)

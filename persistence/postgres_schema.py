@@ -49,6 +49,7 @@ LAYOUTS: tuple[tuple[str, ...], ...] = (
             to_timestamp(e.time / 1e6) as time, e.command, e.data, e.meta
             from events e join streams s on s.id = e.stream order by e.position""",
     ),
+    ("create table seals (position bigint primary key, hash text not null)",),
     (
         # Each process writes as an owner, and to the streams that are its own.
         """create table owners (number bigint primary key generated always as identity,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from actors import Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Stopped, UnknownActor
 from persistence import Batch, Journal, JournalTaken, Stream
-from persistence.journal import to_records
+from persistence.records import to_records
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
 from runtime.alarm import Alarm

@@ -4,11 +4,11 @@ from contextlib import AsyncExitStack
 
 from actors import ReadModel, ReadModelBehind, Saga, Service
 from persistence import NEVER, Journal, JournalError
-from runtime.journals import view_of
 from runtime.log import log
 from runtime.node import Node
 from runtime.observed_projector import ObservedProjector
 from runtime.projector import Projector
+from runtime.views import view_of
 
 FOLLOW = 60.0
 """Seconds for which one wait for other processes' events lasts."""

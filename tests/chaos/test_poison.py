@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from persistence import Record
-from runtime.journals import journal_of
+from persistence.opening import journal_of
 from tests.chaos.poisoner import DEADLY, INNOCENTS
 from tests.postgres import a_schema, needs_server, url_of
 from tests.runtime.ending import counted
