@@ -18,7 +18,7 @@ from persistence.errors import (
 )
 from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Sleeper, Stream
 from persistence.lock import LockFile
-from persistence.sqlite_file import damaged, fault, make, opening_error, prepare
+from persistence.sqlite_file import damaged, fault, make, opening_error, prepare, says_damage
 
 T = TypeVar("T")
 Durability = Literal["full", "normal"]
@@ -117,6 +117,8 @@ class SqliteJournal(Journal):
         try:
             return await self._writer.run(lambda db: self._append(db, batches))
         except sqlite3.Error as error:
+            if says_damage(error):
+                raise damaged(self.path, f"it could not be written: {error}") from error
             raise AppendFailed(f"{self.path} could not be written: {error}") from error
 
     def _append(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> int:

@@ -16,6 +16,17 @@ CHECKPOINT_PAGES = 1_000
 DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG}
 """What SQLite says of a damaged file; an error in our own SQL would have shown in the tests."""
 
+PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
+
 SCHEMA = (
     "create table journal (identity text not null, position integer not null)",
     """create table streams (
@@ -107,3 +118,18 @@ def fault(path: Path, what: str, error: Exception) -> JournalError:
     if code & 0xFF in DAMAGE and not isinstance(error, sqlite3.ProgrammingError):
         return JournalDamaged(f"{path} is damaged: {what}: {error}; restore it from a backup")
     return JournalUnusable(f"{path}: {what}: {error}")
+
+
+def code_of(error: BaseException | None) -> int:
+    """Return SQLite's code for an error, without what it says in detail; 0: the error is none of SQLite's."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def says_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file is damaged: to write on would make it worse."""
+    return code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error is of the disk or of another connection, not of the statement: the same may succeed later."""
+    return code_of(error) in PASSING

@@ -68,6 +68,8 @@ class Writer:
         """Told of each group that was written: its events, and the seconds that it took."""
         self.ended = False
         """Whether it has stopped for good: nothing becomes durable any more."""
+        self.error: BaseException | None = None
+        """Why nothing could be written of late; None: the last group became durable."""
 
     @property
     def settled(self) -> bool:
@@ -137,9 +139,10 @@ class Writer:
             self.ended = True
             self._drop()
 
-    def end(self) -> None:
-        """Write nothing any more: the journal is another's. Who is still held is told that the outcome is unknown."""
+    def end(self, error: BaseException) -> None:
+        """Write nothing any more, for this reason. Who is still held is told that the outcome is unknown."""
         self.ended = True
+        self.error = error
         self._drop()
 
     async def _write(self) -> None:
@@ -149,6 +152,7 @@ class Writer:
         try:
             first = await self._journal.append(group.batches)
         except Exception as error:  # noqa: BLE001 (whatever it was: none of the queue may follow)
+            self.error = error
             self._drop()
             await self._on_failure(error)
         else:
@@ -159,6 +163,7 @@ class Writer:
     def _settle(self, group: Group, first: int) -> None:
         self._groups.popleft()
         self._writing = False
+        self.error = None
         self.pending -= group.events
         self.groups += 1
         for release in group.held:

@@ -13,7 +13,8 @@ from typing import Any
 import anyio
 
 from actors import JournalMismatch, Meta, Parked, ReadModel, ReadModelBehind, RuntimeClosed, Statement
-from persistence import Journal, JournalDamaged, Record
+from persistence import Journal, JournalDamaged, JournalUnusable, Record
+from persistence.sqlite_file import may_pass
 from persistence.views import SqliteView
 from runtime.kinds import Kind, meta_of
 from runtime.log import log
@@ -93,8 +94,10 @@ class Projector:
         self._live.clear()
         self.failures = since = 0
         while True:
+            reading = True
             try:
                 records = await self._next()
+                reading = False
                 await self._project(records)
                 self.failures = 0
             except Exception as error:  # noqa: BLE001 (the author's code, the database, a damaged journal)
@@ -102,7 +105,9 @@ class Projector:
                 self.kind.counts.failures += 1
                 since = since if self.failures > 1 else self._timers.now()
                 retry = self.model.retry
-                spent = (self._timers.now() - since) / 1e6 >= retry.budget.total_seconds()
+                # A disk that is full or away, or a journal that can't be read for now, is not the read model's fault.
+                passes = isinstance(error, JournalUnusable) if reading else may_pass(error)
+                spent = not passes and (self._timers.now() - since) / 1e6 >= retry.budget.total_seconds()
                 if spent or isinstance(error, JournalDamaged | JournalMismatch):
                     self._park(error)
                     return

@@ -75,6 +75,7 @@ class PrometheusCollector(Collector):
     def _journal(self, stats: JournalStats) -> Iterator[Metric]:
         yield self._gauge("journal_position", "Position of the last durable event", stats.position)
         yield self._gauge("journal_queued_events", "Events enqueued and not yet durable", stats.queued)
+        yield self._gauge("journal_failing", "1 where the last group could not be written", stats.error is not None)
         yield self._histogram("journal_group_events", "Events in each group", stats.group_events)
         yield self._histogram("journal_group_write_seconds", "Time to write and sync each group", stats.group_seconds)
 
@@ -108,5 +109,5 @@ class PrometheusCollector(Collector):
 
 
 _EMPTY = HistogramStats((), (0,), 0, 0.0, 0.0)
-NOTHING = Stats({}, JournalStats(0, 0, 0, _EMPTY, _EMPTY), {}, 0, 0, 0)
+NOTHING = Stats({}, JournalStats(0, 0, 0, _EMPTY, _EMPTY, None), {}, 0, 0, 0)
 """The numbers of a runtime that is not open."""

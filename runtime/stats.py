@@ -57,6 +57,8 @@ class JournalStats(msgspec.Struct, frozen=True):
     """Events in each group."""
     group_seconds: HistogramStats
     """Seconds that each group took to write and sync."""
+    error: str | None
+    """Why the last group could not be written: a full disk, say, or damage; None again when one has been written."""
 
 
 class ReadModelStats(msgspec.Struct, frozen=True):
@@ -101,8 +103,9 @@ class Groups:
 
     def stats(self, journal: Journal, writer: Writer) -> JournalStats:
         """Return the numbers of the journal as they are now."""
+        error = None if writer.error is None else str(writer.error)
         return JournalStats(
-            journal.position, writer.pending, writer.groups, self._events.stats(), self._seconds.stats()
+            journal.position, writer.pending, writer.groups, self._events.stats(), self._seconds.stats(), error
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors import OutcomeUnknown, Refused
-from persistence import Record
+from persistence import AppendFailed, Record
 from persistence.postgres import PostgresJournal
 from runtime import Chaos, Runtime
 from tests.postgres import a_schema, needs_server, run, url_of
@@ -137,7 +137,7 @@ async def test_sagas_go_on_after_a_restart(schema: str) -> None:
                 asked.append(asyncio.create_task(runtime.ask(Tour.at(f"{seed}-{n}"), tour)))
             for _ in range(random.randrange(60)):
                 await asyncio.sleep(0)
-            node_of(runtime).writer.end()
+            node_of(runtime).writer.end(AppendFailed("gone"))
             await asyncio.gather(*asked, return_exceptions=True)
         async with Runtime(url_of(schema), ALL) as runtime:
             await finish(runtime)

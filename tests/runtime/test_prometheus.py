@@ -39,6 +39,7 @@ BY_READ_MODEL = {
 OF_ALL = {
     "understudy_journal_position": "gauge",
     "understudy_journal_queued_events": "gauge",
+    "understudy_journal_failing": "gauge",
     "understudy_journal_group_events": "histogram",
     "understudy_journal_group_write_seconds": "histogram",
     "understudy_dead_letters": "counter",

@@ -12,8 +12,9 @@ import os
 import random
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -48,6 +49,7 @@ class Disk:
         """So many more writes succeed; None: all do. What fails says that the disk is full."""
         self.failed: list[str] = []
         """What failed for lack of room, in order."""
+        self.name = name
         self._vfs = _Vfs(self, name)
 
     def note(self, what: Any, path: str, offset: int = 0, data: bytes = b"") -> None:
@@ -62,8 +64,23 @@ class Disk:
         if self.room is not None:
             if self.room == 0:
                 self.failed.append(what)
-                raise apsw.FullError("database or disk is full")
+                error: Any = apsw.FullError("database or disk is full")
+                error.result = error.extendedresult = apsw.SQLITE_FULL
+                raise error
             self.room -= 1
+
+    def filled(self, least: int) -> Iterator[int]:
+        """Yield how many writes there is room for, one more each time, until none fails any more.
+
+        ``least``: how many rounds that takes at the least; else the test doesn't test what it should.
+        """
+        for room in count():
+            self.failed.clear()
+            yield room
+            self.room = None
+            if not self.failed:
+                assert room >= least, f"there were only {room} writes"
+                return
 
     def unregister(self) -> None:
         self._vfs.unregister()
@@ -99,7 +116,7 @@ class _File(apsw.VFSFile):
 
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802
         self._disk.take_room(f"write {Path(self._path).suffix}")
-        super().xWrite(data, offset)
+        super().xWrite(data, offset)  # pyright: ignore[reportUnknownMemberType]
         self._disk.note("write", self._path, offset, bytes(data))
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802
@@ -263,21 +280,34 @@ class _Cursor:
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         return self._rows
 
+    def close(self) -> None:
+        """Nothing is held: all rows have been read."""
+
 
 class _Connection:
     """As much of ``sqlite3.Connection`` as the engine uses."""
 
-    def __init__(self, vfs: str, database: str, *, uri: bool, timeout: float, **_: object) -> None:
+    def __init__(self, disk: Disk, database: str, *, uri: bool, timeout: float, **_: object) -> None:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | (apsw.SQLITE_OPEN_URI if uri else 0)
-        self._db = _translated(partial(apsw.Connection, database, flags, None if database == ":memory:" else vfs))
+        vfs = disk.name if uri else None  # not for a database in memory
+        self._disk = disk
+        self._db: Any = _translated(partial(apsw.Connection, database, flags, vfs))
         self._db.set_busy_timeout(int(timeout * 1000))
 
     @property
     def in_transaction(self) -> bool:
-        return self._db.in_transaction
+        return bool(self._db.in_transaction)
 
     def execute(self, text: str, values: Sequence[Any] = ()) -> _Cursor:
-        rows: list[tuple[Any, ...]] = _translated(lambda: list(self._db.execute(text, tuple(values))))
+        failed = len(self._disk.failed)
+        try:
+            rows: list[tuple[Any, ...]] = _translated(lambda: list(self._db.execute(text, tuple(values))))
+        except sqlite3.Error:
+            # The checkpoint behind a commit failed. SQLite doesn't mind, for it can be made another time; apsw does.
+            in_file = any(what.endswith(" .db") for what in self._disk.failed[failed:])
+            if text != "commit" or not in_file or self._db.pragma("journal_mode") != "wal":
+                raise
+            rows = []
         return _Cursor(rows, self._db.changes())
 
     def executemany(self, text: str, values: Iterable[Sequence[Any]]) -> _Cursor:
@@ -288,25 +318,26 @@ class _Connection:
         _translated(lambda: list(self._db.execute(text)))
 
     def close(self) -> None:
-        self._db.close()
+        with suppress(apsw.FullError):  # SQLite closes all the same
+            self._db.close()
 
 
 def _translated(call: Callable[[], T]) -> T:
     try:
         return call()
     except apsw.Error as error:
-        told = (sqlite3.IntegrityError if isinstance(error, apsw.ConstraintError) else sqlite3.OperationalError)(error)
-        told.sqlite_errorcode = error.extendedresult
+        kind = sqlite3.IntegrityError if isinstance(error, apsw.ConstraintError) else sqlite3.OperationalError
+        told = kind(str(error))
+        told.sqlite_errorcode = getattr(error, "extendedresult", sqlite3.SQLITE_ERROR)
         raise told from error
 
 
 @contextmanager
 def on_disk() -> Generator[Disk]:
     """Yield a disk on which all lies that is opened in here."""
-    name = f"disk-{os.urandom(4).hex()}"
-    disk = Disk(name)
+    disk = Disk(f"disk-{os.urandom(4).hex()}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite3, "connect", partial(_Connection, name))
+        patch.setattr(sqlite3, "connect", partial(_Connection, disk))
         try:
             yield disk
         finally:

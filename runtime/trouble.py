@@ -1,0 +1,62 @@
+"""Trouble with the journal: what is tried, and how often, when it could not be written."""
+
+from collections.abc import Awaitable, Callable
+
+from persistence import JournalDamaged, JournalTaken
+from persistence.writer import Writer
+from runtime.log import log
+from runtime.promises import Promises
+from runtime.timers import Timers
+
+AT_ONCE = 2
+"""Attempts without a pause: most trouble is over when it is noticed."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds between further attempts; each pause is twice as long as the last one."""
+
+
+class Trouble:
+    """The way back from an append that failed.
+
+    What passes (a full disk, a server that is away) is tried until it has passed. What doesn't, ends the writer: the
+    journal belongs to another process, or it is damaged, and each further write would build on the damage.
+    """
+
+    def __init__(self, writer: Writer, promises: Promises, delays: Timers) -> None:
+        self._writer = writer
+        self._promises = promises
+        self._delays = delays
+        self._attempts = 0
+        """How often the journal has been lost since something became durable."""
+
+    def over(self) -> None:
+        """Take note that something has become durable."""
+        self._attempts = 0
+
+    async def mend(self, error: BaseException, begin_again: Callable[[], Awaitable[None]]) -> None:
+        """Try ``begin_again`` until it succeeds, or end the writer where it never will."""
+        while not self._is_final(error):
+            self._attempts += 1
+            if self._attempts > AT_ONCE:
+                # Nothing has become durable in the meantime: a full disk, say. Waking would send all again.
+                doublings = min(self._attempts - AT_ONCE - 1, 10)
+                await self._delays.pause(min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE))
+            try:
+                await begin_again()
+                return
+            except Exception as again:  # noqa: BLE001 (a full or a broken disk; it is tried until it is mended)
+                error = again
+                if not self._is_final(error):
+                    log.error("the journal is not usable", error=repr(error), attempt=self._attempts)
+        self.end(error)
+
+    def end(self, error: BaseException) -> None:
+        """Write nothing any more, and say so: to the log, to who waits for a reply, and in the stats."""
+        if isinstance(error, JournalTaken):  # whoever has it does what is unfinished in it
+            log.error("the journal belongs to another process, this one is out", error=str(error))
+        else:
+            log.critical("the journal is damaged, nothing is written any more", error=str(error))
+        self._writer.end(error)
+        self._promises.lose_all(str(error))
+
+    def _is_final(self, error: BaseException) -> bool:
+        return isinstance(error, JournalTaken | JournalDamaged)

@@ -1,0 +1,130 @@
+"""Trouble with the journal: a full disk passes by itself (failures 28 and 32), damage ends all writing (P15)."""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from actors import OutcomeUnknown
+from persistence import AppendFailed, Batch, JournalDamaged, MemoryJournal, sqlite_file
+from runtime import ManualClock, Runtime
+from tests.runtime.cast import ALL, Board, Hold, Lines, Look, Room
+from tests.runtime.tools import comes, node_of
+from tests.unit.disk import Disk, on_disk
+
+TRIPS = 6
+
+
+async def hold(runtime: Runtime, number: int) -> None:
+    """Hold a room for a trip, asking until it is known to be held."""
+    while True:
+        try:
+            await runtime.ask(Room.at(f"{number % 2}"), Hold(f"trip-{number}"), id=f"id-{number}")
+            return
+        except OutcomeUnknown as error:
+            told = str(error)
+        assert "could not be written" in told
+        assert "database or disk is full" in told or "closed" in told
+
+
+async def book_on(disk: Disk, path: Path, room: int) -> None:
+    """Book trips, with room for so many more writes at first; there is space again when somebody was told."""
+    clock = ManualClock()
+    async with Runtime(f"sqlite:{path}", [Room, Board], clock=clock) as runtime:
+        await runtime.ask(Room.at("0"), Look())
+        disk.room = room
+        booking = asyncio.gather(*(hold(runtime, number) for number in range(TRIPS)))
+        stats = runtime.stats
+        for turn in count():
+            if booking.done() and stats().read_models["Board"].lag == 0:
+                break
+            await asyncio.sleep(0.001)
+            if disk.failed:
+                clock.advance(0.05)
+                if turn % 50 == 49:
+                    disk.room = None
+        await booking
+        assert runtime.position == TRIPS
+        disk.room = None
+        await hold(runtime, TRIPS)
+        assert stats().journal.error is None
+        assert len(await runtime.ask(Board.at(), Lines(), consistent=True)) == TRIPS + 1
+
+
+async def test_a_full_disk_passes_and_nothing_is_lost_or_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failures 28 and 32, P1, P3, P7, P14: at every write of the journal and of the read model."""
+    monkeypatch.setattr(sqlite_file, "CHECKPOINT_PAGES", 4)
+    with on_disk() as disk:
+        for room in disk.filled(20):
+            await book_on(disk, tmp_path / f"{room}.db", room)
+
+
+class DamagedJournal(MemoryJournal):
+    """Has found that it is damaged, when it was written or when it was to be made usable again."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+        self.damaged = False
+        self.tried = 0
+
+    async def append(self, batches: Sequence[Batch]) -> int:
+        if not self.damaged:
+            return await super().append(batches)
+        self.tried += 1
+        raise JournalDamaged("page 7 is torn") if self.where == "append" else AppendFailed("disk I/O error")
+
+    async def recover(self) -> None:
+        self.tried += 1
+        raise JournalDamaged("page 7 is torn")
+
+
+@pytest.mark.parametrize("where", ["append", "recover"])
+async def test_a_damaged_journal_is_written_no_more(where: str, caplog: pytest.LogCaptureFixture) -> None:
+    """P15, P10: who asks is told what is wrong, nothing is tried again and again, and it can be seen from outside."""
+    journal, clock = DamagedJournal(where), ManualClock()
+    async with Runtime(journal, ALL, clock=clock) as runtime:
+        await runtime.ask(Room.at("r"), Hold("t"))
+        assert runtime.stats().journal.error is None
+        journal.damaged = True
+        with pytest.raises(OutcomeUnknown, match=r"page 7 is torn|disk I/O error"):
+            await runtime.ask(Room.at("r"), Hold("u"))
+        await comes(lambda: node_of(runtime).writer.ended)
+        tried = journal.tried
+        assert tried == (1 if where == "append" else 2)
+        for _ in range(3):
+            with pytest.raises(OutcomeUnknown, match="page 7 is torn"):
+                await runtime.ask(Room.at("r"), Hold("u"))
+            clock.advance(60)
+        assert journal.tried == tried
+        assert runtime.stats().journal.error == "page 7 is torn"
+        assert runtime.position == 1
+    (record,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert "the journal is damaged, nothing is written any more" in record.getMessage()
+
+
+async def test_damage_found_in_the_file_ends_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P15: an index page of a large file that is noise is found by the first write that meets it."""
+    path = tmp_path / "journal.db"
+    async with Runtime(f"sqlite:{path}", ALL) as runtime:
+        await runtime.ask(Room.at("r"), Hold("t"))
+    monkeypatch.setattr(sqlite_file, "CHECKED_BYTES", 0)
+    with closing(sqlite3.connect(path)) as db:
+        (root,) = db.execute("select rootpage from sqlite_master where name = 'events_version'").fetchone()
+        (size,) = db.execute("pragma page_size").fetchone()
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * size : root * size] = random.Random(7).randbytes(size)
+    path.write_bytes(content)
+    async with Runtime(f"sqlite:{path}", ALL) as runtime:
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown, match=r"journal\.db is damaged: .*; restore it from a backup"):
+                await runtime.ask(Room.at("new"), Hold("t"))
+        assert "is damaged" in (runtime.stats().journal.error or "")
+        assert runtime.position == 1
