@@ -111,6 +111,8 @@ class Journal(ABC):
     """A random name given to the journal when it was made; it tells one journal's copies from another's."""
     position: int = 0
     """The position of the last durable event; 0: none yet."""
+    log_bytes: int = 0
+    """The size of the write-ahead log beside the file after the last group, in bytes; 0: there is none."""
 
     @abstractmethod
     async def open(self) -> None:

@@ -19,6 +19,7 @@ from persistence.errors import (
 from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Sleeper, Stream
 from persistence.lock import LockFile
 from persistence.sqlite_file import damaged, fault, make, opening_error, prepare, says_damage
+from persistence.wal import log_size
 
 T = TypeVar("T")
 Durability = Literal["full", "normal"]
@@ -134,6 +135,7 @@ class SqliteJournal(Journal):
             self._heads.popitem(last=False)
         first = self.position + 1
         self.position += len(group.rows) // EVENT_COLUMNS
+        self.log_bytes = log_size(self.path)
         return first
 
     async def recover(self) -> None:

@@ -6,13 +6,12 @@ import uuid
 from pathlib import Path
 
 from persistence.errors import JournalDamaged, JournalError, JournalUnusable, NotAJournal
+from persistence.wal import keep_small
 
 APPLICATION_ID = 0x55535459  # "USTY": tells our files from other SQLite files
 SCHEMA_VERSION = 2
 CHECKED_BYTES = 32 * 1024 * 1024
 """Files up to this size are checked whole when they are opened; in larger ones damage is found when it is read."""
-CHECKPOINT_PAGES = 1_000
-"""With so many pages in the write-ahead log the group that comes next is followed by a checkpoint."""
 DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG}
 """What SQLite says of a damaged file; an error in our own SQL would have shown in the tests."""
 
@@ -73,7 +72,7 @@ def prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
     if mode != "wal":
         raise JournalUnusable(f"can't open {path}: its file system can't hold a write-ahead log")
     db.execute(f"pragma synchronous = {synchronous}")
-    db.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    keep_small(db)
     if path.stat().st_size <= CHECKED_BYTES:
         _check(db, path)
 

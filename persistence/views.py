@@ -9,6 +9,7 @@ from typing import Any
 
 from persistence.connection import Connection, connect, shielded
 from persistence.errors import JournalUnusable
+from persistence.wal import keep_small, log_size
 
 SqlStatement = tuple[str, tuple[Any, ...]]
 """SQL text and the values bound to it."""
@@ -29,6 +30,8 @@ class SqliteView:
         self._reader: Connection | None = None
         self.checkpoint = 0
         """The position of the last event whose rows are committed."""
+        self.log_bytes = 0
+        """The size of the write-ahead log beside the file after the last batch."""
 
     @property
     def reader(self) -> Connection:
@@ -75,6 +78,7 @@ class SqliteView:
             # What can be rebuilt needs no sync for each batch; a power cut costs a replay, not the truth.
             db.execute("pragma journal_mode = wal")
             db.execute("pragma synchronous = normal")
+            keep_small(db)
             if not db.execute("select 1 from sqlite_master where name = 'understudy_checkpoint'").fetchone():
                 return None
             row: tuple[str, int] | None = db.execute("select journal, position from understudy_checkpoint").fetchone()
@@ -97,6 +101,7 @@ class SqliteView:
         def work(db: sqlite3.Connection) -> None:
             db.execute("pragma journal_mode = wal")
             db.execute("pragma synchronous = normal")
+            keep_small(db)
             db.executescript(self._schema)
             db.execute("create table understudy_checkpoint (journal text not null, position integer not null)")
             db.execute("insert into understudy_checkpoint values (?, 0)", (self._journal,))
@@ -130,6 +135,7 @@ class SqliteView:
                     db.executemany(text, [values for _, values in run])
                 db.execute("commit")
                 self.checkpoint = checkpoint  # here, so that it follows the rows even if the caller is cancelled
+                self.log_bytes = 0 if self._path is None else log_size(self._path)
             except BaseException:
                 if db.in_transaction:
                     db.execute("rollback")

@@ -21,6 +21,7 @@ from runtime.dead_letters import DeadLetters
 from runtime.directory import Directory
 from runtime.dispatcher import Dispatcher
 from runtime.log import log
+from runtime.log_watch import LogWatch
 from runtime.mailbox import Envelope
 from runtime.observed_cells import ObservedSaga, makers
 from runtime.observed_writer import new_writer
@@ -107,6 +108,7 @@ class Node:
         self.alarm = Alarm(journal, self.timers, self.spawn, self._ring)
         self.projectors: dict[str, Projector] = {}
         self.promises = Promises(self.writer, self.delays)
+        self._log_watch = LogWatch("the journal")
         self.trouble = Trouble(self.writer, self.promises, self.delays)
         self.closing = False
         self._name = os.urandom(6).hex()
@@ -338,6 +340,7 @@ class Node:
 
     def _durable(self, batches: list[Batch], first: int) -> None:
         self.trouble.over()
+        self._log_watch.look(self.journal.log_bytes)
         self.alarm.note(batches)
         if self.projectors:
             records = to_records(batches, first)

@@ -18,6 +18,7 @@ from persistence.sqlite_file import may_pass
 from persistence.views import SqliteView
 from runtime.kinds import Kind, meta_of
 from runtime.log import log
+from runtime.log_watch import LogWatch
 from runtime.timers import Timers
 
 LIVE_LIMIT = 4_000
@@ -56,6 +57,7 @@ class Projector:
             log.warning("read model follows events that no actor here writes", read_model=kind.name, events=names)
         self.failures = 0
         """Attempts at the next events that have failed in a row."""
+        self._log_watch = LogWatch(f"read model {kind.name}")
         self._closed = False
         self._live: deque[Record] = deque()
         self._wake = asyncio.Event()
@@ -144,6 +146,7 @@ class Projector:
             last = record.position
         if statements or last - self.view.checkpoint >= CHECKPOINT_EVERY:
             await self.view.apply(statements, last)
+            self._log_watch.look(self.view.log_bytes)
         self.position = last
         self._let_go()
         if failure is not None:

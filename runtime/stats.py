@@ -59,6 +59,8 @@ class JournalStats(msgspec.Struct, frozen=True):
     """Seconds that each group took to write and sync."""
     error: str | None
     """Why the last group could not be written: a full disk, say, or damage; None again when one has been written."""
+    log_bytes: int
+    """The size of SQLite's write-ahead log beside the journal's file; it grows while somebody reads an old state."""
 
 
 class ReadModelStats(msgspec.Struct, frozen=True):
@@ -71,6 +73,8 @@ class ReadModelStats(msgspec.Struct, frozen=True):
     failures: int
     """Attempts to project that failed, since the runtime was entered."""
     parked: bool
+    log_bytes: int
+    """The size of SQLite's write-ahead log beside its file."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -105,7 +109,13 @@ class Groups:
         """Return the numbers of the journal as they are now."""
         error = None if writer.error is None else str(writer.error)
         return JournalStats(
-            journal.position, writer.pending, writer.groups, self._events.stats(), self._seconds.stats(), error
+            journal.position,
+            writer.pending,
+            writer.groups,
+            self._events.stats(),
+            self._seconds.stats(),
+            error,
+            journal.log_bytes,
         )
 
 
@@ -149,6 +159,7 @@ def read_model_stats(projectors: Iterable[Projector], journal: Journal) -> dict[
             lag=max(0, journal.position - projector.position),
             failures=projector.kind.counts.failures,
             parked=projector.error is not None,
+            log_bytes=projector.view.log_bytes,
         )
         for projector in projectors
     }

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from actors import OutcomeUnknown
-from persistence import AppendFailed, Batch, JournalDamaged, MemoryJournal, sqlite_file
-from runtime import ManualClock, Runtime
+from persistence import AppendFailed, Batch, JournalDamaged, MemoryJournal, sqlite_file, wal
+from runtime import ManualClock, Runtime, log_watch
 from tests.runtime.cast import ALL, Board, Hold, Lines, Look, Room
 from tests.runtime.tools import comes, node_of
 from tests.unit.disk import Disk, on_disk
@@ -60,7 +60,7 @@ async def test_a_full_disk_passes_and_nothing_is_lost_or_done_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Failures 28 and 32, P1, P3, P7, P14: at every write of the journal and of the read model."""
-    monkeypatch.setattr(sqlite_file, "CHECKPOINT_PAGES", 4)
+    monkeypatch.setattr(wal, "CHECKPOINT_PAGES", 4)
     with on_disk() as disk:
         for room in disk.filled(20):
             await book_on(disk, tmp_path / f"{room}.db", room)
@@ -128,3 +128,33 @@ async def test_damage_found_in_the_file_ends_the_writing(tmp_path: Path, monkeyp
                 await runtime.ask(Room.at("new"), Hold("t"))
         assert "is damaged" in (runtime.stats().journal.error or "")
         assert runtime.position == 1
+
+
+async def test_a_log_that_grows_is_named_once_and_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Failure 29: a reader that stays is named once for each burst; the sizes of all logs are told."""
+    monkeypatch.setattr(wal, "CHECKPOINT_PAGES", 4)
+    monkeypatch.setattr(wal, "KEPT_BYTES", 0)
+    monkeypatch.setattr(log_watch, "LOG_LIMIT", 200_000)
+
+    def named() -> int:
+        return sum("the write-ahead log of the journal grows" in record.getMessage() for record in caplog.records)
+
+    path = tmp_path / "journal.db"
+    async with Runtime(f"sqlite:{path}", [Room, Board]) as runtime:
+        await runtime.ask(Room.at("r"), Hold("first"))
+        assert 0 < runtime.stats().journal.log_bytes <= 200_000
+        for burst in (1, 2):
+            with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+                shell.execute("begin")
+                shell.execute("select count(*) from events").fetchone()
+                while runtime.stats().journal.log_bytes < 400_000:
+                    await runtime.ask(Room.at("r"), Hold("t"))
+                assert named() == burst
+            for _ in range(3):
+                await runtime.ask(Room.at("r"), Hold("last"))
+            assert runtime.stats().journal.log_bytes <= 200_000
+        await runtime.ask(Board.at(), Lines(), consistent=True)
+        assert runtime.stats().read_models["Board"].log_bytes > 0
+    assert named() == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from persistence import AppendFailed, JournalUnusable, SqliteJournal, sqlite_file
+from persistence import AppendFailed, JournalUnusable, SqliteJournal, sqlite_file, wal
 from persistence.views import SqliteView
 from tests.contract.journal_contract import everything
 from tests.unit.crashing import group, whole_groups
@@ -22,7 +22,7 @@ FULL = "database or disk is full"
 @pytest.fixture(autouse=True)
 def checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints come after a few groups, so that the disk is full in them too."""
-    monkeypatch.setattr(sqlite_file, "CHECKPOINT_PAGES", 24)
+    monkeypatch.setattr(wal, "CHECKPOINT_PAGES", 24)
 
 
 @pytest.fixture

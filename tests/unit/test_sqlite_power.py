@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from persistence import JournalError, SqliteJournal, sqlite_file
+from persistence import JournalError, SqliteJournal, wal
 from persistence.sqlite import Durability
 from persistence.views import SqliteView
 from runtime import Runtime
@@ -27,7 +27,7 @@ GROUPS = 8
 @pytest.fixture(autouse=True)
 def checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints come after a few groups, so that there are cuts in the middle of them."""
-    monkeypatch.setattr(sqlite_file, "CHECKPOINT_PAGES", 24)
+    monkeypatch.setattr(wal, "CHECKPOINT_PAGES", 24)
 
 
 @asynccontextmanager
