@@ -33,10 +33,44 @@ class VersionConflict(JournalError):
     """A stream was not at the version that the writer expected: somebody else wrote. Nothing was written."""
 
     def __init__(self, stream: tuple[str, str], expected: int, actual: int) -> None:
-        super().__init__(f"stream {stream[0]}/{stream[1]} is at version {actual}, the writer expected {expected}")
+        words = {-1: "any", -2: "that it exists"}
+        super().__init__(
+            f"stream {stream[0]}/{stream[1]} is at version {actual}, the writer expected "
+            f"{words.get(expected, expected)}"
+        )
         self.stream = stream
         self.expected = expected
         self.actual = actual
+
+
+class ConditionFailed(JournalError):
+    """The journal has an event that the condition of an append forbids; the error names it. Nothing was written."""
+
+    def __init__(self, position: int, stream: tuple[str, str], version: int, type_: str) -> None:
+        super().__init__(
+            f"the condition doesn't hold: {type_}, version {version} of stream {stream[0]}/{stream[1]}, at position "
+            f"{position}"
+        )
+        self.position = position
+        self.stream = stream
+        self.version = version
+        self.type = type_
+
+
+class StreamBuried(JournalError):
+    """The stream was deleted for good. Nothing was written."""
+
+    def __init__(self, stream: tuple[str, str]) -> None:
+        super().__init__(f"stream {stream[0]}/{stream[1]} was deleted for good; use another key")
+        self.stream = stream
+
+
+class DuplicateEvent(JournalError):
+    """An event with this id is in the journal already, and not as a part of the same append. Nothing was written."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"the journal already holds an event with the id {event_id!r}; give each event its own")
+        self.event_id = event_id
 
 
 class DuplicateCommand(JournalError):

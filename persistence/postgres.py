@@ -20,6 +20,7 @@ from persistence.errors import (
 from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Sleeper, Stream
 from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault, text_of
 from persistence.postgres_group import APPEND, MORE, Group, named, to_look_up
+from persistence.postgres_news import Lookout
 from persistence.postgres_queries import DUPLICATE, FIND, HEADS, READ, READ_ALL, SLEEPING, UNFINISHED
 from persistence.postgres_schema import Seat, check_holder, enter, look_in, reenter
 from persistence.postgres_text import escaped, unescaped
@@ -36,10 +37,11 @@ class PostgresJournal(Journal):
 
     ``url`` is ``postgresql://user:password@host:port/database?schema=understudy``; the schema is made where there is
     none. With ``views=/var/lib/trips`` in the URL read models keep their databases in that folder; without it they
-    are in memory, and built anew at each start. Other options are the driver's.
+    are in memory, and built anew at each start. ``notify=off`` spares the server the notification with each group;
+    other processes look for news every 50 ms then. Other options are the driver's.
 
     Where ``watching``, no seat is taken and nothing can be written: for another process that reads while the writer
-    writes. ``position`` is what it was on opening and at each :meth:`recover` then.
+    writes. ``position`` is what it was on opening and at each :meth:`changed` and :meth:`recover` then.
 
     ``durability="normal"`` sets ``synchronous_commit`` to off: a crash of the server may lose the last groups that
     were acknowledged; the journal is still a prefix.
@@ -56,6 +58,7 @@ class PostgresJournal(Journal):
         self._writer: Link | None = None
         self._reader = Reader(self.place)
         self._reader.closed = True
+        self._lookout = Lookout(self, self._reader, "")
         self._turn = asyncio.Lock()
         self._epoch = 0
         self._holder = ""
@@ -81,6 +84,7 @@ class PostgresJournal(Journal):
         self._taken = None
         self._ids.clear()
         self._reader = Reader(self.place)
+        self._lookout = Lookout(self, self._reader, self.channel)
 
     async def _begin(self, link: Link, seat: Seat) -> None:
         # Where the server's default is to wait for replicas, "full" leaves it so.
@@ -92,8 +96,8 @@ class PostgresJournal(Journal):
 
     @property
     def channel(self) -> str:
-        """The channel on which each group is told of; the payload is the position of its last event."""
-        return f"understudy_{self.identity}"
+        """The channel on which each group is told of; the payload is the position of its last event. "": on none."""
+        return f"understudy_{self.identity}" if self.place.notify else ""
 
     async def close(self) -> None:
         """Close the connections and give the seat's lock back; see :meth:`Journal.close`."""
@@ -105,6 +109,7 @@ class PostgresJournal(Journal):
             try:
                 await self._reader.shut()
             finally:
+                self._lookout.look_up()
                 if writer is not None:
                     # At once, and not only when the server has seen the end of the session.
                     with suppress(*FAULTS):
@@ -159,7 +164,7 @@ class PostgresJournal(Journal):
                 self._ids.move_to_end(append.stream)
         while len(self._ids) > IDS_KEPT:
             self._ids.popitem(last=False)
-        self.position = position + group.events
+        self._lookout.grown(position + group.events)
         first: int = position + 1
         return first
 
@@ -235,6 +240,11 @@ class PostgresJournal(Journal):
                     self._taken = error
                 raise
             self._writer = link
+            self._lookout.look_up()
+
+    async def changed(self, after: int, timeout: float) -> int:
+        """Wait until anybody has written to it; see :meth:`Journal.changed`."""
+        return await self._lookout.above(after, timeout)
 
     # -- reading ------------------------------------------------------------------------------------------------
 

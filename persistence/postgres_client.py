@@ -104,6 +104,18 @@ class Link:
                 await self.script("rollback")
             raise
 
+    async def listen(self, channel: str, told: Callable[[str], None], ended: Callable[[], None]) -> None:
+        """Have ``told`` called with what is notified there, and ``ended`` when the connection ends."""
+
+        def on_told(_connection: Any, _process: int, _channel: str, payload: str) -> None:
+            told(payload)
+
+        def on_end(_connection: Any) -> None:
+            ended()
+
+        await self._guarded(lambda: self._connection.add_listener(channel, on_told))
+        self._connection.add_termination_listener(on_end)
+
     async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
         async with self._turn:
             try:
@@ -187,8 +199,11 @@ class Reader:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._link: Link | None = None
+        self._greeted: Link | None = None
         self._turn = asyncio.Lock()
         self.closed = False
+        self.greet: Callable[[Link], Awaitable[None]] | None = None
+        """Called with each new connection before it is used."""
 
     async def fetch(self, what: str, statement: str, *values: object) -> list[Row]:
         """Run a query; ``what`` it reads stands in the error.
@@ -203,6 +218,9 @@ class Reader:
             for last in (False, True):
                 link = await self._connected()
                 try:
+                    if self.greet is not None and link is not self._greeted:
+                        await self.greet(link)
+                        self._greeted = link
                     return await link.fetch(statement, *values)
                 except FAULTS as error:
                     # Asked again only where the connection broke: by then the server may be back. Not where it hangs.

@@ -40,7 +40,8 @@ APPEND = f"""with moved as (
 ), written as (
     {_EVENTS.format(*(f"${n}" for n in range(13, 21)))}
 )
-select position, streams, case when $2 > 0 then pg_notify($21::text, (position + $2)::text) end from moved"""  # noqa: S608
+select position, streams, case when $2 > 0 and $21 <> '' then pg_notify($21::text, (position + $2)::text) end
+    from moved"""  # noqa: S608
 """Writes a group, if the writer's epoch is still $1 and all streams are where they should be; else returns no row.
 
 The journal's row is locked first, and kept until the group is committed: what is seen of the journal is a prefix.

@@ -29,3 +29,5 @@ FIND = f"""select version from events where stream = {_THIS} and command is not 
 
 UNFINISHED = "select category, key from streams where wake = $1 order by id"
 SLEEPING = "select wake, id, category, key from streams where (wake, id) > ($1, $2) order by wake, id limit $3"
+
+POSITION = "select position from journal"

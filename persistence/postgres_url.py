@@ -12,6 +12,8 @@ SCHEMES = ("postgresql", "postgres")
 DEFAULT_SCHEMA = "understudy"
 NAME_BYTES = 63
 """PostgreSQL cuts longer names off in silence, so that two would be one."""
+OURS = ("schema", "views", "notify")
+"""Options in the URL that are not the driver's."""
 EXAMPLE = "'postgresql://user@host/database?schema=understudy'"
 
 
@@ -25,6 +27,8 @@ class Place(msgspec.Struct, frozen=True):
     schema: str
     views: Path | None
     """The folder of the read models' databases; None keeps them in memory."""
+    notify: bool
+    """Whether other processes are told of each group; else they look now and then."""
 
     def __repr__(self) -> str:
         return f"<Place {self.shown}>"
@@ -46,7 +50,7 @@ def parse_url(url: str) -> Place:
         raise BadJournalUrl(
             f"the PostgreSQL URL can't be understood; write {EXAMPLE}, in a password %40, %2F and %23 for @, / and #"
         )
-    ours = {name: value for name, value in options if name in ("schema", "views")}
+    ours = {name: value for name, value in options if name in OURS}
     schema = ours.get("schema", DEFAULT_SCHEMA)
     # PostgreSQL reads "$user" as the user's own schema, and no name of another would find it.
     if not 0 < len(schema.encode()) <= NAME_BYTES or "\0" in schema or schema == "$user":
@@ -55,9 +59,12 @@ def parse_url(url: str) -> Place:
         raise BadJournalUrl(
             "views= in the URL names the folder of the read models' databases; write it, or leave it out"
         )
+    if ours.get("notify", "on") not in ("on", "off"):
+        raise BadJournalUrl("notify= in the URL is on or off")
     query = urlencode([option for option in options if option[0] not in ours])
     dsn = urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
-    return Place(dsn, without_password(url), schema, Path(ours["views"]) if "views" in ours else None)
+    views = Path(ours["views"]) if "views" in ours else None
+    return Place(dsn, without_password(url), schema, views, ours.get("notify") != "off")
 
 
 def without_password(url: str) -> str:

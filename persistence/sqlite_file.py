@@ -9,7 +9,7 @@ from persistence.errors import JournalDamaged, JournalError, JournalUnusable, No
 from persistence.wal import keep_small
 
 APPLICATION_ID = 0x55535459  # "USTY": tells our files from other SQLite files
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CHECKED_BYTES = 32 * 1024 * 1024
 """Files up to this size are checked whole when they are opened; in larger ones damage is found when it is read."""
 DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG}
@@ -29,16 +29,22 @@ PASSING = {
 SCHEMA = (
     "create table journal (identity text not null, position integer not null)",
     """create table streams (
-        id integer primary key, category text not null, key text not null, wake integer, unique (category, key))""",
+        id integer primary key, category text not null, key text not null, wake integer,
+        first integer, state integer, unique (category, key))""",
     # Few streams have a time to wake at; the others cost the index nothing.
     "create index streams_wake on streams (wake) where wake is not null",
     "create table types (id integer primary key, name text not null unique)",
     """create table events (
         position integer primary key, stream integer not null references streams, version integer not null,
         type integer not null references types, time integer not null, command text, data text not null,
-        meta text not null, crc integer not null)""",
+        meta text not null, crc integer not null, id text, tags text)""",
     "create unique index events_version on events (stream, version)",
     "create unique index events_command on events (stream, command) where command is not null",
+    "create unique index events_id on events (id) where id is not null",
+    "create table tags (tag text not null, position integer not null, primary key (tag, position)) without rowid",
+    """create table snapshots (
+        stream integer primary key references streams, version integer not null, fingerprint text not null,
+        data blob not null, crc integer not null)""",
     # For people with an SQL shell.
     """create view log as select e.position, s.category || '/' || s.key as stream, e.version, t.name as type,
         strftime('%Y-%m-%d %H:%M:%f', e.time / 1e6, 'unixepoch') as time, e.command, e.data, e.meta
@@ -124,7 +130,7 @@ def code_of(error: BaseException | None) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def says_damage(error: sqlite3.Error) -> bool:
+def says_damage(error: Exception) -> bool:
     """Whether an error says that the file is damaged: to write on would make it worse."""
     return code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -114,11 +115,13 @@ class SqliteView:
         """Run the statements and move the checkpoint, all or nothing; runs of one statement go as one.
 
         Raises:
-            sqlite3.Error: a statement failed; nothing was changed.
-            JournalUnusable: the checkpoint is not where this object left it; open the view again.
+            sqlite3.Error: it failed; ``checkpoint`` says whether anything was changed.
+            JournalUnusable: the checkpoint is not where this object left it, but where ``checkpoint`` now says.
         """
         if self._writer is None:
             raise JournalUnusable("the read model's database is not open")
+        if checkpoint <= self.checkpoint:
+            raise JournalUnusable(f"the read model's database {self._path} is at position {self.checkpoint} already")
 
         def work(db: sqlite3.Connection) -> None:
             _query_only(db, False)
@@ -139,6 +142,8 @@ class SqliteView:
             except BaseException:
                 if db.in_transaction:
                     db.execute("rollback")
+                with suppress(sqlite3.Error):  # what is kept decides: an error may also come behind the commit
+                    (self.checkpoint,) = db.execute("select position from understudy_checkpoint").fetchone()
                 raise
             finally:
                 _query_only(db, self._path is None)

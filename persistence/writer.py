@@ -10,9 +10,12 @@ Systems" (SIGMOD 1984), where group commit comes from.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from persistence.journal import Batch, Journal
+import msgspec
+
+from persistence.errors import AppendFailed, JournalError
+from persistence.journal import Batch, Journal, Written
 
 GROUP_LIMIT = 4_000
 """The most events that one group holds before the next is begun, but for a batch that is larger by itself."""
@@ -24,13 +27,17 @@ Release = Callable[[bool], None]
 
 
 class Group:
-    """Batches that become durable together, and what is held until then."""
+    """Batches that become durable together, and what is held until then.
 
-    __slots__ = ("batches", "events", "held")
+    In one of ``submitted`` batches each is for itself: whether it can be written is found out only then, and told.
+    """
+
+    __slots__ = ("batches", "events", "held", "submitted")
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
         self.held: list[Release] = []
+        self.submitted: list[asyncio.Future[Written | JournalError]] = []
         self.events = 0
 
 
@@ -86,9 +93,37 @@ class Writer:
         if self.ended:
             return
         groups = self._groups
-        if not groups or groups[-1].events >= GROUP_LIMIT or (self._writing and len(groups) == 1):
+        if (
+            not groups
+            or groups[-1].events >= GROUP_LIMIT
+            or (self._writing and len(groups) == 1)
+            or groups[-1].submitted
+        ):
             groups.append(Group())
-        group = groups[-1]
+        self._add(groups[-1], batch)
+
+    def submit(self, batch: Batch) -> "asyncio.Future[Written | JournalError]":
+        """Put a batch at the end of the order of which only the journal can tell whether it can be written.
+
+        Nothing may build upon it before that is known. The future raises AppendFailed where it will never be.
+        """
+        outcome: asyncio.Future[Written | JournalError] = asyncio.get_running_loop().create_future()
+        if self.ended:
+            outcome.set_exception(AppendFailed("the journal was closed, or is another's"))
+            return outcome
+        groups = self._groups
+        if (
+            not groups
+            or groups[-1].events >= GROUP_LIMIT
+            or (self._writing and len(groups) == 1)
+            or not groups[-1].submitted
+        ):
+            groups.append(Group())
+        groups[-1].submitted.append(outcome)
+        self._add(groups[-1], batch)
+        return outcome
+
+    def _add(self, group: Group, batch: Batch) -> None:
         group.batches.append(batch)
         events = 0
         for append in batch:
@@ -150,7 +185,10 @@ class Writer:
         group = self._groups[0]
         began = self.stopwatch()
         try:
-            first = await self._journal.append(group.batches)
+            if group.submitted:
+                first, batches = await self._write_each(group)
+            else:
+                first, batches = await self._journal.append(group.batches), group.batches
         except Exception as error:  # noqa: BLE001 (whatever it was: none of the queue may follow)
             self.error = error
             self._drop()
@@ -158,9 +196,22 @@ class Writer:
         else:
             if not self.ended:
                 self.on_group(group.events, self.stopwatch() - began)
-                self._settle(group, first)
+                self._settle(group, first, batches)
 
-    def _settle(self, group: Group, first: int) -> None:
+    async def _write_each(self, group: Group) -> tuple[int, list[Batch]]:
+        """Write submitted batches; return the position of the first event, and the batches that were written."""
+        outcomes = await self._journal.append_each(group.batches)
+        written: list[Batch] = []
+        first = 0
+        for future, batch, outcome in zip(group.submitted, group.batches, outcomes, strict=True):
+            if isinstance(outcome, Written) and any(append.events for append in batch):
+                first = first or outcome.position
+                written.append(_at(batch, outcome.versions))
+            if not future.done():
+                future.set_result(outcome)
+        return first, written
+
+    def _settle(self, group: Group, first: int, batches: list[Batch]) -> None:
         self._groups.popleft()
         self._writing = False
         self.error = None
@@ -168,12 +219,26 @@ class Writer:
         self.groups += 1
         for release in group.held:
             release(True)
-        self._on_durable(group.batches, first)
+        if batches:
+            self._on_durable(batches, first)
 
     def _drop(self) -> None:
         lost = list(self._groups)
         self._groups.clear()
         self._writing = False
         self.pending = 0
-        for release in (release for group in lost for release in group.held):
-            release(False)
+        for group in lost:
+            for future in group.submitted:
+                if not future.done():
+                    future.set_exception(AppendFailed("the journal could not be written"))
+                    future.exception()  # it may be that nobody looks any more
+            for release in group.held:
+                release(False)
+
+
+def _at(batch: Batch, versions: Sequence[int]) -> Batch:
+    """Return a batch as one who knew the streams' versions would have written it; ``versions`` are those after it."""
+    return tuple(
+        msgspec.structs.replace(append, expected=version - len(append.events))
+        for append, version in zip(batch, versions, strict=True)
+    )

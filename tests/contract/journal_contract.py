@@ -1,6 +1,7 @@
 """What every engine must keep: one suite, inherited by each engine's own test file."""
 
 import asyncio
+import math
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
@@ -447,6 +448,50 @@ class JournalContract(ABC):
         assert [[r.data for r in await journal.read(stream)] for stream in streams] == [
             [b"%d" % n] for n in range(len(streams))
         ]
+
+    # -- waiting for news ---------------------------------------------------------------------------------------
+
+    async def test_who_waits_for_news_is_told_the_position(self, journal: Journal) -> None:
+        assert await journal.changed(0, 0) == 0
+        assert await journal.changed(NEVER, 0) == 0
+        await journal.append([(put(SEATS, 0, 3),)])
+        assert await journal.changed(2, math.inf) == 3
+        assert await journal.changed(3, 0) == 3
+        assert await journal.changed(3, 0.001) == 3
+
+    async def test_an_append_wakes_all_who_wait_for_it(self, journal: Journal) -> None:
+        await journal.append([(put(SEATS, 0),)])
+        waiting = [asyncio.create_task(journal.changed(after, math.inf)) for after in (1, 1, 3)]
+        await asyncio.wait(waiting, timeout=0.01)
+        await journal.append([(put(SEATS, 1, 2),)])
+        assert [await task for task in waiting[:2]] == [3, 3]
+        with pytest.raises(VersionConflict):
+            await journal.append([(put(SEATS, 1),)])
+        assert not waiting[2].done()
+        await journal.append([(put(ROOMS, 0),)])
+        assert await waiting[2] == 4
+
+    async def test_no_news_is_missed_between_two_waits(self, journal: Journal) -> None:
+        async def follow() -> list[int]:
+            seen = [0]
+            while seen[-1] < 60:
+                seen.append(await journal.changed(seen[-1], math.inf))
+            return seen
+
+        followers = [asyncio.create_task(follow()) for _ in range(3)]
+        for n in range(60):
+            await journal.append([(put(SEATS, n),)])
+        for seen in await asyncio.gather(*followers):
+            assert seen == sorted(set(seen))
+
+    async def test_who_waits_may_go_away(self, journal: Journal) -> None:
+        waiting = [asyncio.create_task(journal.changed(0, math.inf)) for _ in range(3)]
+        await asyncio.wait(waiting, timeout=0.01)
+        waiting[1].cancel()
+        await asyncio.wait(waiting[1:2])
+        assert waiting[1].cancelled()
+        await journal.append([(put(SEATS, 0),)])
+        assert [await waiting[n] for n in (0, 2)] == [1, 1]
 
     # -- cancelling and closing ---------------------------------------------------------------------------------
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from persistence import Journal, MemoryJournal
-from tests.contract.journal_contract import ROOMS, SEATS, JournalContract, everything, put
+from tests.contract.event_store_contract import EventStoreContract
+from tests.contract.journal_contract import ROOMS, SEATS, everything, put
 
 
-class TestMemoryJournal(JournalContract):
+class TestMemoryJournal(EventStoreContract):
     def make(self, folder: Path) -> Journal:
         return MemoryJournal()
 

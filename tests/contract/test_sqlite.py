@@ -1,20 +1,32 @@
 """The journal in an SQLite file keeps the contract; again with no room to remember streams, and with ``normal``."""
 
+import asyncio
+import math
 from pathlib import Path
 
 import pytest
 
-from persistence import Journal, SqliteJournal
+from persistence import Journal, JournalUnusable, SqliteJournal
 from persistence import sqlite as engine
-from tests.contract.journal_contract import JournalContract
+from tests.contract.event_store_contract import EventStoreContract
 
 
-class TestSqliteJournal(JournalContract):
+class TestSqliteJournal(EventStoreContract):
     def make(self, folder: Path) -> Journal:
         return SqliteJournal(folder / "journal.db")
 
 
-class TestSqliteJournalThatForgets(JournalContract):
+async def test_closing_ends_the_wait_for_news(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "journal.db")
+    await journal.open()
+    waiting = asyncio.create_task(journal.changed(0, math.inf))
+    await asyncio.wait([waiting], timeout=0.01)
+    await journal.close()
+    with pytest.raises(JournalUnusable, match="not open"):
+        await waiting
+
+
+class TestSqliteJournalThatForgets(EventStoreContract):
     @pytest.fixture(autouse=True)
     def forget(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(engine, "HEADS_KEPT", 0)

@@ -15,14 +15,17 @@ from persistence import (
     Append,
     JournalDamaged,
     JournalError,
+    Match,
     NewEvent,
     NotAJournal,
+    Snapshot,
     SqliteJournal,
     Stream,
     sqlite_file,
 )
 
 STREAMS: tuple[Stream, ...] = (("Flight", "LH441"), ("Hotel", "Ritz"), ("Cab", "Rome"))
+TAGS = ("all", *(f"tag-{n}" for n in range(5)))
 EVENTS = 240
 """Stream n holds the events at positions n + 1, n + 4, n + 7 and so on."""
 
@@ -37,9 +40,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in range(EVENTS):
                 stream, version = STREAMS[number % 3], number // 3
                 data, meta = b'"data-%04d %s"' % (number + 1, b"x" * 60), b'"meta-%04d"' % (number + 1)
-                new = NewEvent(f"Type{number % 4}", data, meta)
+                tags = (f"tag-{number % 5}", "all")
+                new = NewEvent(f"Type{number % 4}", data, meta, id=f"id-{number + 1}", tags=tags)
                 wake = (AT_ONCE, 5, 5)[number % 3] if version == 0 else None
-                await journal.append([(Append(stream, version, [new], number, f"c{number + 1}", wake),)])
+                snapshot = Snapshot(version + 1, "f", b'{"kept": "%s"}' % (b"y" * 900)) if version == 79 else None
+                append = Append(stream, version, [new], number, f"c{number + 1}", wake, snapshot)
+                await journal.append([(append,)])
 
     asyncio.run(write())
     return path
@@ -96,7 +102,11 @@ async def read(path: Path, stream: Stream) -> list[bytes]:
 async def look(path: Path) -> list[object]:
     """Return all that a journal tells about itself."""
     async with opened(path) as journal:
+        snapshots = await journal.snapshots(STREAMS)
+        if any(snapshot.data is None for snapshot in snapshots.values()):
+            raise JournalDamaged("a snapshot says of itself that it is damaged")
         return [
+            snapshots,
             journal.identity,
             journal.position,
             await journal.read_all(limit=1_000),
@@ -105,6 +115,8 @@ async def look(path: Path) -> list[object]:
             [await journal.find(STREAMS[n % 3], f"c{n + 1}") for n in range(EVENTS)],
             await journal.unfinished(),
             await journal.sleeping(),
+            await journal.by_ids([f"id-{n + 1}" for n in range(EVENTS)]),
+            [await journal.scan((Match(tags=(tag,)),), limit=1_000) for tag in TAGS],
         ]
 
 
@@ -212,8 +224,8 @@ async def test_a_row_lost_at_the_start_is_missed(path: Path, size: str) -> None:
 
 
 async def test_a_row_that_nobody_wrote_is_noticed(path: Path, size: str) -> None:
-    damage(path, f"insert into events select {EVENTS + 1}, stream, 81, type, time, null, data, meta, crc from events "
-                 f"where position = {EVENTS}")  # fmt: skip
+    columns = f"{EVENTS + 1}, stream, 81, type, time, null, data, meta, crc, null, tags"
+    damage(path, f"insert into events select {columns} from events where position = {EVENTS}")
     with pytest.raises(JournalDamaged, match=f"ends at position {EVENTS + 1}"):
         await read_all(path)
 

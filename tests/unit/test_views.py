@@ -141,12 +141,25 @@ async def test_a_batch_whose_outcome_was_unknown_is_not_run_twice(path: Path | N
         probe.fail("commit", after=True)
         with pytest.raises(sqlite3.Error):
             await view.apply([add], 2)
-        with pytest.raises(JournalUnusable, match="changed by somebody else"):
+        assert view.checkpoint == 2
+        with pytest.raises(JournalUnusable, match="is at position 2 already"):
             await view.apply([add], 2)
         assert await rows(view) == [("a", 2)]
     if path is not None:
         async with opened(path) as view:
             assert await kept(view) == ([("a", 2)], 2)
+
+
+async def test_one_that_somebody_else_has_moved_goes_on_from_there(file: Path) -> None:
+    async with opened(file) as view:
+        await view.apply([(INSERT, ("a", 1))], 1)
+        with closing(sqlite3.connect(file)) as db:
+            db.execute("update understudy_checkpoint set position = 5")
+            db.commit()
+        with pytest.raises(JournalUnusable, match="changed by somebody else"):
+            await view.apply([(INSERT, ("b", 2))], 2)
+        assert await kept(view) == ([("a", 1)], 5)
+        await view.apply([(INSERT, ("f", 6))], 6)
 
 
 @pytest.mark.parametrize("turns", range(5))

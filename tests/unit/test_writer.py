@@ -1,12 +1,26 @@
 """The group-commit writer: one order in, one order out, and nothing is released before it is durable."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from persistence import Append, AppendFailed, Batch, MemoryJournal, NewEvent, Record, VersionConflict
+from persistence import (
+    ANY,
+    EXISTS,
+    NONE,
+    Append,
+    AppendFailed,
+    Batch,
+    JournalError,
+    MemoryJournal,
+    NewEvent,
+    Record,
+    Stream,
+    VersionConflict,
+    Written,
+)
 from persistence.journal import to_records
 from persistence.writer import GROUP_LIMIT, HIGH_WATER, Writer
 
@@ -399,3 +413,69 @@ async def test_what_comes_after_the_end_is_told_so() -> None:
     stage.hold("too late")
     assert stage.told == [("too late", False)]
     assert await asyncio.wait_for(stage.writer.barrier(), DEADLINE) is False
+
+
+# -- what is submitted -------------------------------------------------------------------------------------------------
+
+
+async def test_of_what_is_submitted_each_is_for_itself_and_in_the_order() -> None:
+    journal = MemoryJournal()
+    told: list[tuple[int, list[tuple[Stream, int]]]] = []
+
+    def durable(batches: list[Batch], first: int) -> None:
+        told.append((first, [(record.stream, record.version) for record in to_records(batches, first)]))
+
+    async def failed(error: BaseException) -> None:
+        raise AssertionError from error
+
+    writer = Writer(journal, durable, failed)
+    running = asyncio.create_task(writer.run())
+    a, b = ("A", "1"), ("B", "1")
+    new = [NewEvent("It", b"{}", b"{}")]
+    writer.enqueue((Append(a, 0, new, 1),))
+    good = writer.submit((Append(a, ANY, new, 1), Append(b, NONE, new, 1)))
+    bad = writer.submit((Append(b, NONE, new, 1),))
+    more = writer.submit((Append(b, EXISTS, [*new, *new], 1),))
+    check = writer.submit((Append(a, EXISTS, [], 1),))
+    writer.enqueue((Append(("C", "1"), 0, new, 1),))
+    try:
+        assert await asyncio.wait_for(writer.barrier(), DEADLINE)
+        assert await good == Written(2, (2, 1))
+        assert isinstance(await bad, VersionConflict)
+        assert await more == Written(4, (3,))
+        assert await check == Written(5, (2,))
+        assert told == [(1, [(a, 1)]), (2, [(a, 2), (b, 1), (b, 2), (b, 3)]), (6, [(("C", "1"), 1)])]
+        assert writer.pending == 0
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    with pytest.raises(AppendFailed):
+        await writer.submit((Append(a, ANY, new, 1),))
+
+
+async def test_what_is_submitted_and_lost_is_told_so() -> None:
+    class Broken(MemoryJournal):
+        async def append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
+            raise AppendFailed("the disk is gone")
+
+    failures: list[BaseException] = []
+
+    async def failed(error: BaseException) -> None:
+        failures.append(error)
+
+    writer = Writer(Broken(), lambda _batches, _first: None, failed)
+    running = asyncio.create_task(writer.run())
+    outcome = writer.submit((Append(("A", "1"), ANY, [], 1),))
+    held: list[bool] = []
+    writer.hold(held.append)
+    writer.kick()
+    try:
+        with pytest.raises(AppendFailed):
+            await asyncio.wait_for(outcome, DEADLINE)
+        assert held == [False]
+        assert len(failures) == 1
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running

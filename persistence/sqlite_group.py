@@ -1,0 +1,288 @@
+"""One group on its way into an SQLite file, in the writing connection's thread."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from persistence.checksum import crc_of, snapshot_crc
+from persistence.errors import (
+    AppendFailed,
+    ConditionFailed,
+    DuplicateCommand,
+    DuplicateEvent,
+    JournalError,
+    StreamBuried,
+    VersionConflict,
+)
+from persistence.journal import ANY, BURIED, DELETED, ERASED, EXISTS, NEVER, NONE, Append, Batch, Snapshot, Stream
+from persistence.sqlite_queries import matching
+
+CHUNKS = (256, 32, 4, 1)
+"""Rows per INSERT. Many rows in one call into SQLite keep its thread from queueing for the interpreter's lock."""
+
+COLUMNS = "position, stream, version, type, time, command, data, meta, crc"
+EVENT_COLUMNS = 9
+MORE_COLUMNS = ", id, tags"
+"""Most events have neither, and are written without."""
+
+MARKS = {DELETED: 1, BURIED: 2}
+"""What a stream's state is after an event of this type; otherwise it has none."""
+
+Head = tuple[int, int, int]
+"""A stream's number, its version, and its state: 0, or one of :data:`MARKS`."""
+
+
+class Known(Protocol):
+    """What the journal remembers of its file."""
+
+    end: int
+    """The position of the last event, also of those that the transaction has written so far."""
+
+    def head(self, db: sqlite3.Connection, stream: Stream) -> Head | None:
+        """Return a stream's head, if there is such a stream."""
+        ...
+
+    def new_ids(self) -> tuple[int, dict[str, int]]:
+        """Return the next free number of a stream, and the numbers of the types so far."""
+        ...
+
+    def erase(self, db: sqlite3.Connection, number: int, before: int, kind: int) -> None:
+        """Erase a stream's events with versions below this one; ``kind`` is the number of what is left's type."""
+        ...
+
+    def fault(self, error: Exception) -> JournalError:
+        """Return the error for a group that was not written."""
+        ...
+
+
+class Group:
+    """One group, or one batch among others.
+
+    What it finds out about streams goes into the journal's memory only when it was written. With ``modes`` it takes
+    batches whose writer does not know the streams' versions, or that have conditions.
+    """
+
+    def __init__(self, known: Known, batches: Sequence[Batch], *, modes: bool = False) -> None:
+        self._known = known
+        self._batches = batches
+        self._modes = modes
+        self.next_stream, self._known_types = known.new_ids()
+        self.types: dict[str, int] = {}
+        self.heads: dict[Stream, Head] = {}
+        self.versions: list[int] = []
+        """The version of each stream after its append."""
+        self._rows: list[Any] = []
+        self._more: dict[int, tuple[str | None, str | None]] = {}
+        """Ids and tags, by position."""
+        self._tags: list[Any] = []
+        self._new_streams: dict[Stream, int] = {}
+        self._wakes: dict[Stream, int | None] = {}
+        self._states: dict[Stream, int | None] = {}
+
+    @property
+    def events(self) -> int:
+        """How many events there are."""
+        return len(self._rows) // EVENT_COLUMNS
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write the group; the caller has begun a transaction and ends it."""
+        try:
+            for append in self._appends():
+                if append.unless is not None:
+                    self._check_condition(db, append)
+            for append in self._appends():
+                self._add(db, append)
+                if append.erase_before:
+                    self._type(ERASED)
+            self._insert(db)
+            for append in self._appends():
+                if append.snapshot is not None:
+                    self._keep(db, append.stream, append.snapshot)
+                if append.erase_before and append.stream in self.heads:
+                    self._known.erase(db, self.heads[append.stream][0], append.erase_before, self._type(ERASED))
+        except sqlite3.IntegrityError as error:
+            raise _Refused(error) from error
+
+    def _appends(self) -> Iterator[Append]:
+        return (append for batch in self._batches for append in batch)
+
+    def _check_condition(self, db: sqlite3.Connection, append: Append) -> None:
+        condition = append.unless
+        if condition is not None:
+            chosen, values = matching(condition.query, condition.after, self._known.end, 1)
+            where = f"where e.position = ({chosen})"
+            row = db.execute(
+                "select e.position, s.category, s.key, e.version, t.name from events e "  # noqa: S608 (our own text)
+                f"join streams s on s.id = e.stream join types t on t.id = e.type {where}",
+                values,
+            ).fetchone()
+            if row is not None:
+                position, category, key, version, name = row
+                raise ConditionFailed(position, (category, key), version, name)
+
+    def _add(self, db: sqlite3.Connection, append: Append) -> None:
+        stream, events, expected = append.stream, append.events, append.expected
+        head = self.heads.get(stream)
+        if head is None and (expected or not events or self._modes):
+            head = self._known.head(db, stream)
+        if self._modes:
+            expected = _version(append, head)
+        if head is None and expected == 0:
+            if not events:
+                self.versions.append(0)
+                return
+            # Taken for new without a look: if it is not, the unique index says so.
+            head = (self.next_stream, 0, 0)
+            self._new_streams[stream] = self.next_stream
+            self.next_stream += 1
+        if head is None or head[1] != expected:
+            raise VersionConflict(stream, append.expected, head[1] if head else 0)
+        number, version, state = head
+        if events:
+            mark = MARKS.get(events[-1].type, 0)
+            if mark or state:
+                if state == MARKS[BURIED]:
+                    raise StreamBuried(stream)
+                self._states[stream] = state = mark
+            self._add_events(append, number, version)
+            version += len(events)
+        self.versions.append(version)
+        self.heads[stream] = (number, version, state)
+        if append.wake is not None:
+            self._wakes[stream] = None if append.wake == NEVER else append.wake
+
+    def _add_events(self, append: Append, number: int, version: int) -> None:
+        stream, command, time, rows = append.stream, append.command, append.time, self._rows
+        position = self._known.end + len(rows) // EVENT_COLUMNS
+        for event in append.events:
+            version += 1
+            position += 1
+            data, meta = event.data, event.meta
+            if event.id is None and not event.tags:
+                crc = crc_of(position, stream, version, event.type, time, command, data, meta)
+            else:
+                crc = crc_of(position, stream, version, event.type, time, command, data, meta, event.id, event.tags)
+                self._more[position] = event.id, msgspec.json.encode(event.tags).decode() if event.tags else None
+                for tag in set(event.tags):
+                    self._tags += (tag, position)
+            kind = self._type(event.type)
+            rows += (position, number, version, kind, time, command, data.decode(), meta.decode(), crc)
+            command = None
+
+    def _type(self, name: str) -> int:
+        number = self._known_types.get(name) or self.types.get(name)
+        if number is None:
+            number = self.types[name] = len(self._known_types) + len(self.types) + 1
+        return number
+
+    def _insert(self, db: sqlite3.Connection) -> None:
+        types = [value for name, number in self.types.items() for value in (number, name)]
+        _insert_rows(db, "types (id, name)", 2, types)
+        streams: list[Any] = []
+        for stream, number in self._new_streams.items():
+            streams += (number, *stream, self._wakes.pop(stream, None))
+        _insert_rows(db, "streams (id, category, key, wake)", 4, streams)
+        if not self._more:
+            _insert_rows(db, f"events ({COLUMNS})", EVENT_COLUMNS, self._rows)
+        else:
+            rows: list[Any] = []
+            for start in range(0, len(self._rows), EVENT_COLUMNS):
+                rows += (*self._rows[start : start + EVENT_COLUMNS], *self._more.get(self._rows[start], (None, None)))
+            _insert_rows(db, f"events ({COLUMNS}{MORE_COLUMNS})", EVENT_COLUMNS + 2, rows)
+            _insert_rows(db, "tags (tag, position)", 2, self._tags)
+        for column, changes in (("wake", self._wakes), ("state", self._states)):
+            if changes:
+                values = ((value, self.heads[stream][0]) for stream, value in changes.items())
+                db.executemany(f"update streams set {column} = ? where id = ?", values)  # noqa: S608 (our own names)
+        # So that events that are lost at the end are missed.
+        db.execute("update journal set position = ?", (self._known.end + self.events,))
+
+    def _keep(self, db: sqlite3.Connection, stream: Stream, snapshot: Snapshot) -> None:
+        if stream in self.heads:
+            version, fingerprint, data = snapshot.version, snapshot.fingerprint, snapshot.data
+            row = self.heads[stream][0], version, fingerprint, data, snapshot_crc(stream, snapshot)
+            db.execute("insert or replace into snapshots values (?, ?, ?, ?, ?)", row)
+
+    def why(self, db: sqlite3.Connection, error: sqlite3.IntegrityError) -> JournalError:
+        """Return what an index has found, when the group has been rolled back."""
+        for append in self._appends():
+            head = self._known.head(db, append.stream)
+            if append.stream in self._new_streams and head is not None:
+                return VersionConflict(append.stream, append.expected, head[1])
+        commands: set[tuple[Stream, str]] = set()
+        ids: set[str] = set()
+        for append in self._appends():
+            command = (append.stream, append.command or "")
+            if append.command is not None and append.events:
+                query = "select 1 from events where stream = ? and command = ?"
+                values = (self.heads[append.stream][0], append.command)
+                if command in commands or db.execute(query, values).fetchone():
+                    return DuplicateCommand(append.stream, append.command)
+                commands.add(command)
+            for id_ in [event.id for event in append.events if event.id is not None]:
+                if id_ in ids or db.execute("select 1 from events where id = ?", (id_,)).fetchone():
+                    return DuplicateEvent(id_)
+                ids.add(id_)
+        return self._known.fault(error)
+
+
+class _Refused(Exception):
+    """An index has found that a group can't be written; :meth:`Group.why` says what it was."""
+
+
+def write_all(db: sqlite3.Connection, group: Group) -> None:
+    """Write one group as one transaction.
+
+    Raises:
+        JournalError: it can't be written; nothing of it was.
+    """
+    try:
+        db.execute("begin immediate")
+        group.write(db)
+        db.execute("commit")
+    except BaseException as error:
+        if db.in_transaction:
+            db.execute("rollback")
+        if isinstance(error, _Refused) and isinstance(error.__cause__, sqlite3.IntegrityError):
+            raise group.why(db, error.__cause__) from error.__cause__
+        raise
+
+
+def write_one(db: sqlite3.Connection, group: Group) -> JournalError | None:
+    """Write one group of a transaction that others share; return why it was not written, if it was not."""
+    db.execute("savepoint batch")
+    try:
+        group.write(db)
+    except (JournalError, _Refused) as error:
+        db.execute("rollback to batch")
+        db.execute("release batch")
+        if isinstance(error, JournalError):
+            if isinstance(error, AppendFailed):
+                raise
+            return error
+        cause = error.__cause__
+        assert isinstance(cause, sqlite3.IntegrityError)
+        return group.why(db, cause)
+    db.execute("release batch")
+    return None
+
+
+def _version(append: Append, head: Head | None) -> int:
+    """Return the version that is meant by what an append expects."""
+    version, there = (0, False) if head is None else (head[1], not head[2])
+    if append.expected == ANY or append.expected == (EXISTS if there else NONE):
+        return version
+    return append.expected
+
+
+def _insert_rows(db: sqlite3.Connection, table: str, columns: int, values: list[Any]) -> None:
+    row = f"({', '.join('?' * columns)})"
+    start = 0
+    for chunk in CHUNKS:
+        statement = f"insert into {table} values " + ", ".join([row] * chunk)  # noqa: S608 (our own table names)
+        size = chunk * columns
+        while len(values) - start >= size:
+            db.execute(statement, values[start : start + size])
+            start += size

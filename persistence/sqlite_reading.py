@@ -1,0 +1,197 @@
+"""What can be read of a journal in an SQLite file: through a connection of its own, which never writes."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from persistence.checksum import crc_of, snapshot_crc
+from persistence.connection import Connection
+from persistence.errors import JournalUnusable
+from persistence.journal import AT_ONCE, NEVER, PAGE, Journal, Record, Scan, Sleeper, Snapshot, Stream
+from persistence.news import News
+from persistence.query import Query, check_query
+from persistence.sqlite_file import damaged, fault
+from persistence.sqlite_queries import READ, SLEEPING, SNAPSHOT, STREAM, matching, window
+
+T = TypeVar("T")
+
+
+class SqliteReading(Journal):
+    """The reading half of a journal in one file."""
+
+    path: Path
+
+    def __init__(self) -> None:
+        self._reader: Connection | None = None
+        self._news = News()
+
+    async def changed(self, after: int, timeout: float) -> int:
+        """Wait until it has grown; see :meth:`Journal.changed`."""
+        return await self._news.above(after, timeout, self._head_now)
+
+    def _head_now(self) -> int:
+        if self._reader is None:
+            raise JournalUnusable(f"{self.path} is not open")
+        return self.position
+
+    async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
+        """Return the versions; see :meth:`Journal.heads`."""
+        query = (
+            "select (select max(version) from events where stream = streams.id) from streams "
+            "where category = ? and key = ?"
+        )
+
+        def work(db: sqlite3.Connection) -> dict[Stream, int]:
+            found = ((stream, db.execute(query, stream).fetchone()) for stream in streams)
+            return {stream: row[0] for stream, row in found if row is not None}
+
+        return await self._query("the streams' versions", work)
+
+    async def snapshots(self, streams: Sequence[Stream]) -> dict[Stream, Snapshot]:
+        """Return the snapshots; see :meth:`Journal.snapshots`."""
+
+        def work(db: sqlite3.Connection) -> dict[Stream, Snapshot]:
+            found: dict[Stream, Snapshot] = {}
+            for stream in streams:
+                row = db.execute(SNAPSHOT, stream).fetchone()
+                if row is not None:
+                    version, fingerprint, data, crc = row
+                    snapshot = Snapshot(version, fingerprint, data)
+                    if snapshot_crc(stream, snapshot) != crc:
+                        snapshot.data = None
+                    found[stream] = snapshot
+            return found
+
+        return await self._query("the snapshots", work)
+
+    async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
+        """Return a page of one stream; see :meth:`Journal.read`."""
+
+        def work(db: sqlite3.Connection) -> tuple[int, list[Any]]:
+            number, first = db.execute(STREAM, stream).fetchone() or (0, 1)
+            begin = max(after, first - 1)
+            where = "where e.stream = ? and e.version > ? order by e.version limit ?"
+            return begin, db.execute(READ + where, (number, begin, limit)).fetchall()
+
+        what = f"stream {stream[0]}/{stream[1]}"
+        begin, rows = await self._query(f"{what} after version {after}", work)
+        return self._records(rows, what, 3, begin)
+
+    async def read_back(self, stream: Stream, before: int = NEVER, limit: int = PAGE) -> list[Record]:
+        """Return a page of one stream, backwards; see :meth:`Journal.read_back`."""
+
+        def work(db: sqlite3.Connection) -> list[Any]:
+            number, first = db.execute(STREAM, stream).fetchone() or (0, 1)
+            where = "where e.stream = ? and e.version >= ? and e.version < ? order by e.version desc limit ?"
+            return db.execute(READ + where, (number, first, before, limit)).fetchall()
+
+        what = f"stream {stream[0]}/{stream[1]}"
+        rows = await self._query(f"{what} before version {before}", work)
+        rows.reverse()
+        return self._records(rows, what, 3, rows[0][3] - 1 if rows else 0)[::-1]
+
+    async def read_all(self, after: int = 0, limit: int = PAGE) -> list[Record]:
+        """Return a page of all streams; see :meth:`Journal.read_all`."""
+        durable = self.position
+        where = "where e.position > ? order by e.position limit ?"
+        rows = await self._query(
+            f"the journal after position {after}", lambda db: db.execute(READ + where, (after, limit)).fetchall()
+        )
+        records = self._records(rows, "the journal", 0, after)
+        last = after + len(records)
+        if len(records) < limit and last < durable:
+            raise damaged(self.path, f"the event at position {last + 1} is missing")
+        return records
+
+    async def scan(self, query: Query, after: int = 0, limit: int = PAGE) -> Scan:
+        """Return a page of what a query means; see :meth:`Journal.scan`."""
+        check_query(query)
+        until = window(query, after, self.position)
+        chosen, values = matching(query, after, until, limit)
+        where = f"where e.position in ({chosen}) order by e.position"
+        rows = await self._query(
+            f"the journal after position {after}", lambda db: db.execute(READ + where, values).fetchall()
+        )
+        records = [self.record(row) for row in rows]
+        return Scan(records, records[-1].position if len(records) == limit else max(after, until))
+
+    async def by_ids(self, ids: Sequence[str]) -> list[Record]:
+        """Return the events with these ids; see :meth:`Journal.by_ids`."""
+
+        def work(db: sqlite3.Connection) -> list[Any]:
+            found = (db.execute(READ + "where e.id = ?", (id_,)).fetchone() for id_ in dict.fromkeys(ids))
+            return sorted(row for row in found if row is not None)
+
+        return [self.record(row) for row in await self._query("events by their ids", work)]
+
+    def _records(self, rows: Sequence[tuple[Any, ...]], what: str, column: int, after: int) -> list[Record]:
+        for expected, row in enumerate(rows, after + 1):
+            if row[column] != expected:
+                number = "version" if column else "position"
+                raise damaged(self.path, f"in {what} the event with {number} {expected} is missing")
+        return [self.record(row) for row in rows]
+
+    def record(self, row: tuple[Any, ...]) -> Record:
+        """Return the event of a row.
+
+        Raises:
+            JournalDamaged: it is not what was written.
+        """
+        position, category, key, version, name, time, command, data, meta, crc, id_, tags = row
+        stream = category, key
+        if None not in (category, key, name, data, meta):
+            told = _tags(tags) if tags else ()
+            if crc_of(position, stream, version, name, time, command, data, meta, id_, told) == crc:
+                return Record(position, stream, version, name, time, command, data, meta, None, id_, told)
+        raise damaged(
+            self.path,
+            f"the event at position {position}, version {version} of stream {category}/{key}, "
+            "is not what was written (its checksum differs)",
+        )
+
+    async def _query(self, what: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._reader is None:
+            raise JournalUnusable(f"{self.path} is not open")
+        try:
+            return await self._reader.run(work)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise fault(self.path, f"{what} can't be read", error) from error
+
+    async def find(self, stream: Stream, command: str) -> int | None:
+        """Return the version of a command's first event; see :meth:`Journal.find`."""
+        query = (
+            "select version from events where stream = (select id from streams where category = ? and key = ?) "
+            "and command = ?"
+        )
+        what = f"command {command!r} in stream {stream[0]}/{stream[1]}"
+        row = await self._query(what, lambda db: db.execute(query, (*stream, command)).fetchone())
+        return row[0] if row else None
+
+    async def unfinished(self) -> list[Stream]:
+        """Return the streams to be woken at once; see :meth:`Journal.unfinished`."""
+        query = f"select category, key from streams where wake = {AT_ONCE} order by id"  # noqa: S608 (our own number)
+        rows = await self._query("the unfinished streams", lambda db: db.execute(query).fetchall())
+        return [(category, key) for category, key in rows]
+
+    async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:
+        """Return a page of the streams to be woken later; see :meth:`Journal.sleeping`."""
+        wake, number = (AT_ONCE, NEVER) if after is None else (after.wake, after.number)
+
+        def work(db: sqlite3.Connection) -> list[Sleeper]:
+            rows = db.execute(SLEEPING + "wake = ? and id > ? order by id limit ?", (wake, number, limit)).fetchall()
+            # A comparison of both columns at once would not seek, but step over all that are due at the same time.
+            later = SLEEPING + "wake > ? order by wake, id limit ?"
+            rows += db.execute(later, (wake, limit - len(rows))).fetchall()
+            return [Sleeper(at, place, (category, key)) for at, place, category, key in rows]
+
+        return await self._query("the sleeping streams", work)
+
+
+def _tags(text: str) -> tuple[str, ...]:
+    try:
+        return msgspec.json.decode(text, type=tuple[str, ...])
+    except msgspec.MsgspecError:
+        return ("",)  # damaged: its checksum tells
