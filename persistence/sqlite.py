@@ -19,7 +19,7 @@ from persistence.journal import (
 )
 from persistence.lock import LockFile
 from persistence.query import check_query
-from persistence.sqlite_file import damaged, fault, make, opening_error, prepare, says_damage
+from persistence.sqlite_file import check_sqlite, damaged, fault, make, opening_error, prepare, says_damage
 from persistence.sqlite_group import Group, Head, write_all, write_one
 from persistence.sqlite_queries import READ
 from persistence.sqlite_reading import SqliteReading
@@ -62,6 +62,7 @@ class SqliteJournal(SqliteReading):
             raise JournalUnusable(
                 f"can't open {self.path}: " + ("it is a folder" if self.path.is_dir() else "no such folder")
             )
+        check_sqlite()
         self._lock.acquire()
         try:
             make(self.path)

@@ -6,10 +6,13 @@ import uuid
 from pathlib import Path
 
 from persistence.errors import JournalDamaged, JournalError, JournalUnusable, NotAJournal
+from persistence.sqlite_migrations import migrate
 from persistence.wal import keep_small
 
 APPLICATION_ID = 0x55535459  # "USTY": tells our files from other SQLite files
 SCHEMA_VERSION = 3
+NEEDED_SQLITE = (3, 32, 0)
+"""The first one that takes as many values in a statement as a group's rows have."""
 CHECKED_BYTES = 32 * 1024 * 1024
 """Files up to this size are checked whole when they are opened; in larger ones damage is found when it is read."""
 DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG}
@@ -52,6 +55,21 @@ SCHEMA = (
 )
 
 
+def check_sqlite() -> None:
+    """Make sure that the SQLite in use can do what the journal needs.
+
+    Raises:
+        JournalUnusable: it is too old, or can't be used by several threads.
+    """
+    if sqlite3.sqlite_version_info < NEEDED_SQLITE:
+        needed = ".".join(map(str, NEEDED_SQLITE))
+        raise JournalUnusable(
+            f"this Python has SQLite {sqlite3.sqlite_version}, journals need {needed} or later; use a newer Python"
+        )
+    if sqlite3.threadsafety == 0:
+        raise JournalUnusable("this Python's SQLite was built for one thread only; use another build")
+
+
 def make(path: Path) -> None:
     """Make the file where there is none; nobody but its owner may read it."""
     try:
@@ -69,10 +87,10 @@ def prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
     if application != APPLICATION_ID:
         raise NotAJournal(f"{path} is a database, but not a journal of Understudy; use another file")
     (schema,) = db.execute("pragma user_version").fetchone()
-    if schema != SCHEMA_VERSION:
+    if not migrate(db, schema, SCHEMA_VERSION):
         raise NotAJournal(
-            f"{path} has journal format {schema}, this version of Understudy reads format {SCHEMA_VERSION}; "
-            "use the version that wrote it"
+            f"{path} has journal format {schema}, this version of Understudy reads formats 1 to {SCHEMA_VERSION}; "
+            "use the version that wrote it, or a later one"
         )
     (mode,) = db.execute("pragma journal_mode = wal").fetchone()
     if mode != "wal":
