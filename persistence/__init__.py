@@ -14,6 +14,7 @@ from persistence.errors import (
     NotAJournal,
     NotDecodable,
     NotEncodable,
+    RecordDamaged,
     StreamBuried,
     VersionConflict,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "NotEncodable",
     "Query",
     "Record",
+    "RecordDamaged",
     "Scan",
     "Sleeper",
     "Snapshot",

@@ -29,6 +29,10 @@ class JournalDamaged(JournalError):
     """A record is not what was written, or is missing; the message names stream and position."""
 
 
+class RecordDamaged(JournalDamaged):
+    """One record is not what was written. That stops its readers; the others are not worse for it."""
+
+
 class VersionConflict(JournalError):
     """A stream was not at the version that the writer expected: somebody else wrote. Nothing was written."""
 

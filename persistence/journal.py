@@ -9,7 +9,7 @@ reading the whole journal shows that something was there (:data:`ERASED`).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -174,6 +174,14 @@ def _is(record: Record, event: NewEvent) -> bool:
     return record.type == ERASED or (record.type, record.data) == (event.type, event.data)
 
 
+Progress = Callable[[int, int], None]
+"""Told now and then how much is done, and of how much."""
+
+
+def no_progress(done: int, of: int) -> None:
+    """Tell nobody."""
+
+
 class Journal(ABC):
     """One journal, opened by one process at a time. Its methods are safe to cancel."""
 
@@ -182,6 +190,8 @@ class Journal(ABC):
     """A random name given to the journal when it was made; it tells one journal's copies from another's."""
     position: int = 0
     """The position of the last durable event; 0: none yet."""
+    unchecked: bool = False
+    """Whether opening has left damage to be looked for by :meth:`check`, for that would take too long."""
     log_bytes: int = 0
     """The size of the write-ahead log beside the file after the last group, in bytes; 0: there is none."""
 
@@ -195,6 +205,17 @@ class Journal(ABC):
             NotAJournal: what is there was not written by Understudy.
             JournalDamaged: what is there is damaged.
         """
+
+    async def check(self, progress: Progress = no_progress, rest: float = 0.0) -> None:  # noqa: ARG002 (engines')
+        """Look for damage that no reader would find, in all that is kept, with ``rest`` seconds between short looks.
+
+        Engines that can't be damaged in such a way do nothing.
+
+        Raises:
+            JournalDamaged: what leads to the events does not fit them; what is read may be wrong.
+            RecordDamaged: only events themselves are not what was written.
+        """
+        progress(self.position, self.position)
 
     @abstractmethod
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from persistence import sqlite_file
 from persistence.checksum import crc_of, erased
 from persistence.connection import Connection, connect, shielded
 from persistence.errors import AppendFailed, JournalError, JournalUnusable
@@ -19,6 +20,7 @@ from persistence.journal import (
 )
 from persistence.lock import LockFile
 from persistence.query import check_query
+from persistence.sqlite_check import count_entries
 from persistence.sqlite_file import check_sqlite, damaged, fault, make, opening_error, prepare, says_damage
 from persistence.sqlite_group import Group, Head, write_all, write_one
 from persistence.sqlite_queries import READ
@@ -78,6 +80,10 @@ class SqliteJournal(SqliteReading):
     def _prepare(self, db: sqlite3.Connection) -> None:
         prepare(db, self.path, self._durability)
         self._load(db)
+        size = self.path.stat().st_size
+        self.unchecked = size > sqlite_file.CHECKED_BYTES
+        if self.unchecked and size <= sqlite_file.COUNTED_BYTES:
+            count_entries(db, self.path)
 
     def _load(self, db: sqlite3.Connection) -> None:
         row = db.execute("select identity, position from journal").fetchone()

@@ -9,10 +9,23 @@ import msgspec
 
 from persistence.checksum import crc_of, snapshot_crc
 from persistence.connection import Connection
-from persistence.errors import JournalUnusable
-from persistence.journal import AT_ONCE, NEVER, PAGE, Journal, Record, Scan, Sleeper, Snapshot, Stream
+from persistence.errors import JournalUnusable, RecordDamaged
+from persistence.journal import (
+    AT_ONCE,
+    NEVER,
+    PAGE,
+    Journal,
+    Progress,
+    Record,
+    Scan,
+    Sleeper,
+    Snapshot,
+    Stream,
+    no_progress,
+)
 from persistence.news import News
 from persistence.query import Query, check_query
+from persistence.sqlite_check import FileCheck
 from persistence.sqlite_file import damaged, fault
 from persistence.sqlite_queries import READ, SLEEPING, SNAPSHOT, STREAM, matching, window
 
@@ -146,10 +159,9 @@ class SqliteReading(Journal):
             told = _tags(tags) if tags else ()
             if crc_of(position, stream, version, name, time, command, data, meta, id_, told) == crc:
                 return Record(position, stream, version, name, time, command, data, meta, None, id_, told)
-        raise damaged(
-            self.path,
-            f"the event at position {position}, version {version} of stream {category}/{key}, "
-            "is not what was written (its checksum differs)",
+        raise RecordDamaged(
+            f"{self.path} is damaged: the event at position {position}, version {version} of stream {category}/{key}, "
+            "is not what was written (its checksum differs); restore it from a backup"
         )
 
     async def _query(self, what: str, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -159,6 +171,10 @@ class SqliteReading(Journal):
             return await self._reader.run(work)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise fault(self.path, f"{what} can't be read", error) from error
+
+    async def check(self, progress: Progress = no_progress, rest: float = 0.0) -> None:
+        """Check the whole file; see :meth:`Journal.check`."""
+        await FileCheck(self.path, self.record, self.position).run(self._query, progress, rest)
 
     async def find(self, stream: Stream, command: str) -> int | None:
         """Return the version of a command's first event; see :meth:`Journal.find`."""

@@ -45,7 +45,7 @@ class Inspection:
         actors = actor_stats(node.directory, node.clock.steady())
         return Stats(
             actors=actors,
-            journal=node.written.stats(node.journal, node.writer),
+            journal=node.written.stats(node.journal, node.writer, node.trouble.damage),
             read_models=read_model_stats(node.projectors.values(), node.journal),
             active=sum(stats.active for stats in actors.values()),
             dead_letters=node.dead_letters.count,

@@ -76,6 +76,7 @@ class PrometheusCollector(Collector):
         yield self._gauge("journal_position", "Position of the last durable event", stats.position)
         yield self._gauge("journal_queued_events", "Events enqueued and not yet durable", stats.queued)
         yield self._gauge("journal_failing", "1 where the last group could not be written", stats.error is not None)
+        yield self._gauge("journal_damaged", "1 where a check has found damage", stats.damage is not None)
         yield self._gauge("journal_log_bytes", "Size of the write-ahead log beside the journal", stats.log_bytes)
         yield self._histogram("journal_group_events", "Events in each group", stats.group_events)
         yield self._histogram("journal_group_write_seconds", "Time to write and sync each group", stats.group_seconds)
@@ -112,5 +113,5 @@ class PrometheusCollector(Collector):
 
 
 _EMPTY = HistogramStats((), (0,), 0, 0.0, 0.0)
-NOTHING = Stats({}, JournalStats(0, 0, 0, _EMPTY, _EMPTY, None, 0), {}, 0, 0, 0)
+NOTHING = Stats({}, JournalStats(0, 0, 0, _EMPTY, _EMPTY, None, 0, None), {}, 0, 0, 0)
 """The numbers of a runtime that is not open."""

@@ -140,6 +140,7 @@ class Runtime(Inspection):
             stack.callback(node.delays.close)
             tasks.start_soon(node.writer.run)
             tasks.start_soon(node.recovery.run)
+            tasks.start_soon(node.trouble.look, node.journal)
             for projector in node.projectors.values():
                 tasks.start_soon(projector.run)
             stack.push_async_callback(node.cut_off)

@@ -61,6 +61,8 @@ class JournalStats(msgspec.Struct, frozen=True):
     """Why the last group could not be written: a full disk, say, or damage; None again when one has been written."""
     log_bytes: int
     """The size of SQLite's write-ahead log beside the journal's file; it grows while somebody reads an old state."""
+    damage: str | None
+    """What the check of a large file has found since it was opened; None: nothing so far."""
 
 
 class ReadModelStats(msgspec.Struct, frozen=True):
@@ -105,7 +107,7 @@ class Groups:
         self._events.add(events)
         self._seconds.add(seconds)
 
-    def stats(self, journal: Journal, writer: Writer) -> JournalStats:
+    def stats(self, journal: Journal, writer: Writer, damage: str | None) -> JournalStats:
         """Return the numbers of the journal as they are now."""
         error = None if writer.error is None else str(writer.error)
         return JournalStats(
@@ -116,6 +118,7 @@ class Groups:
             self._seconds.stats(),
             error,
             journal.log_bytes,
+            damage,
         )
 
 

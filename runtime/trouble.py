@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from persistence import JournalDamaged, JournalTaken
+from persistence import Journal, JournalDamaged, JournalError, JournalTaken, RecordDamaged
 from persistence.writer import Writer
 from runtime.log import log
 from runtime.promises import Promises
@@ -12,6 +12,8 @@ AT_ONCE = 2
 """Attempts without a pause: most trouble is over when it is noticed."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between further attempts; each pause is twice as long as the last one."""
+REST = 0.05
+"""Seconds between short looks (10 ms) at a journal that is checked while it is in use: 10,000 events a second."""
 
 
 class Trouble:
@@ -25,6 +27,8 @@ class Trouble:
         self._writer = writer
         self._promises = promises
         self._delays = delays
+        self.damage: str | None = None
+        """What was found when the journal was checked while it was in use."""
         self._attempts = 0
         """How often the journal has been lost since something became durable."""
 
@@ -49,6 +53,23 @@ class Trouble:
                     log.error("the journal is not usable", error=repr(error), attempt=self._attempts)
         self.end(error)
 
+    async def look(self, journal: Journal) -> None:
+        """Look for the damage that opening has left to be looked for, beside all other work."""
+        if not journal.unchecked:
+            return
+        try:
+            await journal.check(rest=REST)
+        except RecordDamaged as error:
+            self.damage = str(error)
+            log.critical("events of the journal are damaged, who reads them is stopped", error=self.damage)
+        except JournalDamaged as error:
+            self.damage = str(error)
+            self.end(error)
+        except JournalError as error:
+            log.warning("the check of the journal was cut short", error=str(error))
+        else:
+            log.info("the journal was checked, and is whole", position=journal.position)
+
     def end(self, error: BaseException) -> None:
         """Write nothing any more, and say so: to the log, to who waits for a reply, and in the stats."""
         if isinstance(error, JournalTaken):  # whoever has it does what is unfinished in it
@@ -59,4 +80,4 @@ class Trouble:
         self._promises.lose_all(str(error))
 
     def _is_final(self, error: BaseException) -> bool:
-        return isinstance(error, JournalTaken | JournalDamaged)
+        return isinstance(error, JournalTaken | JournalDamaged) and not isinstance(error, RecordDamaged)

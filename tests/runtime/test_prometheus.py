@@ -40,6 +40,7 @@ BY_READ_MODEL = {
 OF_ALL = {
     "understudy_journal_position": "gauge",
     "understudy_journal_queued_events": "gauge",
+    "understudy_journal_damaged": "gauge",
     "understudy_journal_failing": "gauge",
     "understudy_journal_log_bytes": "gauge",
     "understudy_journal_group_events": "histogram",

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -12,10 +12,11 @@ import pytest
 
 from actors import OutcomeUnknown
 from persistence import AppendFailed, Batch, JournalDamaged, MemoryJournal, sqlite_file, wal
-from runtime import ManualClock, Runtime, log_watch
+from runtime import ManualClock, Runtime, log_watch, trouble
 from tests.runtime.cast import ALL, Board, Hold, Lines, Look, Room
 from tests.runtime.tools import comes, node_of
 from tests.unit.disk import Disk, on_disk
+from tests.unit.indexes import as_plain_table
 
 TRIPS = 6
 
@@ -116,6 +117,7 @@ async def test_damage_found_in_the_file_ends_the_writing(tmp_path: Path, monkeyp
     async with Runtime(f"sqlite:{path}", ALL) as runtime:
         await runtime.ask(Room.at("r"), Hold("t"))
     monkeypatch.setattr(sqlite_file, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(sqlite_file, "COUNTED_BYTES", 0)
     with closing(sqlite3.connect(path)) as db:
         (root,) = db.execute("select rootpage from sqlite_master where name = 'events_version'").fetchone()
         (size,) = db.execute("pragma page_size").fetchone()
@@ -158,3 +160,71 @@ async def test_a_log_that_grows_is_named_once_and_shown(
         await runtime.ask(Board.at(), Lines(), consistent=True)
         assert runtime.stats().read_models["Board"].log_bytes > 0
     assert named() == 2
+
+
+@pytest.fixture
+async def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A journal whose file is too large to be checked when it is opened."""
+    path = tmp_path / "journal.db"
+    async with Runtime(f"sqlite:{path}", [Room]) as runtime:
+        for number in range(20):
+            await runtime.ask(Room.at(f"{number % 4}"), Hold("t"), id=f"id-{number}")
+    monkeypatch.setattr(sqlite_file, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(sqlite_file, "COUNTED_BYTES", 0)
+    monkeypatch.setattr(trouble, "REST", 0.0)
+    return path
+
+
+async def in_time(happened: Callable[[], bool]) -> None:
+    """Wait for what another thread has to do first."""
+    for _ in range(60_000):
+        if happened():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it did not happen")
+
+
+def said(caplog: pytest.LogCaptureFixture, text: str) -> bool:
+    return any(text in record.getMessage() for record in caplog.records)
+
+
+async def test_an_index_that_lost_an_entry_ends_the_writing(large: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """P15, P3: in a large file; a repeat would be taken for a new command."""
+    with as_plain_table(large, "events_command") as db:
+        assert db.execute("delete from plain where place = 7").rowcount == 1
+    async with Runtime(f"sqlite:{large}", [Room]) as runtime:
+        await in_time(lambda: runtime.stats().journal.damage is not None)
+        assert "position 7 has no entry in the index events_command" in str(runtime.stats().journal.damage)
+        assert runtime.stats().journal.error == runtime.stats().journal.damage
+        with pytest.raises(OutcomeUnknown, match="has no entry in the index events_command"):
+            await runtime.ask(Room.at("new"), Hold("t"))
+        assert runtime.position == 20
+    assert said(caplog, "the journal is damaged, nothing is written any more")
+
+
+async def test_a_damaged_event_that_is_found_early_harms_nobody_else(
+    large: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P15, P13: it is told before anybody reads it."""
+    with closing(sqlite3.connect(large)) as db:
+        db.execute("update events set data = replace(data, 't', 'x') where position = 7")
+        db.commit()
+    async with Runtime(f"sqlite:{large}", [Room]) as runtime:
+        await in_time(lambda: runtime.stats().journal.damage is not None)
+        assert "the event at position 7" in str(runtime.stats().journal.damage)
+        assert (await runtime.ask(Room.at("3"), Hold("t"))).number == 6
+        assert runtime.stats().journal.error is None
+    assert said(caplog, "events of the journal are damaged, who reads them is stopped")
+
+
+async def test_a_large_file_that_is_whole_is_told_to_be(large: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with Runtime(f"sqlite:{large}", [Room]) as runtime:
+        await in_time(lambda: said(caplog, "the journal was checked, and is whole"))
+        assert runtime.stats().journal.damage is None
+
+
+async def test_a_check_that_is_cut_short_by_closing_harms_nobody(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "REST", 3600.0)
+    async with Runtime(f"sqlite:{large}", [Room]) as runtime:
+        assert await runtime.ask(Room.at("3"), Look()) == 5
