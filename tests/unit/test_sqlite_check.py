@@ -20,6 +20,7 @@ from persistence import (
     sqlite_check,
     sqlite_file,
 )
+from tests.unit.conftest import Probe
 from tests.unit.indexes import as_plain_table
 
 EVENTS = 90
@@ -105,6 +106,21 @@ async def test_it_is_checked_while_it_is_written_and_erased(path: Path) -> None:
             await journal.check()
         await writing
         await journal.check()
+
+
+async def test_one_look_sees_one_moment(path: Path, probe: Probe) -> None:
+    """An event that is erased between two questions about it is not taken for damage."""
+    erased: list[int] = []
+
+    def erase(_: sqlite3.Connection, statement: str) -> None:
+        if statement.startswith("select 1 from tags") and not erased:
+            with closing(sqlite3.connect(path, isolation_level=None)) as db:
+                erased.append(db.execute("delete from tags where position = 3").rowcount)
+
+    async with opened(path) as journal:
+        probe.before = erase
+        await journal.check()
+    assert erased == [2]
 
 
 LOSSES = {
