@@ -212,6 +212,7 @@ def held_by_another_process(path: Path) -> Generator[subprocess.Popen[str]]:
 
 
 async def test_a_second_opening_in_this_process_is_refused(path: Path) -> None:
+    """Failure 37."""
     async with opened(path) as journal:
         for second in (SqliteJournal(path), journal):
             with pytest.raises(JournalInUse, match=rf"journal\.db is in use by process {os.getpid()};"):
@@ -222,6 +223,7 @@ async def test_a_second_opening_in_this_process_is_refused(path: Path) -> None:
 
 
 async def test_another_process_is_named(path: Path) -> None:
+    """Failure 37."""
     with held_by_another_process(path) as process:
         with pytest.raises(JournalInUse, match=rf"journal\.db is in use by process {process.pid};"):
             await open_and_close(path)
@@ -392,6 +394,8 @@ async def test_a_pipe_is_refused(path: Path) -> None:
 
 
 async def test_a_full_disk_at_the_lock_gives_it_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failure 28."""
+
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 

@@ -164,6 +164,7 @@ async def test_one_that_somebody_else_has_moved_goes_on_from_there(file: Path) -
 
 @pytest.mark.parametrize("turns", range(5))
 async def test_a_cancelled_batch_is_remembered_as_it_was_kept(path: Path | None, turns: int) -> None:
+    """Failure 25."""
     async with opened(path) as view:
         task = asyncio.create_task(view.apply([(INSERT, (f"{n}", n)) for n in range(200)], 200))
         for _ in range(turns):
@@ -176,6 +177,7 @@ async def test_a_cancelled_batch_is_remembered_as_it_was_kept(path: Path | None,
 
 
 async def test_a_crash_in_the_middle_of_a_batch_changes_nothing(file: Path, probe: Probe) -> None:
+    """Failure 13."""
     image = file.with_name("image.db")
 
     def take_before(point: str, _: sqlite3.Connection, statement: str) -> None:
@@ -311,6 +313,7 @@ async def test_a_database_in_memory_is_gone_when_closed() -> None:
 
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_cancelled_opening_leaves_nothing_behind(path: Path | None, turns: int) -> None:
+    """Failure 39."""
     view = SqliteView(path, SCHEMA, "j1")
     task = asyncio.create_task(view.open(0))
     for _ in range(turns):
