@@ -22,6 +22,7 @@ from actors.errors import (
     UnderstudyError,
     UnknownActor,
 )
+from actors.evolution import Upcast, upcast
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
@@ -73,5 +74,7 @@ __all__ = [
     "Timer",
     "UnderstudyError",
     "UnknownActor",
+    "Upcast",
     "sql",
+    "upcast",
 ]

@@ -11,7 +11,9 @@ A class becomes one by its base, and is frozen without saying so::
         trip: str
 
 The name under which a message is stored is its class's name; ``class SeatHeld(Event, tag="seat-held")`` pins
-another one, so that the class can be renamed later.
+another one, so that the class can be renamed later. ``class SeatHeld(Event, aliases=("SeatTaken",))`` reads what was
+stored under a name that it had before, and ``class SeatHeld(Event, revision=2)`` says that its fields are not those of
+the first one any more; see :mod:`actors.evolution`.
 """
 
 import sys
@@ -39,6 +41,8 @@ class MessageMeta(msgspec.StructMeta):
 
     def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> "MessageMeta":
         """Make the class, then check that its values can be shared and stored."""
+        namespace["__aliases__"] = aliases = options.pop("aliases", ())
+        namespace["__revision__"] = revision = options.pop("revision", 1)
         cls = super().__new__(mcls, name, bases, namespace, **options)
         config = cls.__struct_config__
         if not config.frozen:
@@ -57,7 +61,29 @@ class MessageMeta(msgspec.StructMeta):
                     f"{name} would be stored as {config.tag!r}, like its base {base.__name__}; give it a tag of its "
                     f'own: class {name}({base.__name__}, tag="...")'
                 )
+        if aliases != () or (type(revision), revision) != (int, 1):
+            _check_past(cls, aliases, revision)
         return cls
+
+
+def _check_past(cls: MessageMeta, aliases: Any, revision: Any) -> None:
+    """Check what a class says of the names and forms that it had before."""
+    name, tag = cls.__name__, cls.__struct_config__.tag
+    if not isinstance(aliases, tuple) or not all(isinstance(alias, str) and alias for alias in aliases):  # pyright: ignore[reportUnknownVariableType]
+        raise DefinitionError(f'{name}: the names that it had before must be texts; write aliases=("OldName",)')
+    if tag in aliases:
+        raise DefinitionError(f"{name}: {tag!r} is its name today, and no alias; leave it out of aliases=")
+    if len(set(aliases)) < len(aliases):  # pyright: ignore[reportUnknownArgumentType]
+        raise DefinitionError(f"{name} has an alias twice; leave one out")
+    if aliases and not issubclass(cls, (Event, Command)):
+        raise DefinitionError(
+            f'{name} has aliases, but only events and commands are looked for by name; write tag="{aliases[0]}" to '
+            "keep the name that it had"
+        )
+    if type(revision) is not int or revision < 1:
+        raise DefinitionError(f"{name}: a revision is a number from 1, not {revision!r}")
+    if revision > 1 and not issubclass(cls, Event):
+        raise DefinitionError(f"{name} has a revision, but only events have one; leave out revision=")
 
 
 # On the base classes, for mypy asks them before the metaclass, and msgspec's own base says that nothing is frozen.
@@ -159,6 +185,18 @@ class Meta(msgspec.Struct, frozen=True):
 def name_of(message: type[Message]) -> str:
     """Return the stable name under which values of this message class are stored."""
     return str(message.__struct_config__.tag)
+
+
+def aliases_of(message: type[Message]) -> tuple[str, ...]:
+    """Return the names under which values of this message class were stored before."""
+    aliases: tuple[str, ...] = message.__dict__["__aliases__"]
+    return aliases
+
+
+def revision_of(event: type[Event]) -> int:
+    """Return the revision of this event class: 1, or what it says."""
+    revision: int = event.__dict__["__revision__"]
+    return revision
 
 
 @lru_cache(maxsize=4096)

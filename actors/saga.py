@@ -6,7 +6,7 @@ The idea of compensating transactions: Garcia-Molina and Salem, "Sagas", SIGMOD 
 """
 
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin, overload
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get
 from actors.address import Address
 from actors.definition import by_name, check_no_undo_after_pivot, check_takes_commands
 from actors.errors import SagaMisuse
+from actors.evolution import Upcast, steps_of
 from actors.messages import Command, Event
 from actors.policies import UNDO_RETRY, Mailbox, Passivation, RetryPolicy
 
@@ -90,6 +91,8 @@ class Saga(Generic[C, R_co]):
     commands: ClassVar[Mapping[str, type[Command[Any, Any]]]] = {}
     result: ClassVar[Any] = None
     events: ClassVar[Mapping[str, type[Event]]] = {}
+    upcasts: ClassVar[Sequence[Upcast]] = ()
+    """What becomes of results that were stored as events in another form; see :mod:`actors.evolution`."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -105,6 +108,7 @@ class Saga(Generic[C, R_co]):
                 if isinstance(cls.result, type) and issubclass(cls.result, Event):
                     cls.events = by_name(cls, cls.result, Event)
         check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Saga[Command, Result])")
+        steps_of(cls)
         if "run" in cls.__dict__:
             check_no_undo_after_pivot(cls)
 

@@ -1,10 +1,11 @@
 """Services: event-sourced actors. Rules in ``decide``, state in ``evolve``, both pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from actors.address import Address
 from actors.definition import by_name, check_state, check_takes_commands
+from actors.evolution import Upcast, steps_of
 from actors.messages import Command, Decision, Event, State
 from actors.policies import Mailbox, Passivation, RestartPolicy
 
@@ -37,6 +38,8 @@ class Service(Generic[S, C, E]):
     """The command classes that it takes, by stable name; read from the class's own annotations."""
     events: ClassVar[Mapping[str, type[Event]]] = {}
     """The event classes of its stream, by stable name; read from the class's own annotations."""
+    upcasts: ClassVar[Sequence[Upcast]] = ()
+    """What becomes of events that were stored in another form; see :mod:`actors.evolution`."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -50,6 +53,7 @@ class Service(Generic[S, C, E]):
                 cls.events = by_name(cls, events, Event)
                 check_state(cls, state)
         check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Service[YourState, Commands, Events])")
+        steps_of(cls)
 
     @classmethod
     def at(cls, key: str = "") -> Address[Self]:

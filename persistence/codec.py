@@ -70,7 +70,7 @@ class Decoder:
         Raises:
             NotDecodable: the bytes don't fit the type, or are more than may be stored.
         """
-        if (size := memoryview(data).nbytes) > MAX_PAYLOAD:
+        if (size := len(data)) > MAX_PAYLOAD:
             raise NotDecodable(f"not a {self._name}: it has {size:,} bytes, the limit is {MAX_PAYLOAD:,}")
         try:
             return self._decode(data)

@@ -3,8 +3,10 @@
 from runtime.chaos import Chaos
 from runtime.clock import Clock, ManualClock, SystemClock
 from runtime.dead_letters import DeadLetter
+from runtime.differences import Change, Difference, Position
 from runtime.history import HistoryEntry
 from runtime.instruments import BaseInstrument, Instrument
+from runtime.journal_check import CheckReport, check_journal
 from runtime.reminders import PendingReminder
 from runtime.runtime import Runtime
 from runtime.signals import stop_on_signals
@@ -12,15 +14,20 @@ from runtime.stats import Stats
 
 __all__ = [
     "BaseInstrument",
+    "Change",
     "Chaos",
+    "CheckReport",
     "Clock",
     "DeadLetter",
+    "Difference",
     "HistoryEntry",
     "Instrument",
     "ManualClock",
     "PendingReminder",
+    "Position",
     "Runtime",
     "Stats",
     "SystemClock",
+    "check_journal",
     "stop_on_signals",
 ]

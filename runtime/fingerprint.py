@@ -6,6 +6,9 @@ from typing import Any, cast
 
 import msgspec
 
+from actors import Command
+from actors.messages import aliases_of, name_of
+
 _in_order = msgspec.json.Encoder(order="deterministic")
 
 
@@ -18,18 +21,26 @@ def fingerprint_of(command: Any, data: bytes | None = None) -> str:
     return hashlib.blake2b(canonical(command) if data is None else data, digest_size=8).hexdigest()
 
 
-def canonical(command: Any) -> bytes:
+def fingerprints_of(command: Any, data: bytes | None = None) -> list[str]:
+    """Return a command's hash as today's code makes it, and as it was under the names that its class had before."""
+    found = [fingerprint_of(command, data)]
+    if data is None:
+        found += [fingerprint_of(command, canonical(command, alias)) for alias in aliases_of(command.__class__)]
+    return found
+
+
+def canonical(command: Any, name: str | None = None) -> bytes:
     """Return a command as JSON that is the same in another process, and when its class has got a new field.
 
-    Sets and mappings are put in order, and fields that have their default are left out.
+    Sets and mappings are put in order, and fields that have their default are left out. The name is its stable one.
     """
-    cls = cast(type[msgspec.Struct], type(command))
+    cls = cast(type[Command[Any, Any]], type(command))
     fields = {
         name: value
         for name, default in _defaults(cls)
         if (value := getattr(command, name)) != (default() if callable(default) else default)
     }
-    return _in_order.encode((cls.__name__, fields))
+    return _in_order.encode((name or name_of(cls), fields))
 
 
 @lru_cache(maxsize=1_024)

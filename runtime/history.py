@@ -1,6 +1,6 @@
 """History: the audit trail of an actor, and its state as it was at any moment."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,8 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     """One event of an actor's stream.
 
     ``event`` is the author's event, or, for what the runtime wrote itself (a saga's steps, a fence), its content as
-    a mapping. ``command_id`` names the command on the first of its events.
+    a mapping. ``type`` is the name under which it is stored; where upcasts make several events of one, or none, there
+    are as many entries. ``command_id`` names the command on the first of its events.
     """
 
     type: str
@@ -31,16 +32,18 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 async def history(journal: Journal, address: Address[Any], kind: Kind) -> AsyncIterator[HistoryEntry]:
     """Yield the events of an actor's stream, oldest first."""
     async for record in stream(journal, address):
-        yield entry(record, kind)
+        for entry in entries(record, kind):
+            yield entry
 
 
-def entry(record: Record, kind: Kind) -> HistoryEntry:
-    """Return a record as an entry of the audit trail."""
+def entries(record: Record, kind: Kind) -> list[HistoryEntry]:
+    """Return a record as entries of the audit trail."""
     if record.type in saga_events.DECODERS or record.type in INTERNAL:
-        event = msgspec.json.decode(record.data)
+        events: Sequence[Any] = (msgspec.json.decode(record.data),)
     else:
-        event = kind.event(record)
-    return HistoryEntry(record.type, event, to_meta(record), record.command)
+        events = kind.read(record)
+    meta = to_meta(record)
+    return [HistoryEntry(record.type, event, meta, record.command) for event in events]
 
 
 async def stream(journal: Journal, address: Address[Any]) -> AsyncIterator[Record]:
@@ -76,7 +79,8 @@ async def state_of(
         ):
             break
         if record.type not in INTERNAL:
-            state = service.evolve(state, kind.event(record))
+            for event in kind.read(record):
+                state = service.evolve(state, event)
     return state
 
 
@@ -86,13 +90,13 @@ async def trail(journal: Journal, address: Address[Any], directory: Directory) -
     It follows the saga's own stream: each step names the actor it went to, and its command's id finds the events
     there.
     """
-    found: dict[int, HistoryEntry] = {}
+    found: dict[int, list[HistoryEntry]] = {}
     todo, seen = [address], {address}
     while todo:
         saga = todo.pop()
         kind = directory.kind(saga.actor)
         async for record in stream(journal, saga):
-            found[record.position] = entry(record, kind)
+            found[record.position] = entries(record, kind)
             if record.type == saga_events.NAMES[saga_events.Asked]:
                 asked: saga_events.Asked = decoded(saga_events.DECODERS[record.type], record, record.data)
                 if asked.to is not None:
@@ -102,8 +106,8 @@ async def trail(journal: Journal, address: Address[Any], directory: Directory) -
                         todo.append(asked.to)
                     for mark in "#!":
                         for step in await _caused(journal, asked.to, f"{saga}{mark}{asked.step}"):
-                            found[step.position] = entry(step, other)
-    return [found[position] for position in sorted(found)]
+                            found[step.position] = entries(step, other)
+    return [entry for position in sorted(found) for entry in found[position]]
 
 
 async def _caused(journal: Journal, address: Address[Any], command_id: str) -> list[Record]:

@@ -8,7 +8,9 @@ from actors import Address, NotTaken, RuntimeClosed, Saga, Service, State
 from runtime import history as past
 from runtime.cells import Phase
 from runtime.dead_letters import DeadLetter
+from runtime.differences import Difference, Moment, difference
 from runtime.history import HistoryEntry
+from runtime.kinds import Kind
 from runtime.node import Node
 from runtime.reminders import PendingReminder, reminders_of
 from runtime.stats import Stats, actor_stats, read_model_stats
@@ -72,14 +74,29 @@ class Inspection:
             NotTaken: the actor is no service, and has no state.
             ValueError: ``at`` doesn't say in which time zone it is.
         """
-        node = self._open_node()
-        kind = node.directory.kind(address.actor)
-        if not issubclass(kind.cls, Service):
-            raise NotTaken(f"{address} is no service; only services have a state that can be told from their events")
+        node, kind = self._open_node(), self._service_kind(address)
         if at is not None and at.tzinfo is None:
             raise ValueError(f"at={at} could be any time zone; write datetime(..., tzinfo=UTC)")
         state: S = await past.state_of(node.journal, address, kind, version, at, position)
         return state
+
+    async def diff(self, address: Address[Service[S, Any, Any]], a: Moment, b: Moment | None = None) -> Difference[S]:
+        """Return what is between two moments of a service: the parts of its state that differ, and the events.
+
+        A moment is a version of the service's stream, a time, or a :class:`Position` of the journal; None: now.
+
+        Raises:
+            NotTaken: the actor is no service, and has no state.
+            ValueError: a time doesn't say in which time zone it is.
+        """
+        node, kind = self._open_node(), self._service_kind(address)
+        return await difference(node.journal, address, kind, a, b)
+
+    def _service_kind(self, address: Address[Any]) -> Kind:
+        kind = self._open_node().directory.kind(address.actor)
+        if not issubclass(kind.cls, Service):
+            raise NotTaken(f"{address} is no service; only services have a state that can be told from their events")
+        return kind
 
     async def history(self, address: Address[Any]) -> AsyncIterator[HistoryEntry]:
         """Yield the events of one actor's stream, oldest first: its audit trail."""

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from actors import Event
 from persistence import BadJournalUrl, Journal, JournalUnusable, MemoryJournal, SqliteJournal
 from persistence.postgres_url import SCHEMES, Place, without_password
 from persistence.sqlite import Durability
@@ -47,18 +48,25 @@ def view_of(kind: Kind, producers: Sequence[Kind], journal: Journal) -> SqliteVi
 
     Beside a journal on PostgreSQL there is no folder but the one that its URL names with ``views=``.
 
-    The file's name carries a fingerprint of the schema, the version, and the events that are followed and who writes
-    them: a read model that has changed is built anew.
+    The file's name carries a fingerprint of the schema, the version, and the events that are followed, who writes them
+    and how older ones become them: a read model that has changed, or that would see other events, is built anew.
     """
     schema, version = kind.cls.schema, kind.cls.version
     beside = _place_of_views(journal)
     if beside is None:
         return SqliteView(None, schema, journal.identity)
-    follows = sorted(
-        f"{producer.name}/{name}" for producer in producers for name in producer.events if name in kind.cls.follows
-    )
+    follows = sorted(form for producer in producers for form in _forms(producer, set(kind.cls.follows.values())))
     fingerprint = hashlib.blake2b(f"{version} {schema} {follows}".encode(), digest_size=4).hexdigest()
     return SqliteView(beside.with_name(f"{beside.name}.{kind.name}-{fingerprint}"), schema, journal.identity)
+
+
+def _forms(producer: Kind, followed: set[type[Event]]) -> list[str]:
+    """Name the events of a producer that are followed, and the upcasts that may lead to them."""
+    names = [name for name, event in producer.events.items() if event in followed]
+    forms = [f"{producer.name}/{name}" for name in names]
+    if names:
+        forms += [f"{producer.name}/{step} {upcast.into}" for step, upcast in producer.evolution.steps.items()]
+    return forms
 
 
 def _place_of_views(journal: Journal) -> Path | None:

@@ -1,7 +1,7 @@
 """Kinds: what the runtime knows about a class of actors, worked out once, when the runtime is made."""
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -19,9 +19,11 @@ from actors import (
     Saga,
     Service,
 )
+from actors.evolution import names_by_alias
 from actors.messages import name_of, reply_type
 from persistence import NewEvent, NotDecodable, Record
 from persistence.codec import Decoder
+from runtime.evolution import Evolution, Several, renamed
 
 FENCED = "service.fenced"
 """In a service's stream: an undo came before its step, which is refused from here on."""
@@ -43,7 +45,8 @@ class EventMeta(msgspec.Struct, omit_defaults=True, gc=False):
     """The metadata that is stored with an event.
 
     ``fingerprint`` and ``reply`` stand on the first event of a command that has an id of its sender's. ``trace`` is
-    the trace context in which the event happened, where the runtime was traced.
+    the trace context in which the event happened, where the runtime was traced. ``revision`` is that of its class,
+    stored where it is not the first.
     """
 
     causation: str = ""
@@ -51,9 +54,21 @@ class EventMeta(msgspec.Struct, omit_defaults=True, gc=False):
     fingerprint: str | None = None
     reply: msgspec.Raw = msgspec.Raw(b"null")
     trace: str = ""
+    revision: int = 1
 
+
+_REVISED = b'{"revision":'
+"""How metadata begins that says a revision: :meth:`Kind.stamp` puts it first, so that a glance tells."""
 
 _meta = Decoder(EventMeta)
+
+
+class Decodes(Protocol):
+    """What reads stored JSON."""
+
+    def decode(self, data: bytes, /) -> Any:
+        """Return what it says; raises NotDecodable."""
+        ...
 
 
 def meta_of(record: Record) -> EventMeta:
@@ -62,7 +77,7 @@ def meta_of(record: Record) -> EventMeta:
     return meta
 
 
-def decoded(decoder: Decoder, record: Record, data: bytes) -> Any:
+def decoded(decoder: Decodes, record: Record, data: bytes) -> Any:
     """Decode part of a record.
 
     Raises:
@@ -104,10 +119,16 @@ class Kind:
         self.takes = frozenset(self.commands.values())
         """The classes of commands that it takes."""
         self.events: dict[str, type[Event]] = dict(getattr(cls, "events", {}))
-        self._event_decoders = {name: Decoder(event) for name, event in self.events.items()}
+        decoders = {name: Decoder(event) for name, event in self.events.items()}
         self.names = {event: name for name, event in self.events.items()}
-        self._by_class = {event: self._event_decoders[name] for name, event in self.events.items()}
+        self._by_class = {event: decoders[name] for name, event in self.events.items()}
+        self.evolution = Evolution(cls, decoders)
+        """How older events become today's."""
+        self.revised = {name: at for name, at in self.evolution.revisions.items() if at > 1}
+        """The events whose class is not at its first revision, which is stored with them."""
+        self._unchanged = {name: decoder for name, decoder in decoders.items() if name not in self.revised}
         self._command_decoders = {name: Decoder(command) for name, command in self.commands.items()}
+        self._command_names = names_by_alias(cls, self.commands)
         self.restart: RestartPolicy = getattr(cls, "restart", RestartPolicy())
         """How an actor of this class is started again after a crash."""
         self.mailbox: Mailbox = getattr(cls, "mailbox", Mailbox())
@@ -122,24 +143,51 @@ class Kind:
         self._reply_checks: dict[type, ReplyCheck] = {}
 
     def event(self, record: Record) -> Any:
-        """Return a record's event.
+        """Return a record's event, or :class:`Several`, where upcasts make more or less than one of it.
 
         Raises:
             JournalMismatch: today's class has no such event, or it doesn't fit.
         """
         if record.value is not None:
             return record.value
-        decoder = self._event_decoders.get(record.type)
-        if decoder is None:
-            raise self.unknown(record)
-        return decoded(decoder, record, record.data)
+        decoder = self._unchanged.get(record.type)
+        if decoder is not None and record.meta[:12] != _REVISED:  # (12: its length)
+            return decoded(decoder, record, record.data)
+        revision = meta_of(record).revision
+        form = self.evolution.form(record.type, revision)
+        if form is None:
+            raise self.unknown(record, revision)
+        events: Several = decoded(form, record, record.data)
+        return events[0] if len(events) == 1 else events
 
-    def unknown(self, record: Record) -> JournalMismatch:
+    def read(self, record: Record) -> tuple[Any, ...]:
+        """Return a record's events: one, unless upcasts make several or none of it.
+
+        Raises:
+            JournalMismatch: today's class has no such event, or it doesn't fit.
+        """
+        event = self.event(record)
+        return event if type(event) is Several else (event,)
+
+    def unknown(self, record: Record, revision: int) -> JournalMismatch:
         """Return the error for an event that today's class doesn't have."""
         category, key = record.stream
-        return JournalMismatch(
-            f"stream {category}/{key} holds an event {record.type} at version {record.version} (position "
-            f"{record.position}) that {self.name} doesn't know; add its class to {self.name}'s events"
+        what = record.type if revision == 1 else f"{record.type} revision {revision}"
+        why = f"{self.name} doesn't know; {self._help(record.type, revision)}"
+        error = JournalMismatch(
+            f"stream {category}/{key} holds an event {what} at version {record.version} (position {record.position}) "
+            f"that {why}"
+        )
+        error.__cause__ = NotDecodable(f"an event that {why}")
+        return error
+
+    def _help(self, stored: str, revision: int) -> str:
+        today = self.evolution.revisions.get(self.evolution.names.get(stored, stored))
+        if today is not None:
+            return f"today's class is at revision {today}; run the code that wrote it, or newer"
+        return (
+            f"add its class to {self.name}'s events, name it in aliases= of the class that it has become, or write "
+            f'what becomes of it: @upcast("{stored}", {revision}, into={{...}})'
         )
 
     def new_events(self, events: Iterable[Event], meta: bytes) -> list[NewEvent]:
@@ -161,17 +209,26 @@ class Kind:
             new.append(NewEvent(name, decoder.encode(event, name), meta, event))
         return new
 
+    def stamp(self, events: Iterable[NewEvent]) -> None:
+        """Put the revision of their classes into the metadata of events to be appended, where it is not the first."""
+        for event in events:
+            revision = self.revised.get(event.type)
+            if revision is not None:  # before what is there: a reply in it need not be read and written again
+                rest = event.meta[1:]
+                event.meta = b"%b%d%b%b" % (_REVISED, revision, b"" if rest == b"}" else b",", rest)
+
     def command(self, data: msgspec.Raw) -> Command[Any, Any]:
-        """Return a command of this kind of actor from its JSON, by the name that it carries.
+        """Return a command of this kind of actor from its JSON, by the name that it carries, or carried once.
 
         Raises:
             NotDecodable: the actor takes no such command, or it doesn't fit.
         """
-        name = _tag.decode(data).type
-        decoder = self._command_decoders.get(name)
+        name: str = _tag.decode(data).type
+        today = self._command_names.get(name, name)
+        decoder = self._command_decoders.get(today)
         if decoder is None:
             raise NotDecodable(f"{self.name} takes no command {name}")
-        command: Command[Any, Any] = decoder.decode(data)
+        command: Command[Any, Any] = decoder.decode(data if today == name else renamed(data, today))
         return command
 
     def check_reply(self, request: type, reply: object) -> None:

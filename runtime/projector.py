@@ -6,6 +6,7 @@ Rows and checkpoint are committed together, so the tables are always the fold of
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -43,12 +44,13 @@ class Projector:
         self._journal = journal
         self._timers = timers
         self._random = Random()
-        follows = set(kind.cls.follows.values())
+        self._followed = follows = set(kind.cls.follows.values())
         self._producers = {
-            (producer.name, name): producer
+            (producer.name, stored): producer
             for producer in producers
-            for name, event in producer.events.items()
-            if event in follows
+            if follows.intersection(producer.events.values())
+            for stored, event in producer.evolution.leads_to.items()
+            if event is None or event in follows
         }
         self._categories = {producer.name: producer for producer in producers}
         lost = follows - {event for producer in producers for event in producer.events.values()}
@@ -139,7 +141,7 @@ class Projector:
             try:
                 producer = self._producer(record)
                 if producer is not None:
-                    statements += list(self.model.project(producer.event(record), to_meta(record)))
+                    statements += self._statements(producer.read(record), to_meta(record))
             except Exception as error:  # noqa: BLE001 (raised below: what stands before it is no worse for it)
                 failure = error
                 break
@@ -151,6 +153,14 @@ class Projector:
         self._let_go()
         if failure is not None:
             raise failure
+
+    def _statements(self, events: Sequence[Any], meta: Meta) -> list[Statement]:
+        """Return what brings the tables up to date with a whole record: all of its events, or an error."""
+        statements: list[Statement] = []
+        for event in events:
+            if type(event) in self._followed:
+                statements += self.model.project(event, meta)
+        return statements
 
     def _let_go(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -173,8 +183,8 @@ class Projector:
         producer = self._producers.get((category, record.type))
         if producer is None and "." not in record.type:
             kind = self._categories.get(category)
-            if kind is not None and record.type not in kind.events:
-                raise kind.unknown(record)
+            if kind is not None and record.type not in kind.evolution.names:
+                raise kind.unknown(record, meta_of(record).revision)
         return producer
 
     def _park(self, error: BaseException) -> None:

@@ -80,13 +80,14 @@ PendingByName = Mapping[str, Pending]
 NOTHING_PENDING: PendingByName = {}
 """Shared by all services without reminders."""
 
-_decoders = {REMINDER: Decoder(ReminderSet), REMINDED: Decoder(Reminded), FORGOTTEN: Decoder(Forgotten)}
+REMINDERS = {REMINDER: Decoder(ReminderSet), REMINDED: Decoder(Reminded), FORGOTTEN: Decoder(Forgotten)}
+"""What reads each of the events about reminders."""
 
 
 def replayed(pending: PendingByName, record: Record) -> PendingByName:
     """Return what is pending after one more event of the stream; what was given belongs to this replay alone."""
     found: dict[str, Pending] = {} if pending is NOTHING_PENDING else pending  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
-    event = decoded(_decoders[record.type], record, record.data)
+    event = decoded(REMINDERS[record.type], record, record.data)
     _apply(found, event, record.version)
     return found
 

@@ -169,6 +169,8 @@ class SagaCell(Cell):
             meta = encode(EventMeta(self._cause, self._correlation))
             for event in self._new:
                 event.meta = meta
+            if self.kind.revised:
+                self.kind.stamp(self._new)
             first = self._version == 0
             wake = NEVER if story.ended else AT_ONCE if first else None
             append = Append(self.stream, self._version, self._new, self.now, self._cause if first else None, wake)

@@ -1,5 +1,6 @@
 """The cell of a service: decide, evolve, enqueue, reply, all in one synchronous turn."""
 
+from functools import reduce
 from types import CoroutineType
 from typing import Any
 
@@ -18,8 +19,9 @@ from actors import (
 from persistence import Append, JournalError, NewEvent, NotDecodable, Record
 from persistence.codec import encode
 from runtime.cells import Cell, Phase, World
+from runtime.evolution import Several
 from runtime.failures import failure
-from runtime.fingerprint import fingerprint_of
+from runtime.fingerprint import fingerprint_of, fingerprints_of
 from runtime.kinds import FENCED, HANDLED, INTERNAL, EventMeta, Kind, meta_of
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_events import NOTHING_PENDING, Pending, PendingByName, replayed, wake_of
@@ -80,7 +82,11 @@ class ServiceCell(Cell):
         """Take in one event of the stream."""
         if record.type not in INTERNAL:
             assert self.service is not None
-            self.state = self.service.evolve(self.state, self.kind.event(record))
+            event = self.kind.event(record)
+            if type(event) is Several:
+                self.state = reduce(self.service.evolve, event, self.state)
+            else:
+                self.state = self.service.evolve(self.state, event)
         elif record.type == FENCED:
             self.seen[_step(record)] = -record.version
         elif record.type != HANDLED:
@@ -218,6 +224,8 @@ class ServiceCell(Cell):
             for other in new[1:]:
                 other.meta = rest
         new[0].meta = meta
+        if self.kind.revised:
+            self.kind.stamp(new)
         append = self._append(new, command_id)
         if changes is None:
             return Outcome(state, decision.reply, append)
@@ -297,7 +305,7 @@ class ServiceCell(Cell):
             raise OutcomeUnknown(f"the first reply of {self.address} may be lost: the journal could not be written")
         record = page[0]
         meta = meta_of(record)
-        if meta.fingerprint != fingerprint_of(command, data):
+        if meta.fingerprint not in fingerprints_of(command, data):
             raise CommandIdReused(
                 f"{self.address} has already handled another command with the id {record.command!r}; "
                 f"give this {type(command).__name__} an id of its own"

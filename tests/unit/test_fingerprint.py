@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 
 from actors import Command
-from runtime.fingerprint import fingerprint_of
+from actors.messages import MessageMeta
+from runtime.fingerprint import fingerprint_of, fingerprints_of
 
 
-def hold(**fields: Any) -> Any:
-    """Return a command of a class called Hold, as it may have looked at some time: its fields have these defaults."""
+def hold(name: str = "Hold", aliases: tuple[str, ...] = (), **fields: Any) -> Any:
+    """Return a class of commands, as it may have looked at some time: its fields have these defaults."""
     types: dict[str, Any] = {"trip": str, **{name: type(value) for name, value in fields.items()}}
-    cls: Any = type("Hold", (Command,), {"__annotations__": types, "__module__": __name__, **fields})
-    return cls
+    body = {"__annotations__": types, "__module__": __name__, **fields}
+    return MessageMeta(name, (Command,), body, aliases=aliases)
 
 
 def test_a_new_field_that_has_its_default_changes_nothing() -> None:
@@ -41,7 +42,12 @@ def test_the_order_of_a_list_is_one() -> None:
 
 
 def test_another_class_is_another_command() -> None:
-    cls = hold()
-    other = hold()
-    other.__name__ = "Release"
-    assert fingerprint_of(cls("t")) != fingerprint_of(other("t"))
+    assert fingerprint_of(hold()("t")) != fingerprint_of(hold("Release")("t"))
+
+
+def test_a_class_that_was_renamed_is_the_same_command() -> None:
+    old, new = hold()("t"), hold("Take", aliases=("Hold",))("t")
+    assert fingerprint_of(new) != fingerprint_of(old)
+    assert fingerprint_of(old) in fingerprints_of(new)
+    assert fingerprint_of(old) not in fingerprints_of(hold("Take")("t"))
+    assert fingerprint_of(hold()("u")) not in fingerprints_of(new)

@@ -1,0 +1,129 @@
+"""The difference between two moments of a service: which parts of its state differ, and what happened between."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import reduce
+from itertools import zip_longest
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from actors import Address, State
+from persistence import Journal, Record
+from runtime.history import HistoryEntry, entries, stream
+from runtime.kinds import INTERNAL, Kind
+
+S = TypeVar("S", bound=State)
+
+MOST_EVENTS = 1_000
+"""How many of the events between two moments are returned; the first ones."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A moment: when the journal had come to this position."""
+
+    number: int
+
+
+Moment = int | datetime | Position
+"""When: behind a version of the service's own stream, at a time, or behind a :class:`Position` of the journal."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A part of a state that differs. ``UNSET`` (msgspec's) stands for what is not there."""
+
+    path: tuple[Any, ...]
+    """The names of fields, keys of mappings and places in lists that lead there."""
+    before: Any | UnsetType
+    after: Any | UnsetType
+
+    def __str__(self) -> str:
+        where = "".join(f".{part}" if isinstance(part, _Field) else f"[{part!r}]" for part in self.path)
+        return f"{where.removeprefix('.')}: {self.before!r} -> {self.after!r}"
+
+
+class Difference(msgspec.Struct, Generic[S], frozen=True):
+    """What is between two moments of a service."""
+
+    before: S
+    """The state at the one."""
+    after: S
+    """The state at the other."""
+    versions: tuple[int, int]
+    """The versions of the stream at both."""
+    changes: tuple[Change, ...]
+    events: tuple[HistoryEntry, ...]
+    """What happened between them, oldest first; 1,000 events at the most."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.changes))
+
+
+class _Field(str):
+    """The name of a field, in a path."""
+
+    __slots__ = ()
+
+
+async def difference(
+    journal: Journal, address: Address[Any], kind: Kind, a: Moment, b: Moment | None
+) -> Difference[Any]:
+    """Replay a service's stream once, and compare its states at two moments; None: now."""
+    service = kind.cls(address.key)
+    state, version = service.initial, 0
+    moments = [_latest_of(a), _latest_of(b)]
+    found: dict[int, tuple[Any, int]] = {}
+    between: list[HistoryEntry] = []
+    async for record in stream(journal, address):
+        for n, beyond in enumerate(moments):
+            if n not in found and beyond(record):
+                found[n] = (state, version)
+        if len(found) == len(moments):
+            break
+        if found and len(between) < MOST_EVENTS:
+            between += entries(record, kind)
+        if record.type not in INTERNAL:
+            state = reduce(service.evolve, kind.read(record), state)
+        version = record.version
+    (before, at), (after, until) = [found.get(n, (state, version)) for n in range(len(moments))]
+    changes = tuple(differences(before, after))
+    return Difference(before, after, (at, until), changes, tuple(between[:MOST_EVENTS]))
+
+
+def _latest_of(moment: Moment | None) -> Callable[[Record], bool]:
+    """Return what tells whether a record is behind a moment.
+
+    Raises:
+        ValueError: a time doesn't say in which time zone it is.
+    """
+    if moment is None:
+        return lambda _: False
+    if isinstance(moment, Position):
+        return lambda record: record.position > moment.number
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise ValueError(f"{moment} could be any time zone; write datetime(..., tzinfo=UTC)")
+        until = round(moment.timestamp() * 1e6)
+        return lambda record: record.time > until
+    return lambda record: record.version > moment
+
+
+def differences(before: Any, after: Any, path: tuple[Any, ...] = ()) -> Iterator[Change]:
+    """Yield the parts that differ, the smallest ones: through structs, mappings, lists and tuples of the same sort."""
+    if before is after or before == after:
+        return
+    sort = before.__class__
+    if sort is not after.__class__:
+        yield Change(path, before, after)
+    elif issubclass(sort, msgspec.Struct):
+        for name in before.__struct_fields__:
+            yield from differences(getattr(before, name), getattr(after, name), (*path, _Field(name)))
+    elif issubclass(sort, Mapping):
+        for key in {**before, **after}:
+            yield from differences(before.get(key, UNSET), after.get(key, UNSET), (*path, key))
+    elif issubclass(sort, list | tuple):
+        for place, (one, other) in enumerate(zip_longest(before, after, fillvalue=UNSET)):
+            yield from differences(one, other, (*path, place))
+    else:
+        yield Change(path, before, after)

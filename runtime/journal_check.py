@@ -1,0 +1,244 @@
+"""Checks a journal against today's code: which of what it holds would not load, and why. Best before a deployment.
+
+It reads, and changes nothing. Each event is really read, through its aliases and upcasts, but not applied: what
+``evolve`` does with it, it can't know. Of sagas that have not ended, and of reminders that are pending, the commands
+are read too, and the replies that a saga's code will be fed. In memory are a page of events, one stream that has
+something to go on with, and a line for each sort of event.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from actors import Address, Command, JournalMismatch, Saga, Service, UnknownActor
+from persistence import Journal, NotDecodable, Record, Stream
+from persistence.journal import BURIED, DELETED, ERASED, Sleeper
+from runtime import saga_events
+from runtime.directory import Directory
+from runtime.history import stream
+from runtime.kinds import INTERNAL, Kind, decoded, meta_of
+from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
+from runtime.reminders import Reminders
+from runtime.saga_story import StepStory, Story
+
+MOST_SORTS = 10_000
+"""Sorts of events, and problems, that are told apart; what comes behind them is counted only."""
+
+Progress = Callable[[int, int], None]
+"""Called after each page with the position that has been reached, and the journal's last."""
+_JOURNALS_OWN = frozenset({ERASED, DELETED, BURIED})
+
+
+class StoredEvents(msgspec.Struct):
+    """One sort of event that the journal holds, by the name and revision under which it is stored."""
+
+    actor: str
+    type: str
+    revision: int
+    position: int
+    """Where the first one stands."""
+    key: str
+    """The key of its stream."""
+    count: int = 0
+
+
+class Problem(msgspec.Struct):
+    """Something that would not load."""
+
+    actor: str
+    what: str
+    """The event, the command or the reply."""
+    reason: str
+    position: int
+    """Where the first one stands."""
+    key: str
+    """The key of its stream."""
+    count: int = 0
+
+    def __str__(self) -> str:
+        many = "1 time" if self.count == 1 else f"{self.count:,} times"
+        where = f"{self.actor}/{self.key}"
+        return f"{self.what} of {self.actor}: {many}, first at position {self.position} in {where}: {self.reason}"
+
+
+class CheckReport(msgspec.Struct):
+    """What a journal holds, and what of it would not load with today's code."""
+
+    events: int = 0
+    """How many were looked at."""
+    stored: list[StoredEvents] = []
+    problems: list[Problem] = []
+    left_out: int = 0
+    """Events and problems of so many sorts that they are only counted."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything would load."""
+        return not self.problems and not self.left_out
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"all {self.events:,} events would load"
+        sorts = len({(problem.actor, problem.what) for problem in self.problems})
+        heading = "this type" if sorts == 1 else f"these {sorts:,} types"
+        lines = [f"{heading} would not load with today's code ({self.events:,} events were checked):"]
+        lines += [f"  {problem}" for problem in self.problems]
+        if self.left_out:
+            lines.append(f"  and {self.left_out:,} more")
+        return "\n".join(lines)
+
+
+async def check_journal(journal: Journal, actors: Sequence[type], progress: Progress | None = None) -> CheckReport:
+    """Go through an open journal, and return what of it would not load with these classes of actors.
+
+    Raises:
+        DefinitionError: a class can't work, or its upcasts don't lead to today's classes.
+        JournalDamaged: a record is missing or is not what was written.
+    """
+    check = _Check(journal, Directory([*actors, Reminders], {}, _no_pools))
+    position = 0
+    while page := await journal.read_all(position):
+        for record in page:
+            check.event(record)
+        position = page[-1].position
+        if progress is not None:
+            progress(position, max(position, journal.position))
+    for name in await journal.unfinished():
+        await check.saga(name)
+    async for name in _sleeping(journal):
+        await check.reminders(name)
+    return check.report
+
+
+class _Check:
+    """One check under way."""
+
+    def __init__(self, journal: Journal, directory: Directory) -> None:
+        self.report = CheckReport()
+        self._journal = journal
+        self._directory = directory
+        self._sorts: dict[tuple[str, str, int], StoredEvents] = {}
+        self._problems: dict[tuple[str, str, str], Problem] = {}
+
+    def event(self, record: Record) -> None:
+        """Count an event, and read it as its reader would."""
+        self.report.events += 1
+        if record.type in _JOURNALS_OWN:
+            return
+        what = record.type
+        try:
+            kind = self._directory.kind(record.stream[0])
+            revision = meta_of(record).revision
+            what = f"{record.type} revision {revision}"
+            self._count(record, revision)
+            _read(kind, record)
+        except (JournalMismatch, UnknownActor) as error:
+            self._problem(record.stream, record.position, what, error)
+
+    async def saga(self, name: Stream) -> None:
+        """Read what a saga that has not ended needs to go on: commands, undos and replies."""
+        address = Address[Any](*name)
+        story, position = Story(), 0
+        try:
+            kind = self._directory.kind(address.actor)
+            async for record in stream(self._journal, address):
+                position = position or record.position
+                decoder = saga_events.DECODERS.get(record.type)
+                if decoder is not None:
+                    story.apply(decoded(decoder, record, record.data), record.time)
+        except (JournalMismatch, UnknownActor):
+            return  # it is among the events
+        if story.started is None or story.ended or not issubclass(kind.cls, Saga):
+            return
+        self._command(name, position, "command that it began with", kind.name, story.started.command)
+        for step in story.steps.values():
+            self._step(name, position, step)
+
+    def _step(self, name: Stream, position: int, step: StepStory) -> None:
+        asked = step.asked
+        if asked.to is None:
+            return
+        to = asked.to.actor
+        command = self._command(name, position, f"command of step {asked.step!r}", to, asked.command)
+        if bytes(asked.undo) != b"null":
+            self._command(name, position, f"undo of step {asked.step!r}", to, asked.undo)
+        if command is not None and step.reply is not None:
+            try:
+                self._directory.kind(to).reply(type(command)).decode(step.reply)
+            except NotDecodable as error:
+                self._problem(name, position, f"reply to step {asked.step!r}", error)
+
+    async def reminders(self, name: Stream) -> None:
+        """Read the commands of the reminders that are pending in a service's stream."""
+        pending: PendingByName = NOTHING_PENDING
+        positions: dict[int, int] = {}
+        try:
+            async for record in stream(self._journal, Address[Any](*name)):
+                if record.type in REMINDERS:
+                    pending = replayed(pending, record)
+                    positions[record.version] = record.position
+        except JournalMismatch:
+            return  # it is among the events
+        for one in pending.values():
+            to = one.to.actor if one.to is not None else name[0]
+            self._command(name, positions[one.version], f"reminder {one.name!r}", to, msgspec.Raw(one.command))
+
+    def _command(self, name: Stream, position: int, what: str, to: str, data: msgspec.Raw) -> Command[Any, Any] | None:
+        try:
+            return self._directory.kind(to).command(data)
+        except (NotDecodable, UnknownActor) as error:
+            self._problem(name, position, what, error)
+            return None
+
+    def _count(self, record: Record, revision: int) -> None:
+        actor, key = record.stream
+        found = self._sorts.get((actor, record.type, revision))
+        if found is None:
+            if len(self._sorts) == MOST_SORTS:
+                return
+            found = self._sorts[actor, record.type, revision] = StoredEvents(
+                actor, record.type, revision, record.position, key
+            )
+            self.report.stored.append(found)
+        found.count += 1
+
+    def _problem(self, name: Stream, position: int, what: str, error: Exception) -> None:
+        reason = str(error.__cause__ or error) if isinstance(error, JournalMismatch) else str(error)
+        actor, key = name
+        found = self._problems.get((actor, what, reason))
+        if found is None:
+            if len(self._problems) == MOST_SORTS:
+                self.report.left_out += 1
+                return
+            found = self._problems[actor, what, reason] = Problem(actor, what, reason, position, key)
+            self.report.problems.append(found)
+        found.count += 1
+
+
+def _read(kind: Kind, record: Record) -> None:
+    """Read an event as its reader would; what is in the memory of a journal's writer is not looked at.
+
+    Raises:
+        JournalMismatch: it doesn't fit today's classes.
+    """
+    is_saga, is_service = issubclass(kind.cls, Saga), issubclass(kind.cls, Service)
+    if is_saga and record.type in saga_events.DECODERS:
+        decoded(saga_events.DECODERS[record.type], record, record.data)
+    elif is_service and record.type in INTERNAL:
+        if record.type in REMINDERS:
+            decoded(REMINDERS[record.type], record, record.data)
+    else:
+        kind.read(msgspec.structs.replace(record, value=None))
+
+
+async def _sleeping(journal: Journal) -> AsyncIterator[Stream]:
+    last: Sleeper | None = None
+    while page := await journal.sleeping(last):
+        for sleeper in page:
+            yield sleeper.stream
+        last = page[-1]
+
+
+def _no_pools(address: Address[Any], _: Kind) -> Any:
+    raise AssertionError(f"nobody lives at {address}, for a check starts nobody")
