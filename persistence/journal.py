@@ -9,11 +9,12 @@ reading the whole journal shows that something was there (:data:`ERASED`).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from persistence.errors import ConditionFailed, DuplicateCommand, DuplicateEvent, JournalError, VersionConflict
+from persistence.progress import Progress, no_progress
 from persistence.query import Query, Unless
 
 Stream = tuple[str, str]
@@ -149,37 +150,32 @@ class Sleeper(msgspec.Struct, frozen=True):
     stream: Stream
 
 
-def to_records(batches: Sequence[Batch], first: int) -> list[Record]:
-    """Return the records of a group whose first event got the position ``first``."""
-    records: list[Record] = []
-    position = first
-    for batch in batches:
-        for append in batch:
-            stream, time = append.stream, append.time
-            version, command = append.expected, append.command
-            for event in append.events:
-                version += 1
-                value, id_, tags = event.value, event.id, event.tags
-                records.append(
-                    Record(
-                        position, stream, version, event.type, time, command, event.data, event.meta, value, id_, tags
-                    )
-                )
-                position += 1
-                command = None
-    return records
+class StreamState(msgspec.Struct, frozen=True):
+    """A stream as it is now."""
+
+    number: int
+    """Its place in the order in which streams began, from 1."""
+    stream: Stream
+    version: int
+    first: int
+    """The version of its first event that is not erased."""
+    wake: int
+    """When its owner must be awake: a time in microseconds since 1970, AT_ONCE or NEVER."""
+
+
+class Seal(msgspec.Struct, frozen=True):
+    """A hash over all that the journal says up to a position; see :mod:`persistence.chain`."""
+
+    position: int
+    hash: str
+    """SHA-256, in hex."""
+
+    def __str__(self) -> str:
+        return f"{self.position}:{self.hash}"
 
 
 def _is(record: Record, event: NewEvent) -> bool:
     return record.type == ERASED or (record.type, record.data) == (event.type, event.data)
-
-
-Progress = Callable[[int, int], None]
-"""Told now and then how much is done, and of how much."""
-
-
-def no_progress(done: int, of: int) -> None:
-    """Tell nobody."""
 
 
 class Journal(ABC):
@@ -194,6 +190,8 @@ class Journal(ABC):
     """Whether opening has left damage to be looked for by :meth:`check`, for that would take too long."""
     log_bytes: int = 0
     """The size of the write-ahead log beside the file after the last group, in bytes; 0: there is none."""
+    crashed: bool = False
+    """Whether the process that had it open last ended without closing it; known when it is open."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -373,3 +371,23 @@ class Journal(ABC):
 
         Those that must be awake at once, or never, are not among them.
         """
+
+    async def streams(self, after: int = 0, limit: int = PAGE, category: str | None = None) -> list[StreamState]:
+        """Return up to ``limit`` streams, of a category or of all, with numbers above ``after``, in that order."""
+        raise NotImplementedError
+
+    async def seals(self, after: int = 0, limit: int = PAGE) -> list[Seal]:
+        """Return up to ``limit`` seals with positions above ``after``, in order."""
+        raise NotImplementedError
+
+    async def last_seal(self) -> Seal | None:
+        """Return the seal with the highest position, if there is one."""
+        raise NotImplementedError
+
+    async def keep_seals(self, seals: Sequence[Seal]) -> None:
+        """Keep seals, durably; where there is one at a position already, that one stays.
+
+        Raises:
+            AppendFailed: they may or may not have been kept; keep them again.
+        """
+        raise NotImplementedError

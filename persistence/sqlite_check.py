@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar
 import anyio
 
 from persistence.errors import JournalDamaged, RecordDamaged
-from persistence.journal import Progress, Record
+from persistence.journal import Record
+from persistence.progress import Progress
 from persistence.sqlite_file import damaged
 from persistence.sqlite_queries import READ
 

@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 from persistence.errors import JournalDamaged, JournalError, JournalUnusable, NotAJournal
-from persistence.sqlite_migrations import migrate
+from persistence.sqlite_migrations import MIGRATIONS, migrate
 from persistence.wal import keep_small
 
 APPLICATION_ID = 0x55535459  # "USTY": tells our files from other SQLite files
@@ -50,6 +50,9 @@ SCHEMA = (
     """create table snapshots (
         stream integer primary key references streams, version integer not null, fingerprint text not null,
         data blob not null, crc integer not null)""",
+    # So narrow that a page of another table is not taken for one of this.
+    """create table seals (
+        position integer primary key, hash text not null check (length(hash) = 64)) without rowid""",
     # For people with an SQL shell.
     """create view log as select e.position, s.category || '/' || s.key as stream, e.version, t.name as type,
         strftime('%Y-%m-%d %H:%M:%f', e.time / 1e6, 'unixepoch') as time, e.command, e.data, e.meta
@@ -85,15 +88,8 @@ def prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
     (pages,) = db.execute("pragma page_count").fetchone()  # not the file's size: a crash may have left half a start
     if pages == 0:
         _create(db)
-    (application,) = db.execute("pragma application_id").fetchone()
-    if application != APPLICATION_ID:
-        raise NotAJournal(f"{path} is a database, but not a journal of Understudy; use another file")
-    (schema,) = db.execute("pragma user_version").fetchone()
-    if not migrate(db, schema, SCHEMA_VERSION):
-        raise NotAJournal(
-            f"{path} has journal format {schema}, this version of Understudy reads formats 1 to {SCHEMA_VERSION}; "
-            "use the version that wrote it, or a later one"
-        )
+    if not migrate(db, _format_of(db, path), SCHEMA_VERSION):
+        check_format(db, path)
     (mode,) = db.execute("pragma journal_mode = wal").fetchone()
     if mode != "wal":
         raise JournalUnusable(f"can't open {path}: its file system can't hold a write-ahead log")
@@ -101,6 +97,29 @@ def prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
     keep_small(db)
     if path.stat().st_size <= CHECKED_BYTES:
         _check(db, path)
+
+
+def _format_of(db: sqlite3.Connection, path: Path) -> int:
+    (application,) = db.execute("pragma application_id").fetchone()
+    if application != APPLICATION_ID:
+        raise NotAJournal(f"{path} is a database, but not a journal of Understudy; use another file")
+    (schema,) = db.execute("pragma user_version").fetchone()
+    return int(schema)
+
+
+def check_format(db: sqlite3.Connection, path: Path) -> None:
+    """Raise NotAJournal where the file is no journal, or one of another format."""
+    schema = _format_of(db, path)
+    if schema in MIGRATIONS:
+        raise NotAJournal(
+            f"{path} has journal format {schema}; open it once with a runtime, "
+            f"which brings it to format {SCHEMA_VERSION}"
+        )
+    if schema != SCHEMA_VERSION:
+        raise NotAJournal(
+            f"{path} has journal format {schema}, this version of Understudy reads formats 1 to {SCHEMA_VERSION}; "
+            "use the version that wrote it, or a later one"
+        )
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:

@@ -17,7 +17,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
             strftime('%Y-%m-%d %H:%M:%f', e.time / 1e6, 'unixepoch') as time, e.command, e.data, e.meta
             from events e join streams s on s.id = e.stream join types t on t.id = e.type order by e.position""",
     ),
-    # Events have ids and tags, streams a first event, a state and a snapshot.
+    # Events have ids and tags, streams a first event, a state and a snapshot, the journal seals.
     2: (
         "alter table streams add column first integer",
         "alter table streams add column state integer",
@@ -28,6 +28,8 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         """create table snapshots (
             stream integer primary key references streams, version integer not null, fingerprint text not null,
             data blob not null, crc integer not null)""",
+        """create table seals (
+            position integer primary key, hash text not null check (length(hash) = 64)) without rowid""",
     ),
 }
 """The way from each earlier format to the one after it. A step that has been released is never changed again."""

@@ -109,7 +109,7 @@ class Writer:
         """
         outcome: asyncio.Future[Written | JournalError] = asyncio.get_running_loop().create_future()
         if self.ended:
-            outcome.set_exception(AppendFailed("the journal was closed, or is another's"))
+            outcome.set_exception(AppendFailed(f"nothing is written any more: {self.error or 'it was closed'}"))
             return outcome
         groups = self._groups
         if (

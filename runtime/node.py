@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from actors import Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Stopped, UnknownActor
 from persistence import Batch, Journal, Stream
-from persistence.journal import to_records
+from persistence.records import to_records
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
 from runtime.alarm import Alarm
@@ -38,6 +38,7 @@ from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SlowTurns
 from runtime.stats import Groups
 from runtime.supervision import Supervisor
+from runtime.suspects import Suspects
 from runtime.tasks import Tasks
 from runtime.timers import Timers
 from runtime.trouble import Trouble
@@ -80,6 +81,7 @@ class Node:
         self.tasks = Tasks()
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
+        self.suspects = Suspects(journal, clock, self.delays)
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.written = Groups()
         self.writer.on_group, self.writer.stopwatch = self._written, stopwatch(clock)
@@ -261,6 +263,7 @@ class Node:
     async def drain(self) -> None:
         """Wait until nothing is under way but timers, and the read models have caught up. No reminder comes then."""
         self.alarm.close()
+        self.suspects.close()
         while not self.idle and not self.writer.ended:
             self.dispatcher.arm()
             await self.writer.barrier()
@@ -342,6 +345,7 @@ class Node:
         self.trouble.over()
         self._log_watch.look(self.journal.log_bytes)
         self.alarm.note(batches)
+        self.suspects.look()
         if self.projectors:
             records = to_records(batches, first)
             for projector in self.projectors.values():
@@ -365,6 +369,7 @@ class Node:
         """Drop all that rests on events that may be lost, and begin again from what the journal holds."""
         log.error("the journal could not be written", error=repr(error))
         self.recovery.clear()
+        self.suspects.clear()
         supervised = {address: cell.phase for address in self.owners if (cell := self.find(address)) is not None}
         self.directory.clear(keep=ActorCell, error=error)
         self.promises.lose_all(f"the journal could not be written ({error})")

@@ -20,6 +20,7 @@ from persistence import (
     sqlite_check,
     sqlite_file,
 )
+from persistence.sqlite_watching import SqliteWatch
 from tests.unit.conftest import Probe
 from tests.unit.indexes import as_plain_table
 
@@ -249,3 +250,16 @@ async def test_one_that_is_closed_meanwhile_says_so(path: Path) -> None:
     await journal.close()
     with pytest.raises(JournalUnusable, match="not open"):
         await checking
+
+
+async def test_another_process_can_check_it_too(path: Path) -> None:
+    """As ``python -m persistence verify`` does, beside the one that holds the journal."""
+    with as_plain_table(path, "events_command") as db:
+        db.execute("update plain set command = 'other' where place = 49")
+    watch = SqliteWatch(path)
+    await watch.open()
+    try:
+        with pytest.raises(JournalDamaged, match="position 49 has no entry in the index events_command"):
+            await watch.check()
+    finally:
+        await watch.close()

@@ -10,10 +10,21 @@ from typing import Any
 
 import pytest
 
-from persistence import AT_ONCE, Append, JournalUnusable, NewEvent, Record, Sleeper, SqliteJournal, sqlite_file
+from persistence import (
+    AT_ONCE,
+    Append,
+    JournalUnusable,
+    NewEvent,
+    NotAJournal,
+    Record,
+    Sleeper,
+    SqliteJournal,
+    sqlite_file,
+)
 from persistence.checksum import crc_of
 from persistence.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
 from persistence.sqlite_migrations import MIGRATIONS
+from persistence.sqlite_watching import SqliteWatch
 from tests.contract.journal_contract import everything
 from tests.unit.conftest import Probe
 from tests.unit.disk import images, lay_out, on_disk
@@ -187,3 +198,11 @@ async def test_an_sqlite_for_one_thread_is_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sqlite3, "threadsafety", 0)
     with pytest.raises(JournalUnusable, match="was built for one thread only"):
         await SqliteJournal(tmp_path / "journal.db").open()
+
+
+async def test_who_only_reads_does_not_migrate(tmp_path: Path) -> None:
+    path = old(tmp_path / "old.db", 1)
+    before = path.read_bytes()
+    with pytest.raises(NotAJournal, match="has journal format 1; open it once .* brings it to format"):
+        await SqliteWatch(path).open()
+    assert path.read_bytes() == before

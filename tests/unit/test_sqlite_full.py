@@ -15,7 +15,7 @@ from tests.contract.journal_contract import everything
 from tests.unit.crashing import group, whole_groups
 from tests.unit.disk import Disk, on_disk
 
-GROUPS = 6
+GROUPS = 5
 FULL = "database or disk is full"
 
 
@@ -47,10 +47,10 @@ def fresh(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("lasting", [1, 5], ids=["once", "for a while"])
+@pytest.mark.parametrize("lasting", [1, 3], ids=["once", "for a while"])
 async def test_a_journal_loses_nothing_and_goes_on(tmp_path: Path, disk: Disk, lasting: int) -> None:
     """Failure 28, P1, P2, P14: at every write of every group, and of the checkpoints between them."""
-    for room in disk.filled(60):
+    for room in disk.filled(50):
         path = fresh(tmp_path / "disk" / "journal.db")
         async with opened(path) as journal:
             disk.room, written = room, 0

@@ -21,7 +21,7 @@ from tests.runtime.cast import Board, Hold, Lines, Look, Room
 from tests.unit.crashing import group, whole_groups
 from tests.unit.disk import Disk, Op, PowerCut, choosers, images, lay_out, on_disk, pieces
 
-GROUPS = 8
+GROUPS = 6
 
 
 @pytest.fixture(autouse=True)
