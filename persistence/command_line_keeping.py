@@ -58,9 +58,9 @@ VERIFY = Command(
     _verify,
     add_options=_verify_options,
     examples=("sqlite:trips.db", "sqlite:trips.db --pinned 12345:6dc7...e1"),
-    more="Each event has a checksum, which finds damage; the indexes of an SQLite journal are compared with its events.\n"
-    "Seals find what somebody has changed on purpose; a head that was written down elsewhere and is given with --pinned\n"
-    "also finds it where he has changed the seals too.",
+    more="Each event has a checksum, which finds damage; the indexes of an SQLite journal are compared with it.\n"
+    "Seals find what somebody has changed on purpose; a head that was written down elsewhere and is given with\n"
+    "--pinned also finds it where he has changed the seals too.",
 )
 
 

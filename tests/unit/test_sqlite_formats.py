@@ -203,6 +203,6 @@ async def test_an_sqlite_for_one_thread_is_refused(tmp_path: Path, monkeypatch: 
 async def test_who_only_reads_does_not_migrate(tmp_path: Path) -> None:
     path = old(tmp_path / "old.db", 1)
     before = path.read_bytes()
-    with pytest.raises(NotAJournal, match="has journal format 1; open it once .* brings it to format"):
+    with pytest.raises(NotAJournal, match=r"has journal format 1; open it once .* brings it to format"):
         await SqliteWatch(path).open()
     assert path.read_bytes() == before
