@@ -19,6 +19,7 @@ from persistence.errors import (
     NotEncodable,
     RecordDamaged,
     StreamBuried,
+    StreamOwned,
     VersionConflict,
 )
 from persistence.journal import (
@@ -88,6 +89,7 @@ __all__ = [
     "SqliteJournal",
     "Stream",
     "StreamBuried",
+    "StreamOwned",
     "StreamState",
     "Unless",
     "VersionConflict",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from persistence.archiving import export_to, import_from
 from persistence.chain import seal, verify
+from persistence.checked import Checked
 from persistence.command_line_job import FOUND, OK, BadUsage, Command, Job
 from persistence.journal import Journal, Seal
 from persistence.sqlite_backup import back_up
@@ -29,7 +30,8 @@ def _verify_options(parser: ArgumentParser) -> None:
 
 async def _verify(job: Job) -> int:
     head = await verify(job.journal, job.options.pinned, job.page.progress)
-    await job.journal.check(job.page.progress)
+    if isinstance(job.journal, Checked):
+        await job.journal.check(job.page.progress)
     sealed = await job.journal.last_seal()
     if job.page.as_json:
         job.page.object(

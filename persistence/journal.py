@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import msgspec
 
 from persistence.errors import ConditionFailed, DuplicateCommand, DuplicateEvent, JournalError, VersionConflict
-from persistence.progress import Progress, no_progress
 from persistence.query import Query, Unless
 
 Stream = tuple[str, str]
@@ -179,19 +178,22 @@ def _is(record: Record, event: NewEvent) -> bool:
 
 
 class Journal(ABC):
-    """One journal, opened by one process at a time. Its methods are safe to cancel."""
+    """One journal, opened by one process at a time, or by one for each of its owners. Its methods are safe to cancel.
+
+    Where it has several owners, each stream belongs to the one who began it, who alone writes to it.
+    """
 
     url: str
     identity: str = ""
     """A random name given to the journal when it was made; it tells one journal's copies from another's."""
     position: int = 0
-    """The position of the last durable event; 0: none yet."""
-    unchecked: bool = False
-    """Whether opening has left damage to be looked for by :meth:`check`, for that would take too long."""
+    """The position of the last durable event; 0: none yet. What others write is known late; see :meth:`changed`."""
     log_bytes: int = 0
     """The size of the write-ahead log beside the file after the last group, in bytes; 0: there is none."""
+    shared: bool = False
+    """Whether other processes may write to it at the same time."""
     crashed: bool = False
-    """Whether the process that had it open last ended without closing it; known when it is open."""
+    """Whether the process that had it open last, as this owner, ended without closing it; known when it is open."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -203,17 +205,6 @@ class Journal(ABC):
             NotAJournal: what is there was not written by Understudy.
             JournalDamaged: what is there is damaged.
         """
-
-    async def check(self, progress: Progress = no_progress, rest: float = 0.0) -> None:  # noqa: ARG002 (engines')
-        """Look for damage that no reader would find, in all that is kept, with ``rest`` seconds between short looks.
-
-        Engines that can't be damaged in such a way do nothing.
-
-        Raises:
-            JournalDamaged: what leads to the events does not fit them; what is read may be wrong.
-            RecordDamaged: only events themselves are not what was written.
-        """
-        progress(self.position, self.position)
 
     @abstractmethod
     async def close(self) -> None:
@@ -230,6 +221,8 @@ class Journal(ABC):
             DuplicateCommand: a command's events are there already.
             DuplicateEvent: an event with this id is there already.
             StreamBuried: a stream was deleted for good.
+            StreamOwned: a stream belongs to another owner of the journal.
+            JournalTaken: another process has taken this owner's place; this one writes nothing any more.
             AppendFailed: the group may or may not have been written; :meth:`recover` finds out.
         """
 
@@ -286,6 +279,7 @@ class Journal(ABC):
         """Make the journal usable after a failed append, and read ``position`` anew from what is durable.
 
         Raises:
+            JournalTaken: another process has taken this owner's place; it will never be usable.
             JournalError: it is not usable yet; try again later.
         """
 
@@ -303,6 +297,10 @@ class Journal(ABC):
     @abstractmethod
     async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
         """Return the versions of those of the streams that exist."""
+
+    async def strangers(self, streams: Sequence[Stream]) -> dict[Stream, str]:  # noqa: ARG002 (it has one owner)
+        """Return the owners of those of the streams that belong to others."""
+        return {}
 
     @abstractmethod
     async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
@@ -363,7 +361,10 @@ class Journal(ABC):
 
     @abstractmethod
     async def unfinished(self) -> list[Stream]:
-        """Return the streams whose owners must be awake at once; the one that began first comes first."""
+        """Return the streams whose actors must be awake at once; the one that began first comes first.
+
+        Only those that are this owner's own, here and in :meth:`sleeping`.
+        """
 
     @abstractmethod
     async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:

@@ -1,4 +1,4 @@
-"""What a group becomes when it is written."""
+"""The records that a group of appends becomes."""
 
 from collections.abc import Sequence
 

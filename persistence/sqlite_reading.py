@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from persistence.checked import Checked
 from persistence.checksum import crc_of, snapshot_crc
 from persistence.connection import Connection
 from persistence.errors import JournalUnusable, RecordDamaged
@@ -33,7 +34,7 @@ from persistence.sqlite_queries import LAST_SEAL, READ, SEALS, SLEEPING, SNAPSHO
 T = TypeVar("T")
 
 
-class SqliteReading(Journal):
+class SqliteReading(Journal, Checked):
     """The reading half of a journal in one file."""
 
     path: Path
@@ -174,7 +175,7 @@ class SqliteReading(Journal):
             raise fault(self.path, f"{what} can't be read", error) from error
 
     async def check(self, progress: Progress = no_progress, rest: float = 0.0) -> None:
-        """Check the whole file; see :meth:`Journal.check`."""
+        """Check the whole file; see :meth:`Checked.check`."""
         end = await self.changed(NEVER, 0)  # as it is now, also where another process writes
         await FileCheck(self.path, self.record, end).run(self._query, progress, rest)
 

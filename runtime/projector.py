@@ -29,6 +29,9 @@ BATCH = 1_000
 CHECKPOINT_EVERY = 1_000
 """Events that are passed over before a checkpoint is written for them alone."""
 
+AGAIN = 1.0
+"""Seconds after which a journal that could not be read is read again."""
+
 
 class Projector:
     """One read model at work; run as one task."""
@@ -131,8 +134,21 @@ class Projector:
             if live and live[0].position == self.position + 1:
                 return [live.popleft() for _ in range(min(len(live), BATCH))]
             if self.position < self._journal.position:
-                return await self._journal.read_all(self.position)
+                return await self._read()
             await self._wake.wait()
+
+    async def _read(self) -> list[Record]:
+        """Read on in the journal. One that can't be read, on a server that is down, say, is no failure of ours."""
+        told = False
+        while True:
+            try:
+                return await self._journal.read_all(self.position)
+            except JournalUnusable as error:
+                if not told:
+                    what = "the journal can't be read, it is tried again and again"
+                    log.warning(what, read_model=self.kind.name, error=str(error))
+                told = True
+                await self._timers.pause(AGAIN)
 
     async def _project(self, records: list[Record]) -> None:
         statements: list[Statement] = []

@@ -1,8 +1,10 @@
 """Trouble with the journal: what is tried, and how often, when it could not be written."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from persistence import Journal, JournalDamaged, JournalError, JournalTaken, RecordDamaged
+from persistence.checked import Checked
 from persistence.writer import Writer
 from runtime.log import log
 from runtime.promises import Promises
@@ -27,6 +29,8 @@ class Trouble:
         self._writer = writer
         self._promises = promises
         self._delays = delays
+        self.taken: asyncio.Future[JournalTaken] = asyncio.get_running_loop().create_future()
+        """Done when another process has taken this one's place at the journal."""
         self.damage: str | None = None
         """What was found when the journal was checked while it was in use."""
         self._attempts = 0
@@ -55,7 +59,7 @@ class Trouble:
 
     async def look(self, journal: Journal) -> None:
         """Look for the damage that opening has left to be looked for, beside all other work."""
-        if not journal.unchecked:
+        if not isinstance(journal, Checked) or not journal.unchecked:
             return
         try:
             await journal.check(rest=REST)
@@ -74,6 +78,8 @@ class Trouble:
         """Write nothing any more, and say so: to the log, to who waits for a reply, and in the stats."""
         if isinstance(error, JournalTaken):  # whoever has it does what is unfinished in it
             log.error("the journal belongs to another process, this one is out", error=str(error))
+            if not self.taken.done():  # the runtime is not being left anyway
+                self.taken.set_result(error)
         else:
             log.critical("the journal is damaged, nothing is written any more", error=str(error))
         self._writer.end(error)

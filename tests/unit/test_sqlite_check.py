@@ -13,7 +13,6 @@ from persistence import (
     Append,
     JournalDamaged,
     JournalUnusable,
-    MemoryJournal,
     NewEvent,
     RecordDamaged,
     SqliteJournal,
@@ -87,7 +86,6 @@ async def test_a_small_file_leaves_nothing_to_be_checked(path: Path, monkeypatch
 async def test_an_empty_one_is_whole(tmp_path: Path) -> None:
     async with opened(tmp_path / "empty.db") as journal:
         await journal.check()
-    await MemoryJournal().check()
 
 
 async def test_it_is_checked_while_it_is_written_and_erased(path: Path) -> None:
