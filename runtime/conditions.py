@@ -82,7 +82,7 @@ async def _reason(world: World, conditions: Sequence[Condition], failed: Conditi
 class Tags(Protocol):
     """A service's tags."""
 
-    def tags(self, event: Any) -> Iterable[str]:
+    def tags(self, event: Any, /) -> Iterable[str]:
         """Return the tags of an event."""
         ...
 
@@ -94,9 +94,9 @@ def tag(service: Tags, events: Iterable[Event], new: Sequence[NewEvent]) -> None
         DefinitionError: they are no texts, or too many.
     """
     for event, one in zip(events, new, strict=True):
-        tags: tuple[object, ...] = tuple(service.tags(event))
-        if len(tags) > MOST_NAMES or not all(isinstance(name, str) for name in tags):
+        tags = tuple(service.tags(event))
+        if len(tags) > MOST_NAMES or any(type(name) is not str for name in tags):
             raise DefinitionError(
                 f"{type(service).__name__}.tags must give up to {MOST_NAMES} texts for a {type(event).__name__}"
             )
-        one.tags = tuple(map(str, tags))
+        one.tags = tags
