@@ -314,7 +314,7 @@ _tag = Decoder(_Tagged)
 
 def _has_tags(cls: Any) -> bool:
     plain: Any = Service
-    return issubclass(cls, Service) and cls.tags is not plain.tags
+    return issubclass(cls, plain) and cls.tags is not plain.tags
 
 
 def kind_of(cls: type) -> Kind:
