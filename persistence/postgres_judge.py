@@ -98,7 +98,8 @@ class Judge:
                 outcomes.append(error)
             else:
                 outcomes.append(self._written(told))
-                passed += told
+                # What is said of a stream that there is not is said of none, also where a later batch begins it.
+                passed += [append for append in told if self._heads[append.stream][0] or append.snapshot is None]
         return passed
 
     def _written(self, told: Sequence[Append]) -> Written:
