@@ -188,6 +188,8 @@ class Journal(ABC):
     """A random name given to the journal when it was made; it tells one journal's copies from another's."""
     position: int = 0
     """The position of the last durable event; 0: none yet. What others write is known late; see :meth:`changed`."""
+    log_bytes: int = 0
+    """The size of the write-ahead log beside the file after the last group, in bytes; 0: there is none."""
     shared: bool = False
     """Whether other processes may write to it at the same time."""
     crashed: bool = False

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from persistence.checked import Checked
 from persistence.checksum import crc_of, snapshot_crc
 from persistence.connection import Connection
-from persistence.errors import JournalUnusable
+from persistence.errors import JournalUnusable, RecordDamaged
 from persistence.journal import (
     AT_ONCE,
     NEVER,
@@ -24,14 +25,16 @@ from persistence.journal import (
     StreamState,
 )
 from persistence.news import News
+from persistence.progress import Progress, no_progress
 from persistence.query import Query, check_query, window
+from persistence.sqlite_check import FileCheck
 from persistence.sqlite_file import damaged, fault
 from persistence.sqlite_queries import LAST_SEAL, READ, SEALS, SLEEPING, SNAPSHOT, STREAM, STREAMS, matching
 
 T = TypeVar("T")
 
 
-class SqliteReading(Journal):
+class SqliteReading(Journal, Checked):
     """The reading half of a journal in one file."""
 
     path: Path
@@ -161,10 +164,9 @@ class SqliteReading(Journal):
             told = _tags(tags) if tags else ()
             if crc_of(position, stream, version, name, time, command, data, meta, id_, told) == crc:
                 return Record(position, stream, version, name, time, command, data, meta, None, id_, told)
-        raise damaged(
-            self.path,
-            f"the event at position {position}, version {version} of stream {category}/{key}, "
-            "is not what was written (its checksum differs)",
+        raise RecordDamaged(
+            f"{self.path} is damaged: the event at position {position}, version {version} of stream {category}/{key}, "
+            "is not what was written (its checksum differs); restore it from a backup"
         )
 
     async def _query(self, what: str, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -174,6 +176,11 @@ class SqliteReading(Journal):
             return await self._reader.run(work)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise fault(self.path, f"{what} can't be read", error) from error
+
+    async def check(self, progress: Progress = no_progress, rest: float = 0.0) -> None:
+        """Check the whole file; see :meth:`Checked.check`."""
+        end = await self.changed(NEVER, 0)  # as it is now, also where another process writes
+        await FileCheck(self.path, self.record, end).run(self._query, progress, rest)
 
     async def find(self, stream: Stream, command: str) -> int | None:
         """Return the version of a command's first event; see :meth:`Journal.find`."""

@@ -141,6 +141,7 @@ class Runtime(Inspection):
             stack.callback(node.delays.close)
             tasks.start_soon(node.writer.run)
             tasks.start_soon(node.recovery.run)
+            tasks.start_soon(node.trouble.look, node.journal)
             for projector in node.projectors.values():
                 tasks.start_soon(projector.run)
             if node.projectors and self._journal.shared:
@@ -154,7 +155,7 @@ class Runtime(Inspection):
                 failure = error
             else:
                 self._entered, self._node, self._inside, self._stack = True, node, node, stack.pop_all()
-                node.taken.add_done_callback(self._let_nobody_in)
+                node.trouble.taken.add_done_callback(self._let_nobody_in)
         if failure is not None:
             raise failure
         return self
@@ -168,8 +169,8 @@ class Runtime(Inspection):
             await shielded(self._finish(node))
         finally:
             node.promises.close()
-            if not node.taken.done():
-                node.taken.cancel()
+            if not node.trouble.taken.done():
+                node.trouble.taken.cancel()
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
             await self._stack.__aexit__(None, None, None)
 

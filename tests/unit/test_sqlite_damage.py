@@ -63,6 +63,7 @@ def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """Whether the file is small enough to be checked as a whole when it is opened."""
     if request.param == "large":
         monkeypatch.setattr(sqlite_file, "CHECKED_BYTES", 0)
+        monkeypatch.setattr(sqlite_file, "COUNTED_BYTES", 0)
     return str(request.param)
 
 
@@ -343,6 +344,7 @@ async def test_no_flipped_bit_goes_unseen_in_a_file_that_is_checked(path: Path) 
 
 async def test_a_write_into_a_damaged_file_is_no_success(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_file, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(sqlite_file, "COUNTED_BYTES", 0)
     content = path.read_bytes()
     page = int.from_bytes(content[16:18])
     (root,) = rootpage(path, "events_version")
