@@ -175,11 +175,18 @@ async def name_of_owner(link: Link, number: int) -> str:
 
 
 def in_parts(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
-    """Yield the batches in parts that can be judged at once: what one erases, those after it must not see any more."""
+    """Yield the batches in parts that can be judged at once; one that erases, by itself.
+
+    What it erases, those after it must not see any more. And it may find that there is damage.
+    """
     part: list[Batch] = []
     for batch in batches:
+        erases = any(append.erase_before for append in batch)
+        if erases and part:
+            yield part
+            part = []
         part.append(batch)
-        if any(append.erase_before for append in batch):
+        if erases:
             yield part
             part = []
     if part:
