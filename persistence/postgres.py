@@ -10,7 +10,7 @@ from msgspec import structs
 
 from persistence import postgres_keeping as keeping
 from persistence.connection import shielded
-from persistence.errors import AppendFailed, JournalError, JournalTaken, JournalUnusable, StreamOwned
+from persistence.errors import AppendFailed, JournalDamaged, JournalError, JournalTaken, JournalUnusable, StreamOwned
 from persistence.journal import BURIED, Append, Batch, Seal, Stream, Written
 from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault, text_of
 from persistence.postgres_conflict import conflict
@@ -261,7 +261,11 @@ class PostgresJournal(PostgresReading):
                         appends = judge.sorted_out(part, outcomes)
                         if appends:
                             group = Group(appends, judge.numbers)
-                            groups.append((group, appends, await self._write_part(link, group)))
+                            try:
+                                groups.append((group, appends, await self._write_part(link, group)))
+                            except JournalDamaged as error:  # found where it erases, which it does by itself
+                                outcomes[-1] = error
+                                continue
                         position = judge.position
             except FAULTS as error:
                 raise AppendFailed(f"{self.url} could not be written: {text_of(error)}") from error
@@ -272,7 +276,13 @@ class PostgresJournal(PostgresReading):
         return outcomes
 
     async def _write_part(self, link: Link, group: Group) -> int:
-        rows = [] if group.refused else await self._insert_all(link, group)
+        if group.erases:
+            await link.script("savepoint part")
+        try:
+            rows = [] if group.refused else await self._insert_all(link, group)
+        except JournalDamaged:
+            await link.script("rollback to part")
+            raise
         if not rows:
             raise AppendFailed(f"{self.url} could not be written: the server has refused it, and nothing shows why")
         streams: int = rows[0][1]

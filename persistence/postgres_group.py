@@ -222,6 +222,11 @@ class Group:
         return len(self._chunks) == 1 and not self._absent and not self._erasing
 
     @property
+    def erases(self) -> bool:
+        """Whether events are erased, which may find that there is damage."""
+        return bool(self._erasing)
+
+    @property
     def statement(self) -> str:
         """What writes it, or its first part."""
         return APPEND_MORE if self._more or self._snapshots else APPEND

@@ -98,7 +98,8 @@ class Judge:
                 outcomes.append(error)
             else:
                 outcomes.append(self._written(told))
-                passed += told
+                # What is said of a stream that there is not is said of none, also where a later batch begins it.
+                passed += [append for append in told if self._heads[append.stream][0] or append.snapshot is None]
         return passed
 
     def _written(self, told: Sequence[Append]) -> Written:
@@ -174,11 +175,18 @@ async def name_of_owner(link: Link, number: int) -> str:
 
 
 def in_parts(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
-    """Yield the batches in parts that can be judged at once: what one erases, those after it must not see any more."""
+    """Yield the batches in parts that can be judged at once; one that erases, by itself.
+
+    What it erases, those after it must not see any more. And it may find that there is damage.
+    """
     part: list[Batch] = []
     for batch in batches:
+        erases = any(append.erase_before for append in batch)
+        if erases and part:
+            yield part
+            part = []
         part.append(batch)
-        if any(append.erase_before for append in batch):
+        if erases:
             yield part
             part = []
     if part:

@@ -422,6 +422,14 @@ class EventStoreContract(JournalContract):
             await journal.append([(Append(SEATS, 3, [], NOON, snapshot=snapshot),)])
         assert await journal.snapshots([SEATS]) == {}
 
+    async def test_a_snapshot_of_no_stream_is_not_that_of_one_that_begins_later(self, journal: Journal) -> None:
+        kept = Append(SEATS, ANY, [], NOON, snapshot=Snapshot(1, "f", b"{}"))
+        outcomes = await journal.append_each([(kept,), (put(SEATS, ANY),), (put(ROOMS, NONE),)])
+        assert outcomes == [Written(0, (0,)), Written(1, (1,)), Written(2, (1,))]
+        assert await journal.snapshots([SEATS]) == {}
+        await journal.append_each([(kept, put(CABS, NONE))])
+        assert await journal.snapshots([SEATS]) == {SEATS: Snapshot(1, "f", b"{}")}
+
     # -- erasing ------------------------------------------------------------------------------------------------
 
     async def test_erased_events_leave_their_places(self, journal: Journal) -> None:

@@ -480,6 +480,29 @@ async def test_what_is_erased_leaves_nothing_in_the_tables(schema: str, journal:
     assert "s3cret" not in str(rows)
 
 
+async def test_damage_that_is_found_where_something_is_erased_harms_only_that_batch(
+    schema: str, journal: PostgresJournal
+) -> None:
+    await journal.append([(put(SEATS, 0, 3), put(ROOMS, 0, 3))])
+    await run("update events set data = '{}' where position = 2", schema=schema)
+    outcomes = await journal.append_each(
+        [
+            (put(CABS, NONE),),
+            (Append(ROOMS, 3, [], NOON, erase_before=2), Append(SEATS, 3, [new(id_="e1")], NOON, erase_before=3)),
+            (Append(ROOMS, 3, [new(id_="e1")], NOON, erase_before=3),),
+            (put(CABS, EXISTS),),
+        ]
+    )
+    assert isinstance(outcomes[1], JournalDamaged)
+    assert [outcome for outcome in outcomes if isinstance(outcome, Written)] == [
+        Written(7, (1,)),
+        Written(8, (4,)),
+        Written(9, (2,)),
+    ]
+    assert await journal.heads([SEATS, ROOMS, CABS]) == {SEATS: 3, ROOMS: 4, CABS: 2}
+    assert [record.version for record in await journal.read(ROOMS)] == [3, 4]
+
+
 async def test_what_is_missing_is_not_erased(schema: str, journal: PostgresJournal) -> None:
     await journal.append([(put(SEATS, 0, 4),)])
     await run("delete from events where position = 2", schema=schema)
