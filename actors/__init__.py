@@ -8,6 +8,7 @@ from actors.errors import (
     CommandIdReused,
     DefinitionError,
     Failed,
+    Forgotten,
     JournalMismatch,
     MailboxFull,
     NotTaken,
@@ -24,6 +25,7 @@ from actors.errors import (
 )
 from actors.evolution import Upcast, upcast
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
+from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
 from actors.saga import Parallel, Saga, Step
@@ -42,6 +44,7 @@ __all__ = [
     "DefinitionError",
     "Event",
     "Failed",
+    "Forgotten",
     "Group",
     "JournalMismatch",
     "Mailbox",
@@ -53,6 +56,7 @@ __all__ = [
     "Parallel",
     "Parked",
     "Passivation",
+    "Personal",
     "Pool",
     "Query",
     "ReadModel",
@@ -71,6 +75,7 @@ __all__ = [
     "Statement",
     "Step",
     "Stopped",
+    "SubjectForgotten",
     "Timer",
     "UnderstudyError",
     "UnknownActor",

@@ -11,6 +11,8 @@ from persistence.errors import (
     JournalInUse,
     JournalTaken,
     JournalUnusable,
+    KeyMissing,
+    KeysUnusable,
     NotAJournal,
     NotDecodable,
     NotEncodable,
@@ -37,6 +39,8 @@ from persistence.journal import (
     Stream,
     Written,
 )
+from persistence.key_file import KeyFile
+from persistence.keys import Key, Keys, MemoryKeys
 from persistence.memory import MemoryJournal
 from persistence.query import Match, Query, Unless
 from persistence.sqlite import SqliteJournal
@@ -63,8 +67,14 @@ __all__ = [
     "JournalInUse",
     "JournalTaken",
     "JournalUnusable",
+    "Key",
+    "KeyFile",
+    "KeyMissing",
+    "Keys",
+    "KeysUnusable",
     "Match",
     "MemoryJournal",
+    "MemoryKeys",
     "NewEvent",
     "NotAJournal",
     "NotDecodable",

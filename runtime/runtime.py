@@ -22,14 +22,14 @@ from actors import (
     State,
 )
 from actors.reminders import Remind
-from persistence import Journal
+from persistence import Journal, Keys
 from persistence.connection import shielded
 from persistence.sqlite import Durability
 from runtime import reminders
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
-from runtime.inspection import Inspection
+from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
 from runtime.journals import journal_of
 from runtime.log import log
@@ -37,6 +37,7 @@ from runtime.mailbox import Envelope
 from runtime.node import Node
 from runtime.observer import Observer
 from runtime.passivation import ACTIVE
+from runtime.personal import PersonalData, check_impersonal
 from runtime.projector import Projector
 from runtime.read_models import open_read_models
 from runtime.saga_cell import SagaCell
@@ -59,7 +60,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Inspection):
+class Runtime(Forgetting):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
@@ -69,7 +70,7 @@ class Runtime(Inspection):
     supervised together, and started when it opens. ``active`` is how many actors may be in memory; beyond it, those
     that have rested longest leave. A turn that takes longer than ``slow_turn`` is named in the log; None: never.
     ``instruments`` are told of what happens, and ``tracing`` follows each request wherever it leads; see
-    ``docs/observability.md``.
+    ``docs/observability.md``. ``keys`` seal what is personal; see ``docs/personal_data.md``.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
@@ -98,6 +99,7 @@ class Runtime(Inspection):
         slow_turn: timedelta | None = SLOW_TURN,
         instruments: Sequence[Instrument] = (),
         tracing: Tracing | None = None,
+        keys: Keys | None = None,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
@@ -108,6 +110,10 @@ class Runtime(Inspection):
         self._active = active
         self._slow_turn = slow_turn
         self._observer = Observer(self._clock, instruments, tracing)
+        self._keys = keys
+        self._personal = PersonalData(keys)
+        if keys is None:
+            check_impersonal(actors)
         self._shutdown_timeout = shutdown_timeout
         self._entered = False
         self._node = None
@@ -120,6 +126,9 @@ class Runtime(Inspection):
             raise RuntimeClosed("a runtime is entered once; make another one")
         failure: Exception | None = None
         async with AsyncExitStack() as stack:
+            if self._keys is not None:
+                await self._keys.open()
+                stack.push_async_callback(self._keys.close)
             await self._journal.open()
             stack.push_async_callback(self._journal.close)
             tasks = anyio.create_task_group()
@@ -132,7 +141,9 @@ class Runtime(Inspection):
                 self._active,
                 self._slow_turn,
                 self._observer,
+                self._personal,
             )
+            untold = await reconcile(node)
             await open_read_models(node, stack)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
@@ -144,6 +155,7 @@ class Runtime(Inspection):
                 tasks.start_soon(projector.run)
             stack.push_async_callback(node.cut_off)
             try:
+                await tell(node, untold)
                 await node.wake_unfinished()
                 for group in node.groups:
                     group.start()

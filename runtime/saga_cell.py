@@ -193,7 +193,7 @@ class SagaCell(Cell):
     def _start(self, envelope: Envelope) -> None:
         command, started = envelope.message, self.story.started
         try:
-            data = encode(command, "the command")
+            data = self.kind.codec.encode(command, "the command")
             if started is not None:
                 check_same(self.address, self.kind, command, started)
         except (NotEncodable, CommandIdReused) as error:
@@ -253,7 +253,7 @@ class SagaCell(Cell):
 
     def _begin_run(self, command: Command[Any, Any]) -> None:
         saga = self.kind.cls(self.address.key)
-        self._run = SagaRun(self, saga, command, self.world.kind, self.world.check)
+        self._run = SagaRun(self, saga, command, self.world.kind, self.world.check, self.kind.codec)
         self._advance()
 
     def _advance(self) -> None:
