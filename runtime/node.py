@@ -5,6 +5,7 @@ import os
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -83,19 +84,14 @@ class Node:
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
-        if self.personal.ring is not None:
-            self.writer.prepare = self.personal.ring.flush
+        self.writer.prepare = self.personal.prepare
         self.written = Groups()
         self.writer.on_group, self.writer.stopwatch = self._written, stopwatch(clock)
         self.slow = SlowTurns(clock, slow_turn)
         self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, self.slow)
         self.recovery = Recovery(journal, self.writer, self._settle)
-        self.directory = Directory(
-            [*actors, Reminders, Subjects],
-            makers(self),
-            lambda address, kind: PoolCell(self, address, kind),
-            self.personal.codec,
-        )
+        pools = partial(PoolCell, self)
+        self.directory = Directory([*actors, Reminders, Subjects], makers(self), pools, self.personal.codec)
         self.dead_letters = DeadLetters(clock, self.observer.dead_letter)
         self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added

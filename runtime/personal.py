@@ -28,6 +28,8 @@ class PersonalData:
             KeysUnusable: ``cryptography`` is not installed.
         """
         self.ring = None if keys is None else Keyring(keys)
+        self.prepare = None if self.ring is None else self.ring.flush
+        """To be awaited before anything that was sealed is written."""
         self.blind = blind
         self.codec = Codec(self._write, self._read, self._mark)
         self._inner = lru_cache(maxsize=1_024)(self._decoder)
