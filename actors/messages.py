@@ -19,7 +19,7 @@ the first one any more; see :mod:`actors.evolution`.
 import sys
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -90,12 +90,6 @@ def _check_past(cls: MessageMeta, aliases: Any, revision: Any) -> None:
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Message(msgspec.Struct, metaclass=MessageMeta, frozen=True, tag=True):
     """An immutable value with a stable name; the base of events, commands, queries and replies."""
-
-    if TYPE_CHECKING:  # what the metaclass takes: the checkers look here
-
-        def __init_subclass__(
-            cls, *, tag: str | bool | None = None, aliases: tuple[str, ...] = (), revision: int = 1, **options: Any
-        ) -> None: ...
 
 
 class Event(Message):

@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import reduce
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from actors import Address
+from actors import Address, State
 from persistence import Journal, Record
 from runtime.history import HistoryEntry, entries, stream
 from runtime.kinds import INTERNAL, Kind
+
+S = TypeVar("S", bound=State)
 
 MOST_EVENTS = 1_000
 """How many of the events between two moments are returned; the first ones."""
@@ -41,12 +43,12 @@ class Change(msgspec.Struct, frozen=True):
         return f"{where.removeprefix('.')}: {self.before!r} -> {self.after!r}"
 
 
-class Difference(msgspec.Struct, frozen=True):
+class Difference(msgspec.Struct, Generic[S], frozen=True):
     """What is between two moments of a service."""
 
-    before: Any
+    before: S
     """The state at the one."""
-    after: Any
+    after: S
     """The state at the other."""
     versions: tuple[int, int]
     """The versions of the stream at both."""
@@ -64,7 +66,9 @@ class _Field(str):
     __slots__ = ()
 
 
-async def difference(journal: Journal, address: Address[Any], kind: Kind, a: Moment, b: Moment | None) -> Difference:
+async def difference(
+    journal: Journal, address: Address[Any], kind: Kind, a: Moment, b: Moment | None
+) -> Difference[Any]:
     """Replay a service's stream once, and compare its states at two moments; None: now."""
     service = kind.cls(address.key)
     state, version = service.initial, 0

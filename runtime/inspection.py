@@ -80,7 +80,7 @@ class Inspection:
         state: S = await past.state_of(node.journal, address, kind, version, at, position)
         return state
 
-    async def diff(self, address: Address[Service[Any, Any, Any]], a: Moment, b: Moment | None = None) -> Difference:
+    async def diff(self, address: Address[Service[S, Any, Any]], a: Moment, b: Moment | None = None) -> Difference[S]:
         """Return what is between two moments of a service: the parts of its state that differ, and the events.
 
         A moment is a version of the service's stream, a time, or a :class:`Position` of the journal; None: now.

@@ -1,11 +1,15 @@
 """Fingerprints of types: whether what was stored of a type would mean the same to today's class."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import inspect
+
+from actors import Event
+from actors.evolution import steps_of
+from actors.messages import aliases_of, revision_of
 
 _json = msgspec.json.Encoder(order="deterministic", enc_hook=lambda value: type(value).__qualname__)
 
@@ -25,8 +29,30 @@ def schema_fingerprint(state_type: Any) -> str:
     """
     description = _Description()
     root = description.of(inspect.type_info(state_type))
-    text = "\n".join([root, *description.definitions])
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return _hash([root, *description.definitions])
+
+
+def fold_fingerprint(service: Any) -> str:
+    """Return a short hash of what a service declares of how its state comes about: a snapshot with another is stale.
+
+    ``service`` is a class of services. It covers the form of the state, the first state, and of each event the form,
+    the names, the revision and the upcasts. What the code of ``evolve`` and of upcasts does, it can't know.
+
+    Raises:
+        TypeError: msgspec can't store the state.
+    """
+    initial = service.initial
+    lines = [schema_fingerprint(type(initial)), _text(initial)]
+    events: Mapping[str, type[Event]] = service.events
+    for name, event in sorted(events.items()):
+        lines.append(f"{name} {sorted(aliases_of(event))} {revision_of(event)} {schema_fingerprint(event)}")
+    steps = steps_of(service).items()
+    lines += sorted(f"{name} {revision} {_text(one.into)}" for (name, revision), one in steps)
+    return _hash(lines)
+
+
+def _hash(lines: list[str]) -> str:
+    return hashlib.blake2b("\n".join(lines).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 class _Description:

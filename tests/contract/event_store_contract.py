@@ -352,7 +352,7 @@ class EventStoreContract(JournalContract):
 
         async def write(stream: Stream) -> None:
             for version in range(0, 120, 3):
-                names = [("Even", ["even"]), ("Odd", []), ("Even", ["even"])]
+                names: list[tuple[str, list[str]]] = [("Even", ["even"]), ("Odd", []), ("Even", ["even"])]
                 await journal.write(put(stream, version, [new(name, tags=tags) for name, tags in names]))
 
         with anyio.fail_after(60):

@@ -1,6 +1,6 @@
 """Events that were written by old classes are read by today's: by services, sagas, read models and who looks back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import new_class
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import Event, JournalMismatch, Parked, RestartPolicy, Service, Upcast, upcast
+from actors import Event, JournalMismatch, Meta, Parked, RestartPolicy, Service, Statement, Upcast, upcast
 from actors.messages import MessageMeta
 from persistence import Journal, Record
 from persistence.codec import encode
@@ -110,6 +110,18 @@ async def test_a_rebuilt_read_model_is_equal_to_the_live_one(place: Place) -> No
     anew._journal = HeldJournal(await place.records())  # pyright: ignore[reportPrivateUsage]
     async with Runtime(anew.journal, today.ALL) as runtime:
         assert await runtime.ask(today.Table.at(), today.Rows(), consistent=True) == rows
+
+
+async def test_of_several_events_a_read_model_gets_those_that_it_follows(place: Place) -> None:
+    class Releases(today.Table):
+        def project(self, event: today.SeatReleased, meta: Meta) -> Iterator[Statement]:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+            yield from super().project(event, meta)
+
+    Releases.__name__ = "Table"
+    await live(place)
+    async with Runtime(place.journal, [today.Flight, Releases]) as runtime:
+        rows = await runtime.ask(today.Table.at(), today.Rows(), consistent=True)
+        assert rows == [row for row in ROWS if row[1] == "SeatReleased"]
 
 
 async def test_the_history_tells_what_became_of_what_was_stored(place: Place) -> None:

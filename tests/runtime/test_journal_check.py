@@ -92,9 +92,13 @@ async def test_a_journal_that_lives_in_memory_is_really_read() -> None:
     async with Runtime(journal, first.ALL) as runtime:
         await runtime.ask(OLD, first.Do(PAST[0]))
         assert journal.records[0].value is not None
-    report = await check_journal(journal, [flight(upcasts=today.Flight.upcasts)])
-    assert report.ok
-    assert not (await check_journal(journal, [flight(), today.Book])).problems
+    assert (await check_journal(journal, [today.Flight])).ok
+
+    @upcast("SeatHeld", 1)
+    def fails(stored: dict[str, Any]) -> dict[str, Any]:
+        raise LookupError("no idea")
+
+    assert not (await check_journal(journal, [flight(upcasts=(fails, *today.Flight.upcasts[1:]))])).ok
     wrong = await check_journal(journal, [today.Book])
     assert [(one.what, one.key) for one in wrong.problems] == [("SeatTaken", "f")]
     assert "there is no actor 'Flight' here" in wrong.problems[0].reason
@@ -183,3 +187,14 @@ async def test_code_that_can_not_work_is_told_at_once() -> None:
     late.upcasts = ()
     with pytest.raises(DefinitionError, match="nothing leads on"):
         await check_journal(MemoryJournal(), [late])
+
+
+async def test_what_is_erased_is_no_problem() -> None:
+    journal = MemoryJournal()
+    events = [NewEvent("Gone", b"{}", b"{}") for _ in range(3)]
+    await journal.append([(Append(("Nobody", "n"), 0, events, 0),)])
+    assert [one.count for one in (await check_journal(journal, first.ALL)).problems] == [3]
+    await journal.append([(Append(("Nobody", "n"), 3, [], 0, erase_before=4),)])
+    report = await check_journal(journal, first.ALL)
+    assert report.events == 3
+    assert [(one.count, one.position) for one in report.problems] == [(1, 3)]  # the last one is always kept

@@ -4,7 +4,7 @@
 This file is only read by the checkers; ``test_typing.py`` runs them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, assert_never, assert_type
 from uuid import UUID
@@ -38,10 +38,12 @@ from actors import (
     Step,
     Stopped,
     Timer,
+    Upcast,
     sql,
+    upcast,
 )
 from actors.actor import Context
-from runtime import PendingReminder, Runtime
+from runtime import Change, Difference, PendingReminder, Position, Runtime
 
 
 class Held(Message):
@@ -53,9 +55,32 @@ class SeatHeld(Event):
     seat: int
 
 
-class SeatReleased(Event, tag="seat-released"):
+class SeatReleased(Event, tag="seat-released", aliases=("SeatFreed", "SeatDropped"), revision=2):
     trip: str = msgspec.field(name="of")
     why: str = ""
+
+
+class SeatPaid(Event, aliases=("SeatBought",), kw_only=True):
+    trip: str = ""
+    price: int
+
+
+assert_type(SeatPaid(price=1).price, int)
+
+
+@upcast("seat-released", 1)
+def releases_have_reasons(stored: dict[str, Any]) -> dict[str, Any]:
+    return {**stored, "why": ""}
+
+
+@upcast("SeatsSwapped", 1, into={"SeatHeld": 1, "seat-released": 2})
+def a_swap_is_two_events(stored: dict[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield "seat-released", {"of": stored["trip"]}
+    yield "SeatHeld", stored
+
+
+assert_type(releases_have_reasons, Upcast)
+assert_type(a_swap_is_two_events, Upcast)
 
 
 class HoldSeat(Command["Flight", Held]):
@@ -73,6 +98,7 @@ class Seats(State):
 
 class Flight(Service[Seats, HoldSeat | ReleaseSeat, SeatHeld | SeatReleased]):
     initial = Seats()
+    upcasts = (releases_have_reasons, a_swap_is_two_events)
     restart = RestartPolicy(restarts=2, within=timedelta(seconds=1), backoff=Backoff(jitter=0.0))
 
     def decide(self, state: Seats, command: HoldSeat | ReleaseSeat) -> Decision:
@@ -261,6 +287,15 @@ async def reminding(runtime: Runtime) -> None:
     print(await runtime.result(TripSaga.at("trip-7")), str(await runtime.result(TripSaga.at("trip-7"))))
     assert_type(await runtime.result(TripSaga.at("trip-7")), TripBooked)
     assert_type(await runtime.reminders(Flight.at("LH441")), list[PendingReminder])
+
+
+async def looking_back(runtime: Runtime) -> None:
+    yesterday = datetime(2030, 1, 1, tzinfo=UTC)
+    assert_type(await runtime.state_of(Flight.at("LH441"), at=yesterday), Seats)
+    found = await runtime.diff(Flight.at("LH441"), yesterday, Position(17))
+    assert_type(found, Difference[Seats])
+    assert_type(found.after.held, dict[str, int])
+    assert_type((await runtime.diff(Flight.at("LH441"), 3)).changes, tuple[Change, ...])
 
 
 async def outside(runtime: Context) -> None:

@@ -9,7 +9,22 @@ from typing import Any, assert_never
 
 import msgspec
 
-from actors import Actor, Address, Command, Decision, Event, Message, Meta, Query, ReadModel, Saga, Service, State, sql
+from actors import (
+    Actor,
+    Address,
+    Command,
+    Decision,
+    Event,
+    Message,
+    Meta,
+    Query,
+    ReadModel,
+    Saga,
+    Service,
+    State,
+    sql,
+    upcast,
+)
 from actors.actor import Context
 from runtime import Runtime
 
@@ -28,6 +43,25 @@ class SeatHeld(Event):
 
 class RoomHeld(Event):
     trip: str
+
+
+@upcast("RoomHeld", 1)  # mistake: an upcast to several without into=
+def to_several(stored: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [("RoomHeld", stored)]
+
+
+@upcast("RoomHeld", 1, into={"RoomHeld": 2})  # mistake: an upcast with into= that gives fields only
+def to_one(stored: dict[str, Any]) -> dict[str, Any]:
+    return stored
+
+
+@upcast("RoomHeld", "1")  # mistake: an upcast from a revision that is a text
+def from_text(stored: dict[str, Any]) -> dict[str, Any]:
+    return stored
+
+
+def no_upcast(stored: dict[str, Any]) -> dict[str, Any]:
+    return stored
 
 
 class HoldSeat(Command["Flight", Held]):
@@ -119,6 +153,10 @@ class Hostel(Service[Rooms, HoldRoom | ReleaseRoom, RoomHeld]):
 
     def evolve(self, state: Rooms, event: SeatHeld) -> Rooms:  # mistake: evolve takes another event
         return state
+
+
+class Older(Flight):
+    upcasts = (no_upcast,)  # mistake: a bare function as an upcast
 
 
 class Stateless(Service[Held, HoldRoom, RoomHeld]): ...  # mistake: a state that is no State
@@ -227,6 +265,13 @@ def deciding(command: ReleaseSeat, hold: HoldSeat) -> Decision:
 async def reminding(runtime: Runtime) -> None:
     await runtime.remind(Hotel.at(), "x", HoldSeat("t"), after=timedelta(1))  # mistake: the wrong actor reminded
     await runtime.remind(Flights.at(), "x", SeatOf("t"), after=timedelta(1))  # mistake: a query as a reminder
+
+
+async def looking_back(runtime: Runtime) -> None:
+    await runtime.diff(TripSaga.at("t"), 1)  # mistake: the states of a saga
+    await runtime.diff(Flight.at("LH441"), "yesterday")  # mistake: a moment that is a text
+    room: Room = (await runtime.diff(Flight.at("LH441"), 1)).before  # mistake: a state used as another type
+    del room
 
 
 async def outside(runtime: Context, anyone: Address[object]) -> None:

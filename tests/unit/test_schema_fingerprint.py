@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import State
-from runtime.schema_fingerprint import schema_fingerprint
+from runtime.schema_fingerprint import fold_fingerprint, schema_fingerprint
 
 ROOT = Path(__file__).parents[2]
 
@@ -183,3 +183,55 @@ def test_what_cannot_be_stored_is_said() -> None:
 
 class Seats(State):
     count: int = 0
+
+
+FLIGHT = """
+class SeatHeld(Event, aliases=("SeatTaken",), revision=2):
+    trip: str
+
+@upcast("SeatHeld", 1)
+def one(stored):
+    return stored
+
+@upcast("Gone", 1, into={})
+def two(stored):
+    return []
+
+class Go(Command["Flight", None]):
+    pass
+
+class Seats(State):
+    count: int = 0
+
+class Flight(Service[Seats, Go, SeatHeld]):
+    initial = Seats(1)
+    upcasts = (one, two)
+"""
+
+
+def fold_of(source: str) -> str:
+    namespace: dict[str, Any] = {"__name__": __name__}
+    exec("from actors import *\n" + source, namespace)
+    return fold_fingerprint(namespace["Flight"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"SeatTaken"', '"SeatsTaken"'),
+        ("trip: str", "trip: int"),
+        ("trip: str", "trip: str\n    seat: int = 0"),
+        ("count: int", "count: float"),
+        ("Seats(1)", "Seats(2)"),
+        ('"Gone", 1, into={}', '"Gone", 1, into={"SeatHeld": 1}'),
+        ("(one, two)", "(one,)"),
+    ],
+)
+def test_what_a_service_declares_of_its_fold_changes_it(old: str, new: str) -> None:
+    assert FLIGHT.count(old) == 1
+    assert fold_of(FLIGHT.replace(old, new)) != fold_of(FLIGHT)
+
+
+def test_what_is_no_part_of_the_fold_leaves_it() -> None:
+    other = FLIGHT.replace("(one, two)", "(two, one)").replace("    pass", "    why: str = ''")
+    assert fold_of(other) == fold_of(FLIGHT)
