@@ -43,8 +43,10 @@ class PersonalData:
         if not self._ours(seal):
             if self.ring is None:
                 raise NotEncodable(_no_keys(f"it holds personal data of {personal.subject!r}"))
+            first = seal is None
             seal = self.ring.seal(personal.subject, self.codec.encode(personal.value, "a personal value"))
-            note_seal(personal, seal)
+            if first:
+                note_seal(personal, seal)
         assert seal is not None
         return {"subject": personal.subject, "sealed": seal.text}
 
