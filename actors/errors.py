@@ -81,6 +81,10 @@ class SagaGaveUp(UnderstudyError):
     """A step, or its undo, failed until its budget was spent, or in a way that no retry can mend."""
 
 
+class PoisonMessage(UnderstudyError):
+    """The process ended again and again while this was under way, so it is not begun once more."""
+
+
 class JournalMismatch(UnderstudyError):
     """The journal holds something that today's code doesn't know: an event type, or a field's form."""
 

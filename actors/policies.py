@@ -37,14 +37,19 @@ class Backoff(msgspec.Struct, frozen=True):
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """How a saga repeats a step that failed; after ``budget`` since the first try the saga is parked."""
+    """How a saga repeats a step that failed; after ``budget`` since the first try the saga is parked.
+
+    So it is when the process has crashed more than ``crashes`` times in a row with the saga under way and without any
+    progress: its step, or its code, seems to be what ends the process.
+    """
 
     backoff: Backoff = Backoff()
     budget: timedelta = timedelta(minutes=10)
+    crashes: int = 5
 
     def __post_init__(self) -> None:
-        if self.budget < timedelta(0):
-            raise ValueError(f"a retry needs a budget of 0 or more, not {self!r}")
+        if self.budget < timedelta(0) or self.crashes < 0:
+            raise ValueError(f"a retry needs a budget of 0 or more, and crashes >= 0, not {self!r}")
 
 
 UNDO_RETRY = RetryPolicy(budget=timedelta(hours=24))

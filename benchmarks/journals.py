@@ -23,9 +23,9 @@ from actors import Actor, Command, Saga
 from benchmarks.commands import SCHEMA, drop
 from benchmarks.sagas import Hold, Places
 from persistence import ANY, Append, Journal, Match, NewEvent, Unless
+from persistence.opening import journal_of
 from persistence.writer import Writer
 from runtime import Runtime
-from runtime.journals import journal_of
 
 LONG, PAST, OPEN = 10_000, 1_000_000, 1_000
 """Events of one actor to read back; events in a journal that is opened; sagas that are unfinished in it."""

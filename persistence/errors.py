@@ -29,6 +29,18 @@ class JournalDamaged(JournalError):
     """A record is not what was written, or is missing; the message names stream and position."""
 
 
+class NotAnArchive(JournalError):
+    """There is a file, but it is no archive of a journal, or a newer version wrote it."""
+
+
+class ArchiveDamaged(JournalError):
+    """The archive is not whole: it ends in the middle, or a part of it is not what was written."""
+
+
+class JournalNotEmpty(JournalError):
+    """What should be brought into the journal can't follow what is there already. Nothing was written."""
+
+
 class VersionConflict(JournalError):
     """A stream was not at the version that the writer expected: somebody else wrote. Nothing was written."""
 

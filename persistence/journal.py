@@ -149,6 +149,30 @@ class Sleeper(msgspec.Struct, frozen=True):
     stream: Stream
 
 
+class StreamState(msgspec.Struct, frozen=True):
+    """A stream as it is now."""
+
+    number: int
+    """Its place in the order in which streams began, from 1."""
+    stream: Stream
+    version: int
+    first: int
+    """The version of its first event that is not erased."""
+    wake: int
+    """When its owner must be awake: a time in microseconds since 1970, AT_ONCE or NEVER."""
+
+
+class Seal(msgspec.Struct, frozen=True):
+    """A hash over all that the journal says up to a position; see :mod:`persistence.chain`."""
+
+    position: int
+    hash: str
+    """SHA-256, in hex."""
+
+    def __str__(self) -> str:
+        return f"{self.position}:{self.hash}"
+
+
 def to_records(batches: Sequence[Batch], first: int) -> list[Record]:
     """Return the records of a group whose first event got the position ``first``."""
     records: list[Record] = []
@@ -182,6 +206,8 @@ class Journal(ABC):
     """A random name given to the journal when it was made; it tells one journal's copies from another's."""
     position: int = 0
     """The position of the last durable event; 0: none yet."""
+    crashed: bool = False
+    """Whether the process that had it open last ended without closing it; known when it is open."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -350,3 +376,23 @@ class Journal(ABC):
 
         Those that must be awake at once, or never, are not among them.
         """
+
+    async def streams(self, after: int = 0, limit: int = PAGE, category: str | None = None) -> list[StreamState]:
+        """Return up to ``limit`` streams, of a category or of all, with numbers above ``after``, in that order."""
+        raise NotImplementedError
+
+    async def seals(self, after: int = 0, limit: int = PAGE) -> list[Seal]:
+        """Return up to ``limit`` seals with positions above ``after``, in order."""
+        raise NotImplementedError
+
+    async def last_seal(self) -> Seal | None:
+        """Return the seal with the highest position, if there is one."""
+        raise NotImplementedError
+
+    async def keep_seals(self, seals: Sequence[Seal]) -> None:
+        """Keep seals, durably; where there is one at a position already, that one stays.
+
+        Raises:
+            AppendFailed: they may or may not have been kept; keep them again.
+        """
+        raise NotImplementedError

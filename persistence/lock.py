@@ -14,6 +14,8 @@ class LockFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
+        self.left_behind = False
+        """Whether its last holder ended without giving it back."""
 
     def acquire(self) -> None:
         """Take the lock.
@@ -27,6 +29,7 @@ class LockFile:
             while descriptor is None:
                 descriptor = self._take()
             self._descriptor = descriptor
+            self.left_behind = os.fstat(descriptor).st_size > 0
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
@@ -62,6 +65,7 @@ class LockFile:
         """Give the lock back and remove the file; does nothing where it is not held."""
         if self._descriptor is not None:
             with suppress(OSError):  # a file that is left behind keeps nobody out
+                os.ftruncate(self._descriptor, 0)  # first: an empty one tells of no crash
                 self._path.unlink()
             os.close(self._descriptor)
             self._descriptor = None

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -29,9 +30,11 @@ from persistence.journal import (
     Journal,
     Record,
     Scan,
+    Seal,
     Sleeper,
     Snapshot,
     Stream,
+    StreamState,
     Written,
     to_records,
 )
@@ -51,9 +54,11 @@ class MemoryJournal(Journal):
         records: Sequence[Record] = (),
         unfinished: Sequence[Stream] = (),
         wakes: Mapping[Stream, int] | None = None,
+        crashed: bool = False,
     ) -> None:
         self.url = "memory:"
         self.identity = uuid.uuid4().hex
+        self.crashed = crashed
         self.records: list[Record] = []
         self._streams: dict[Stream, list[Record]] = {}
         self._commands: dict[tuple[Stream, str], int] = {}
@@ -64,6 +69,7 @@ class MemoryJournal(Journal):
         self._snapshots: dict[Stream, Snapshot] = {}
         self._wakes: dict[Stream, int] = {**dict.fromkeys(unfinished, AT_ONCE), **(wakes or {})}
         """When owners of streams must be awake; NEVER is left out."""
+        self._seals: dict[int, Seal] = {}
         self._news = News()
         self._keep(list(records))
 
@@ -237,6 +243,29 @@ class MemoryJournal(Journal):
         behind = (AT_ONCE, 0) if after is None else (after.wake, after.number)
         later = (sleeper for sleeper in sleepers if (sleeper.wake, sleeper.number) > behind)
         return sorted(later, key=lambda sleeper: (sleeper.wake, sleeper.number))[:limit]
+
+    async def streams(self, after: int = 0, limit: int = PAGE, category: str | None = None) -> list[StreamState]:
+        """Return a page of streams; see :meth:`Journal.streams`."""
+        numbered = islice(enumerate(self._streams.items(), 1), after, None)
+        found = (
+            StreamState(number, stream, len(records), self._first.get(stream, 1), self._wakes.get(stream, NEVER))
+            for number, (stream, records) in numbered
+            if category is None or stream[0] == category
+        )
+        return list(islice(found, limit))
+
+    async def seals(self, after: int = 0, limit: int = PAGE) -> list[Seal]:
+        """Return a page of seals; see :meth:`Journal.seals`."""
+        return [self._seals[position] for position in sorted(self._seals) if position > after][:limit]
+
+    async def last_seal(self) -> Seal | None:
+        """Return the last seal; see :meth:`Journal.last_seal`."""
+        return self._seals[max(self._seals)] if self._seals else None
+
+    async def keep_seals(self, seals: Sequence[Seal]) -> None:
+        """Keep seals; see :meth:`Journal.keep_seals`."""
+        for seal in seals:
+            self._seals.setdefault(seal.position, seal)
 
 
 def _is_there(last: str) -> bool:

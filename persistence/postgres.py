@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 
+from persistence import postgres_keeping as keeping
 from persistence.checksum import crc_of
 from persistence.connection import shielded
 from persistence.errors import (
@@ -17,12 +18,12 @@ from persistence.errors import (
     JournalUnusable,
     VersionConflict,
 )
-from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Sleeper, Stream
+from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Seal, Sleeper, Stream, StreamState
 from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault, text_of
 from persistence.postgres_group import APPEND, MORE, Group, named, to_look_up
 from persistence.postgres_news import Lookout
 from persistence.postgres_queries import DUPLICATE, FIND, HEADS, READ, READ_ALL, SLEEPING, UNFINISHED
-from persistence.postgres_schema import Seat, check_holder, enter, look_in, reenter
+from persistence.postgres_schema import Seat, check_holder, enter, leave, look_in, reenter
 from persistence.postgres_text import escaped, unescaped
 from persistence.postgres_url import parse_url
 
@@ -78,6 +79,7 @@ class PostgresJournal(Journal):
         try:
             seat = await (look_in if self._watching else enter)(link, self.place)
             await self._begin(link, seat)
+            self.crashed = seat.crashed
         except BaseException:
             await self._close()
             raise
@@ -113,6 +115,8 @@ class PostgresJournal(Journal):
                 if writer is not None:
                     # At once, and not only when the server has seen the end of the session.
                     with suppress(*FAULTS):
+                        if not self._watching:
+                            await leave(writer, self._holder)
                         await writer.fetch("select pg_advisory_unlock_all()")
                     await writer.shut()
 
@@ -135,6 +139,20 @@ class PostgresJournal(Journal):
                 if self._watching:
                     raise JournalUnusable(f"{self.url} was opened for reading only")
                 return await self._write(link, appends)
+            except FAULTS as error:
+                raise AppendFailed(f"{self.url} could not be written: {text_of(error)}") from error
+
+    async def keep_seals(self, seals: Sequence[Seal]) -> None:
+        """Keep seals; see :meth:`Journal.keep_seals`."""
+        await shielded(self._keep_seals(seals))
+
+    async def _keep_seals(self, seals: Sequence[Seal]) -> None:
+        async with self._turn:
+            link = self._usable()
+            if self._watching:
+                raise JournalUnusable(f"{self.url} was opened for reading only")
+            try:
+                await keeping.keep(link, seals)
             except FAULTS as error:
                 raise AppendFailed(f"{self.url} could not be written: {text_of(error)}") from error
 
@@ -310,3 +328,15 @@ class PostgresJournal(Journal):
         wake, number = (AT_ONCE, NEVER) if after is None else (after.wake, after.number)
         rows = await self._reader.fetch("the sleeping streams", SLEEPING, wake, number, limit)
         return [Sleeper(at, place, (unescaped(category), unescaped(key))) for at, place, category, key in rows]
+
+    async def streams(self, after: int = 0, limit: int = PAGE, category: str | None = None) -> list[StreamState]:
+        """Return a page of streams, of all owners; see :meth:`Journal.streams`."""
+        return await keeping.streams(self._reader, after, limit, category)
+
+    async def seals(self, after: int = 0, limit: int = PAGE) -> list[Seal]:
+        """Return a page of seals; see :meth:`Journal.seals`."""
+        return await keeping.seals(self._reader, after, limit)
+
+    async def last_seal(self) -> Seal | None:
+        """Return the last seal; see :meth:`Journal.last_seal`."""
+        return await keeping.last_seal(self._reader)

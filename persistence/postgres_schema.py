@@ -49,6 +49,7 @@ LAYOUTS: tuple[tuple[str, ...], ...] = (
             to_timestamp(e.time / 1e6) as time, e.command, e.data, e.meta
             from events e join streams s on s.id = e.stream order by e.position""",
     ),
+    ("create table seals (position bigint primary key, hash text not null)",),
 )
 """What makes each layout of the one before; the first one of nothing."""
 
@@ -65,6 +66,8 @@ class Seat(msgspec.Struct, frozen=True):
     holder: str
     """A random name for the one who sits there. He keeps it when he takes the seat again, each time with a new epoch;
     the answer to that may be lost too, so the epoch does not tell him from others."""
+    crashed: bool = False
+    """Whether the one who sat there before has not left it in order."""
 
 
 def owner_name() -> str:
@@ -229,6 +232,7 @@ async def _layout(link: Link, place: Place) -> int:
 
 async def _sit_down(link: Link, place: Place, holder: str, *, again: bool) -> Seat:
     """Take the next epoch, and check the journal's ends; ``again``: only if nobody else has the seat."""
+    before = await link.fetch("select holder from journal")
     rows = await link.fetch(
         """update journal set epoch = epoch + 1, holder = $1, owner = $2 where holder = $1 or not $3
             returning identity, epoch, position, streams""",
@@ -240,7 +244,12 @@ async def _sit_down(link: Link, place: Place, holder: str, *, again: bool) -> Se
         await check_holder(link, place, holder)
     identity, epoch, position, streams = rows[0]
     await check_ends(link, place, position, streams)
-    return Seat(identity, epoch, position, holder)
+    return Seat(identity, epoch, position, holder, crashed=before != [("",)])
+
+
+async def leave(link: Link, holder: str) -> None:
+    """Leave the seat in order; does nothing where somebody else has it."""
+    await link.fetch("update journal set holder = '' where holder = $1", holder)
 
 
 async def check_ends(link: Link, place: Place, position: int, streams: int) -> None:

@@ -14,6 +14,7 @@ from persistence.journal import (
     PAGE,
     Batch,
     Record,
+    Seal,
     Stream,
     Written,
 )
@@ -62,6 +63,7 @@ class SqliteJournal(SqliteReading):
                 f"can't open {self.path}: " + ("it is a folder" if self.path.is_dir() else "no such folder")
             )
         self._lock.acquire()
+        self.crashed = self._lock.left_behind
         try:
             make(self.path)
             self._writer = await connect(self.path)
@@ -148,6 +150,22 @@ class SqliteJournal(SqliteReading):
             self._load(db)  # what was remembered of batches that are gone again
             raise
         return outcomes
+
+    async def keep_seals(self, seals: Sequence[Seal]) -> None:
+        """Keep seals; see :meth:`Journal.keep_seals`."""
+        rows = [(seal.position, seal.hash) for seal in seals]
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("begin immediate")
+            try:
+                db.executemany("insert or ignore into seals values (?, ?)", rows)
+                db.execute("commit")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("rollback")
+                raise
+
+        await self._write(work)
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._writer is None:

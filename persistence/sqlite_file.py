@@ -33,6 +33,9 @@ SCHEMA = (
     """create table snapshots (
         stream integer primary key references streams, version integer not null, fingerprint text not null,
         data blob not null, crc integer not null)""",
+    # So narrow that a page of another table is not taken for one of this.
+    """create table seals (
+        position integer primary key, hash text not null check (length(hash) = 64)) without rowid""",
     # For people with an SQL shell.
     """create view log as select e.position, s.category || '/' || s.key as stream, e.version, t.name as type,
         strftime('%Y-%m-%d %H:%M:%f', e.time / 1e6, 'unixepoch') as time, e.command, e.data, e.meta
@@ -53,6 +56,17 @@ def prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
     (pages,) = db.execute("pragma page_count").fetchone()  # not the file's size: a crash may have left half a start
     if pages == 0:
         _create(db)
+    check_format(db, path)
+    (mode,) = db.execute("pragma journal_mode = wal").fetchone()
+    if mode != "wal":
+        raise JournalUnusable(f"can't open {path}: its file system can't hold a write-ahead log")
+    db.execute(f"pragma synchronous = {synchronous}")
+    if path.stat().st_size <= CHECKED_BYTES:
+        _check(db, path)
+
+
+def check_format(db: sqlite3.Connection, path: Path) -> None:
+    """Raise NotAJournal where the file is no journal, or one of another format."""
     (application,) = db.execute("pragma application_id").fetchone()
     if application != APPLICATION_ID:
         raise NotAJournal(f"{path} is a database, but not a journal of Understudy; use another file")
@@ -62,12 +76,6 @@ def prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
             f"{path} has journal format {schema}, this version of Understudy reads format {SCHEMA_VERSION}; "
             "use the version that wrote it"
         )
-    (mode,) = db.execute("pragma journal_mode = wal").fetchone()
-    if mode != "wal":
-        raise JournalUnusable(f"can't open {path}: its file system can't hold a write-ahead log")
-    db.execute(f"pragma synchronous = {synchronous}")
-    if path.stat().st_size <= CHECKED_BYTES:
-        _check(db, path)
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:

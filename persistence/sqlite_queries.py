@@ -14,6 +14,10 @@ STREAM = "select id, coalesce(first, 1) from streams where category = ? and key 
 SLEEPING = "select wake, id, category, key from streams where "
 SNAPSHOT = """select n.version, n.fingerprint, n.data, n.crc from snapshots n
     where n.stream = (select id from streams where category = ? and key = ?)"""
+STREAMS = """select id, category, key, (select max(version) from events where stream = streams.id),
+    coalesce(first, 1), wake from streams where id > ? and (? is null or category = ?) order by id limit ?"""
+SEALS = "select position, hash from seals where position > ? order by position limit ?"
+LAST_SEAL = "select position, hash from seals order by position desc limit 1"
 
 WINDOW = 20_000
 """How many positions one look through the journal covers, where no tag leads to the events."""

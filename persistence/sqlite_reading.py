@@ -10,11 +10,23 @@ import msgspec
 from persistence.checksum import crc_of, snapshot_crc
 from persistence.connection import Connection
 from persistence.errors import JournalUnusable
-from persistence.journal import AT_ONCE, NEVER, PAGE, Journal, Record, Scan, Sleeper, Snapshot, Stream
+from persistence.journal import (
+    AT_ONCE,
+    NEVER,
+    PAGE,
+    Journal,
+    Record,
+    Scan,
+    Seal,
+    Sleeper,
+    Snapshot,
+    Stream,
+    StreamState,
+)
 from persistence.news import News
 from persistence.query import Query, check_query
 from persistence.sqlite_file import damaged, fault
-from persistence.sqlite_queries import READ, SLEEPING, SNAPSHOT, STREAM, matching, window
+from persistence.sqlite_queries import LAST_SEAL, READ, SEALS, SLEEPING, SNAPSHOT, STREAM, STREAMS, matching, window
 
 T = TypeVar("T")
 
@@ -188,6 +200,25 @@ class SqliteReading(Journal):
             return [Sleeper(at, place, (category, key)) for at, place, category, key in rows]
 
         return await self._query("the sleeping streams", work)
+
+    async def streams(self, after: int = 0, limit: int = PAGE, category: str | None = None) -> list[StreamState]:
+        """Return a page of streams; see :meth:`Journal.streams`."""
+        values = (after, category, category, limit)
+        rows = await self._query("the streams", lambda db: db.execute(STREAMS, values).fetchall())
+        return [
+            StreamState(number, (name, key), version, first, NEVER if wake is None else wake)
+            for number, name, key, version, first, wake in rows
+        ]
+
+    async def seals(self, after: int = 0, limit: int = PAGE) -> list[Seal]:
+        """Return a page of seals; see :meth:`Journal.seals`."""
+        rows = await self._query("the seals", lambda db: db.execute(SEALS, (after, limit)).fetchall())
+        return [Seal(position, hash_) for position, hash_ in rows]
+
+    async def last_seal(self) -> Seal | None:
+        """Return the last seal; see :meth:`Journal.last_seal`."""
+        row = await self._query("the last seal", lambda db: db.execute(LAST_SEAL).fetchone())
+        return Seal(*row) if row else None
 
 
 def _tags(text: str) -> tuple[str, ...]:

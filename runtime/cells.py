@@ -27,6 +27,7 @@ from runtime.mailbox import NO_MAIL, SPARE, Envelope
 from runtime.observer import Observer
 from runtime.restarts import Budget
 from runtime.slow_turns import SlowTurns
+from runtime.suspects import Suspects
 from runtime.timers import Timers
 from runtime.watches import Watches
 
@@ -69,6 +70,7 @@ class World(Protocol):
     random: Random
     watches: Watches
     slow: SlowTurns
+    suspects: Suspects
     observer: Observer
     closing: bool
     """Whether the node is closing, so that plain actors that have ended are not started again."""

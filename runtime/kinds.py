@@ -35,9 +35,11 @@ REMINDER = "service.reminder"
 """In a service's stream: a reminder was set."""
 REMINDED = "service.reminded"
 """In a service's stream: a reminder's command has taken effect, or was refused, at one of its times."""
+RESENT = "service.resent"
+"""In a service's stream: a reminder is sent again after a crash of the process, at which it may have been under way."""
 FORGOTTEN = "service.forgotten"
 """In a service's stream: a reminder was dropped."""
-INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, FORGOTTEN})
+INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, RESENT, FORGOTTEN})
 """What the runtime writes into a service's stream; ``evolve`` never sees it."""
 
 

@@ -40,6 +40,7 @@ from runtime.slow_turns import SlowTurns
 from runtime.stats import Groups
 from runtime.subjects import Subjects
 from runtime.supervision import Supervisor
+from runtime.suspects import Suspects
 from runtime.tasks import Tasks
 from runtime.timers import Timers
 from runtime.watches import Watches
@@ -83,6 +84,7 @@ class Node:
         self.tasks = Tasks()
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
+        self.suspects = Suspects(journal, clock, self.delays)
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.writer.prepare = self.personal.prepare
         self.written = Groups()
@@ -264,6 +266,7 @@ class Node:
     async def drain(self) -> None:
         """Wait until nothing is under way but timers, and the read models have caught up. No reminder comes then."""
         self.alarm.close()
+        self.suspects.close()
         while not self.idle and not self.writer.ended:
             self.dispatcher.arm()
             await self.writer.barrier()
@@ -344,6 +347,7 @@ class Node:
     def _durable(self, batches: list[Batch], first: int) -> None:
         self._attempts = 0
         self.alarm.note(batches)
+        self.suspects.look()
         if self.projectors:
             records = to_records(batches, first)
             for projector in self.projectors.values():
@@ -367,6 +371,7 @@ class Node:
         """Drop all that rests on events that may be lost, and begin again from what the journal holds."""
         log.error("the journal could not be written", error=repr(error))
         self.recovery.clear()
+        self.suspects.clear()
         supervised = {address: cell.phase for address in self.owners if (cell := self.find(address)) is not None}
         self.directory.clear(keep=ActorCell, error=error)
         self.promises.lose_all("the journal could not be written")

@@ -3,10 +3,10 @@
 from contextlib import AsyncExitStack
 
 from actors import ReadModel, Saga, Service
-from runtime.journals import view_of
 from runtime.node import Node
 from runtime.observed_projector import ObservedProjector
 from runtime.projector import Projector
+from runtime.views import view_of
 
 
 async def open_read_models(node: Node, stack: AsyncExitStack) -> None:

@@ -9,7 +9,7 @@ from actors import Address
 from actors.reminders import Remind
 from persistence import NEVER, NewEvent, Record
 from persistence.codec import Decoder, encode
-from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, decoded
+from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT, decoded
 
 PENDING_LIMIT = 1_000
 """How many reminders a service may have pending. Those that the runtime sets are counted for each address apart."""
@@ -35,6 +35,16 @@ class Reminded(msgspec.Struct, omit_defaults=True):
     refused: str = ""
 
 
+class Resent(msgspec.Struct, omit_defaults=True):
+    """The command is about to be sent after a crash of the process, at which it may have been under way.
+
+    ``crashes`` counts those in a row, this one included. 0: the command has failed since, and the process lives.
+    """
+
+    name: str
+    crashes: int = 0
+
+
 class Forgotten(msgspec.Struct):
     """A reminder was dropped."""
 
@@ -53,6 +63,10 @@ class Pending(msgspec.Struct, frozen=True):
     correlation: str
     retry: int = 0
     """When it is tried again after a failure; in memory only, but for the stream's wake time."""
+    crashes: int = 0
+    """How often in a row the process has crashed while it was overdue, as far as that is counted."""
+    position: int = 0
+    """The position of the last event about it that was read from the journal; 0: it was written since."""
 
     @property
     def time(self) -> int:
@@ -80,7 +94,13 @@ PendingByName = Mapping[str, Pending]
 NOTHING_PENDING: PendingByName = {}
 """Shared by all services without reminders."""
 
-REMINDERS = {REMINDER: Decoder(ReminderSet), REMINDED: Decoder(Reminded), FORGOTTEN: Decoder(Forgotten)}
+ReminderEvent = ReminderSet | Reminded | Resent | Forgotten
+REMINDERS = {
+    REMINDER: Decoder(ReminderSet),
+    REMINDED: Decoder(Reminded),
+    RESENT: Decoder(Resent),
+    FORGOTTEN: Decoder(Forgotten),
+}
 """What reads each of the events about reminders."""
 
 
@@ -88,17 +108,22 @@ def replayed(pending: PendingByName, record: Record) -> PendingByName:
     """Return what is pending after one more event of the stream; what was given belongs to this replay alone."""
     found: dict[str, Pending] = {} if pending is NOTHING_PENDING else pending  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
     event = decoded(REMINDERS[record.type], record, record.data)
-    _apply(found, event, record.version)
+    _apply(found, event, record.version, record.position)
     return found
 
 
-def _apply(pending: dict[str, Pending], event: ReminderSet | Reminded | Forgotten, version: int) -> None:
+def _apply(pending: dict[str, Pending], event: ReminderEvent, version: int, position: int = 0) -> None:
     if isinstance(event, ReminderSet):
+        command = bytes(event.command)
         pending[event.name] = Pending(
-            event.name, version, event.due, event.every, bytes(event.command), event.to, event.correlation
+            event.name, version, event.due, event.every, command, event.to, event.correlation, position=position
         )
     elif isinstance(event, Reminded) and event.next:
-        pending[event.name] = msgspec.structs.replace(pending[event.name], due=event.next, retry=0)
+        pending[event.name] = msgspec.structs.replace(
+            pending[event.name], due=event.next, retry=0, crashes=0, position=position
+        )
+    elif isinstance(event, Resent):
+        pending[event.name] = msgspec.structs.replace(pending[event.name], crashes=event.crashes, position=position)
     else:
         del pending[event.name]
 
@@ -140,7 +165,11 @@ class Changes:
         """Note that what was due is done; a reminder without an interval is gone with it."""
         self._add(REMINDED, Reminded(reminder.name, reminder.due, reminder.next_after(now), refused))
 
-    def _add(self, name: str, event: ReminderSet | Reminded | Forgotten) -> None:
+    def resent(self, reminder: Pending, crashes: int) -> None:
+        """Note that what is due is sent after a crash; or (0) that it has come back since."""
+        self._add(RESENT, Resent(reminder.name, crashes))
+
+    def _add(self, name: str, event: ReminderEvent) -> None:
         self._version += 1
         self.events.append(NewEvent(name, encode(event, f"reminder {event.name!r}"), b""))
         _apply(self.pending, event, self._version)

@@ -21,6 +21,12 @@ class Due(ReminderMail):
     key: FiringKey
 
 
+class Resend(ReminderMail):
+    """After a crash of the process it is a reminder's turn to be sent again."""
+
+    key: FiringKey
+
+
 class Sent(ReminderMail):
     """A reminder that went to another actor has arrived, or (``error``) has not."""
 

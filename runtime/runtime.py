@@ -24,6 +24,7 @@ from actors import (
 from actors.reminders import Remind
 from persistence import Journal, Keys
 from persistence.connection import shielded
+from persistence.opening import journal_of
 from persistence.sqlite import Durability
 from runtime import reminders
 from runtime.cells import Cell
@@ -31,7 +32,6 @@ from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
 from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
-from runtime.journals import journal_of
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.node import Node

@@ -7,6 +7,7 @@ they announce.
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,53 +18,36 @@ from actors import (
     CommandIdReused,
     Event,
     JournalMismatch,
+    PoisonMessage,
     Refused,
+    Saga,
     SagaMisuse,
 )
 from actors.actor import Reason
-from persistence import AT_ONCE, NEVER, Append, NewEvent, NotDecodable, NotEncodable, Record
-from persistence.codec import encode
+from persistence import NotDecodable, NotEncodable
 from runtime import saga_events as events
-from runtime.cells import Cell, World
-from runtime.kinds import EventMeta, Kind, decoded, meta_of
+from runtime.cells import Phase, World
+from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
-from runtime.saga_mail import Join, StepOutcome, StepReturn, Waiters, Wake
+from runtime.saga_mail import Join, Resume, StepOutcome, Waiters, Wake
 from runtime.saga_retry import pause_before_retry
 from runtime.saga_run import SagaRun
+from runtime.saga_stage import SagaStage
 from runtime.saga_story import StepStory, Story, check_same
-from runtime.timers import Timer, Timers
+from runtime.suspects import Suspect
 
 
-class SagaCell(Cell):
+class SagaCell(SagaStage):
     """A saga at work."""
 
-    __slots__ = (
-        "_cause",
-        "_correlation",
-        "_new",
-        "_outbox",
-        "_run",
-        "_timers",
-        "_under_way",
-        "_value",
-        "_version",
-        "_waiters",
-        "now",
-        "story",
-    )
+    __slots__ = ("_run", "_suspect", "_value", "_waiters")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
         self._waiters = Waiters()
-        self._under_way: set[str] = set()
-        """Steps, and with a mark undos, that were sent and whose outcome has not been taken in.
-
-        Like mail they outlive the incarnation: the next one waits for the same outcome, and sends no second copy."""
-        self._timers: dict[str, Timer] = {}
         self._run: SagaRun | None = None
-        self.story = Story()
 
     @property
     def unfinished(self) -> bool:
@@ -74,30 +58,21 @@ class SagaCell(Cell):
 
     def begin(self) -> None:
         """Start from an empty story."""
-        self.story = Story()
-        self.now = self._version = 0
+        super().begin()
         self._value: Any = None
-        self._correlation = self.name
-        self._cause = ""
-        self._new: list[NewEvent] = []
-        self._outbox: list[tuple[Address[Any], Envelope]] = []
-
-    def replay(self, record: Record) -> None:
-        """Take in one event of the stream; the result as an event of the author's is passed over."""
-        decoder = events.DECODERS.get(record.type)
-        if decoder is not None:
-            event: events.SagaEvent = decoded(decoder, record, record.data)
-            self.story.apply(event, record.time)
-            if isinstance(event, events.Started):
-                self._correlation = meta_of(record).correlation or self._correlation
-        self._version = record.version
+        self._suspect = False
+        """Whether it may have been under way when the process before this one crashed, and has not gone on since."""
 
     def recovered(self) -> None:
         """Go on where the journal ends."""
         super().recovered()
         status = self.story.status
         if status in ("running", "compensating"):
-            self._turn(self.name, self._go_on, None)
+            self._suspect = self._position <= self.world.suspects.position
+            if self._suspect:
+                self._line_up()
+            else:
+                self._turn(self.name, self._go_on, None)
             return
         self._answer_waiters()
         if status != "parked" and not self.mail and not self.control:
@@ -111,6 +86,54 @@ class SagaCell(Cell):
             self._undo_next()
         else:
             self._begin_run(self.kind.command(started.command))
+
+    # -- after a crash of the process ---------------------------------------------------------------------------
+
+    def _line_up(self) -> None:
+        resume = Envelope(Resume())
+        suspect = Suspect(self.name, self.story.crashes, lambda: self.post(resume), self._cleared)
+        self.world.suspects.line_up(suspect)
+
+    def _cleared(self) -> bool:
+        return self.phase is not Phase.RECOVERING and not self.story.crashes  # also one that has ended, and is gone
+
+    def _resume(self, turn: Resume) -> None:
+        """Count the crash, and go on when that is durable: what ends the process each time must come to its limit."""
+        if turn.incarnation is None:
+            if self._suspect:
+                self._suspect = False
+                self._turn(self.name, self._count, None)
+                self.world.writer.hold(partial(self._counted, self.incarnation))
+        elif turn.incarnation == self.incarnation and self.story.status in ("running", "compensating"):
+            self._turn(self.name, self._go_on_counted, None)
+
+    def _count(self, _: None) -> None:
+        crashes = self.story.crashes + 1
+        policy = self.kind.cls.retry if self.story.reason is None else self.kind.cls.undo_retry
+        if crashes > policy.crashes:
+            raise PoisonMessage(
+                f"the process crashed {crashes} times in a row while {self.address} was under way, and made no "
+                "progress in between; it seems to be what ends the process"
+            )
+        self.emit(events.Resumed(crashes))
+
+    def _counted(self, incarnation: int, durable: bool) -> None:
+        if durable and incarnation == self.incarnation:
+            self.post(Envelope(Resume(incarnation)))
+
+    def _go_on_counted(self, _: None) -> None:
+        self._go_on(None)
+        if self.story.crashes and self._only_waits():
+            self.emit(events.Resumed())
+
+    def _only_waits(self) -> bool:
+        """Whether nothing is under way but what can't end the process: times to come, and sagas, which are counted."""
+        if self.story.reason is not None or any(timer.due <= self.now for timer in self._timers.values()):
+            return False
+        targets = (step.asked.to for step in self.story.steps.values() if not step.ended)
+        return all(to is None or issubclass(self.world.kind(to.actor).cls, Saga) for to in targets)
+
+    # -- the end of an incarnation ------------------------------------------------------------------------------
 
     def stop(self, reason: Reason | None, error: BaseException | None = None) -> None:  # noqa: ARG002
         """End the incarnation, leaving the mail. Nobody is told: a saga ends when its story does."""
@@ -144,6 +167,8 @@ class SagaCell(Cell):
                 self._turn(f"{self.name}#{message.step}" if message.step else self.name, self._wake, message)
         elif isinstance(message, Join):
             self._join(envelope.reply)
+        elif isinstance(message, Resume):
+            self._resume(message)
         else:
             self._turn(envelope.id or self.world.new_id(), self._start, envelope)
 
@@ -155,38 +180,6 @@ class SagaCell(Cell):
         except Exception as error:  # noqa: BLE001 (the author's code, or a journal that doesn't fit it)
             self._set_aside(error)
         self._end_turn()
-
-    def emit(self, event: events.SagaEvent) -> None:
-        """Add an event to the story; it is enqueued at the end of the turn."""
-        data = encode(event, "an event of the saga")
-        self.story.apply(event, self.now)
-        self._new.append(NewEvent(events.NAMES[type(event)], data, b"", event))
-
-    def _end_turn(self) -> None:
-        """Enqueue what is new, then send what it announces: decide, evolve, enqueue, reply."""
-        story = self.story
-        if self._new:
-            meta = encode(EventMeta(self._cause, self._correlation))
-            for event in self._new:
-                event.meta = meta
-            if self.kind.revised:
-                self.kind.stamp(self._new)
-            first = self._version == 0
-            wake = NEVER if story.ended else AT_ONCE if first else None
-            append = Append(self.stream, self._version, self._new, self.now, self._cause if first else None, wake)
-            self.world.writer.enqueue((append,))
-            self._version += len(self._new)
-            self.written = True
-            self._new = []
-        if self._outbox:
-            outbox, self._outbox = self._outbox, []
-            for address, envelope in outbox:
-                self.world.cell(address).put_from_inside(envelope)
-        if story.ended or story.error is not None:
-            self._end_run()
-            self._answer_waiters()
-            if story.ended:
-                self.world.writer.hold(self._leave)
 
     # -- beginning and end --------------------------------------------------------------------------------------
 
@@ -240,6 +233,12 @@ class SagaCell(Cell):
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
+
+    def _over(self) -> None:
+        self._end_run()
+        self._answer_waiters()
+        if self.story.ended:
+            self.world.writer.hold(self._leave)
 
     def _end_run(self) -> None:
         if self._run is not None:
@@ -356,36 +355,3 @@ class SagaCell(Cell):
             )
         else:
             self._failed(step, outcome.error, undo=True)
-
-    # -- sending and waiting ------------------------------------------------------------------------------------
-
-    def send(self, step: str, to: Address[Any], command: Command[Any, Any], *, undo: bool = False) -> bool:
-        """Send a step's command, or its undo, at the end of the turn, unless it is under way already.
-
-        Its id is derived from the step's name, so whatever the saga goes through, it is the same each time.
-        """
-        step_id = f"{self.name}#{step}"
-        request = f"{self.name}!{step}" if undo else step_id
-        if request in self._under_way:
-            return False
-        self._under_way.add(request)
-        envelope = Envelope(command, request, StepReturn(self.world.find, self.address, step, undo), self._correlation)
-        asked, started = self.story.steps[step].asked, self.story.started
-        envelope.path = (*started.path, self.address) if started is not None else (self.address,)
-        envelope.undoes, envelope.data = (step_id, bytes(asked.undo)) if undo else (None, bytes(asked.command))
-        self._outbox.append((to, envelope))
-        return True
-
-    def sleep(self, step: str, due: int) -> None:
-        """Have the step answered when the time has come."""
-        self._set_timer(self.world.timers, due, step)
-
-    def _arm_deadline(self, due: int) -> None:
-        if due:
-            self._set_timer(self.world.timers, due, None)
-
-    def _set_timer(self, timers: Timers, due: int, step: str | None, *, undo: bool = False) -> None:
-        wake = Envelope(Wake(self.incarnation, step, undo))
-        if (old := self._timers.get(step or "")) is not None:
-            old.cancel()
-        self._timers[step or ""] = timers.at(due, lambda: self.post(wake))

@@ -89,13 +89,23 @@ class Compensated(SagaEvent):
     reason: str
 
 
+class Resumed(SagaEvent):
+    """The saga is about to go on after a crash of the process, at which it may have been under way.
+
+    ``crashes`` counts those in a row, without progress in between, this one included. 0: it did go on, and now waits
+    for its time, or for another saga, so that it can't have a hand in the next one.
+    """
+
+    crashes: int = 0
+
+
 class Parked(SagaEvent):
     """The saga was set aside because it can't go on by itself."""
 
     error: str
 
 
-_CLASSES = (Started, Asked, Answered, Refused, Failed, Compensating, Undone, Completed, Compensated, Parked)
+_CLASSES = (Started, Asked, Answered, Refused, Failed, Compensating, Undone, Completed, Compensated, Resumed, Parked)
 NAMES: dict[type[SagaEvent], str] = {cls: f"saga.{cls.__name__.lower()}" for cls in _CLASSES}
 DECODERS: dict[str, Decoder] = {name: Decoder(cls) for cls, name in NAMES.items()}
 

@@ -29,6 +29,12 @@ class Wake(msgspec.Struct):
     undo: bool = False
 
 
+class Resume(msgspec.Struct):
+    """After a crash of the process it is the saga's turn to go on; ``incarnation``: the one that has counted it."""
+
+    incarnation: int | None = None
+
+
 class Join(msgspec.Struct):
     """Somebody asks for the saga's result without starting it."""
 

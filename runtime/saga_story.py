@@ -18,6 +18,7 @@ from runtime.saga_events import (
     Failed,
     Parked,
     Refused,
+    Resumed,
     SagaEvent,
     Started,
     Undone,
@@ -82,6 +83,8 @@ class Story(msgspec.Struct, gc=False):
     compensated: bool = False
     error: str | None = None
     """Why it is parked."""
+    crashes: int = 0
+    """How often in a row the process has crashed with the saga under way, as far as that is counted."""
     result: msgspec.Raw | None = None
 
     @property
@@ -123,6 +126,7 @@ class Story(msgspec.Struct, gc=False):
         elif cls is Answered:
             step = self._end(cast(Answered, event).step, at)
             step.answered, step.reply = True, cast(Answered, event).reply
+            self.crashes = 0
         else:
             self._apply_other(event, at)
 
@@ -132,7 +136,10 @@ class Story(msgspec.Struct, gc=False):
             self.pivot = step
 
     def _apply_other(self, event: SagaEvent, at: int) -> None:
+        self.crashes = event.crashes if isinstance(event, Resumed) else 0
         match event:
+            case Resumed():
+                pass
             case Started():
                 self.started, self.started_at = event, at
             case Refused(step=name, reason=reason, uncertain=uncertain):

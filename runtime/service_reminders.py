@@ -9,20 +9,23 @@ from typing import Any, Protocol
 
 import msgspec
 
-from actors import Address, Command, CommandIdReused, NotTaken, Refused
+from actors import Address, Command, CommandIdReused, NotTaken, PoisonMessage, Refused, RetryPolicy
 from actors.reminders import Forget, Remind
-from persistence import Append, Stream
+from persistence import Append, NewEvent, Stream
 from persistence.codec import encode
 from runtime.cells import World
 from runtime.kinds import EventMeta, Kind
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.reminder_events import Changes, FiringKey, Pending, PendingByName, wake_of
-from runtime.reminder_mail import Due, Look, ReminderMail, ReminderReturn, Sent
+from runtime.reminder_mail import Due, Look, ReminderMail, ReminderReturn, Resend, Sent
+from runtime.suspects import Suspect
 from runtime.transaction import Outcome
 
 SHORTEST_RETRY, LONGEST_RETRY = 1_000_000, 60_000_000
 """Bounds, in microseconds, of the pause before a reminder that failed is sent again."""
+CRASHES = RetryPolicy().crashes
+"""More crashes of the process in a row than this, with a reminder under way: it is given up. As for a saga's step."""
 
 
 class Owner(Protocol):
@@ -44,6 +47,10 @@ class Owner(Protocol):
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox."""
+        ...
+
+    def post(self, envelope: Envelope) -> None:
+        """Put a message into the control lane."""
         ...
 
     def consider(
@@ -119,16 +126,22 @@ class ServiceReminders:
         due = [one for one in owner.pending.values() if one.time <= now and one.key not in self.under_way]
         for one in sorted(due, key=lambda one: one.due):
             self.under_way.add(one.key)
-            if one.to is None:
-                owner.put(Envelope(Due(one.key)))  # in its order, behind what might forget it
+            if self._suspect(one):
+                self._line_up(one)
             else:
-                self._send(one, one.to)
+                self._deliver(one)
         return bool(self.under_way)
+
+    def _deliver(self, one: Pending) -> None:
+        if one.to is None:
+            self._owner.put(Envelope(Due(one.key)))  # in its order, behind what might forget it
+        else:
+            self._send(one, one.to)
 
     def rung(self) -> None:
         """Send what is due; where nothing is, for the clock was set back, have the alarm ring again in time."""
         if not self.send_due() and self._owner.pending:
-            self._write([], self._owner.pending)
+            self._write([], self._owner.pending, wake_of(self._owner.pending))
             self._owner.world.writer.kick()  # it is no turn's
 
     def _send(self, one: Pending, to: Address[Any]) -> None:
@@ -143,12 +156,46 @@ class ServiceReminders:
         correlation = one.correlation or None
         cell.put_from_inside(Envelope(command, one.id_at(self._owner.name), reply, correlation, data=one.command))
 
+    # -- after a crash of the process ---------------------------------------------------------------------------
+
+    def _suspect(self, one: Pending) -> bool:
+        """Whether it may have been under way when the process before this one crashed, and was not sent since."""
+        suspects = self._owner.world.suspects
+        return 0 < one.position <= suspects.position and one.due <= suspects.time
+
+    def _line_up(self, one: Pending) -> None:
+        owner, resend = self._owner, Envelope(Resend(one.key))
+        suspect = Suspect(
+            one.id_at(owner.name), one.crashes, lambda: owner.post(resend), lambda: one.key not in self.under_way
+        )
+        owner.world.suspects.line_up(suspect)
+
+    def _resend(self, one: Pending) -> None:
+        """Count the crash, and send it when that is durable; give it up when there were too many."""
+        crashes = one.crashes + 1
+        if crashes > CRASHES:
+            self.under_way.discard(one.key)
+            error = PoisonMessage(f"the process crashed {crashes} times in a row while it was under way")
+            log.error("reminder given up", actor=self._owner.name, reminder=one.name, to=_to(one), error=str(error))
+            self._done(one, f"{type(error).__name__}: {error}")
+            return
+        changes = Changes(self._owner.pending, self._owner.version)
+        changes.resent(one, crashes)
+        self._note(one, changes, None)  # the alarm has rung for it: no news
+        self._owner.world.writer.hold(lambda durable: self._deliver(one) if durable else None)
+
     # -- turns --------------------------------------------------------------------------------------------------
 
     def turn(self, envelope: Envelope) -> None:
         """Take in one thing that happened."""
         message: ReminderMail = envelope.message
-        if isinstance(message, Due | Sent):
+        if isinstance(message, Resend):
+            one = self._owner.pending.get(message.key[0])
+            if one is None or one.key != message.key:
+                self.under_way.discard(message.key)  # forgotten or replaced
+            elif self._suspect(one):
+                self._resend(one)
+        elif isinstance(message, Due | Sent):
             self.under_way.discard(message.key)
             one = self._owner.pending.get(message.key[0])
             if one is None or one.key != message.key:
@@ -164,7 +211,7 @@ class ServiceReminders:
         """Have the service decide its own reminder: its events, and that it was reminded, are one append."""
         owner = self._owner
         if one.due > owner.world.clock.now():
-            self._write([], owner.pending)  # the clock was set back since it was sent: not yet
+            self._write([], owner.pending, wake_of(owner.pending))  # the clock was set back since it was sent: not yet
             return
         command_id = one.id_at(owner.name)
         if command_id in owner.seen:
@@ -185,12 +232,7 @@ class ServiceReminders:
         if error is None or isinstance(error, Refused | CommandIdReused):
             if error is not None:
                 log.warning("reminder refused", actor=owner.name, reminder=one.name, to=_to(one), error=str(error))
-            changes = Changes(owner.pending, owner.version)
-            changes.reminded(one, now, "" if error is None else str(error))
-            meta = encode(EventMeta(one.id_at(owner.name), one.correlation or one.id_at(owner.name)))
-            for event in changes.events:
-                event.meta = meta
-            self._write(changes.events, changes.pending)
+            self._done(one, "" if error is None else str(error))
             return
         # As long as it has been failing already: this doubles, and needs no memory of attempts.
         pause = min(max(now - one.due, SHORTEST_RETRY), LONGEST_RETRY)
@@ -198,12 +240,28 @@ class ServiceReminders:
         log.warning(
             "reminder failed", actor=owner.name, reminder=one.name, to=_to(one), retry_in=pause / 1e6, error=repr(error)
         )
-        self._write([], {**owner.pending, one.name: msgspec.structs.replace(one, retry=now + pause)})
+        changes = Changes(owner.pending, owner.version)
+        if one.crashes:
+            changes.resent(one, 0)  # it has come back, and the process lives
+        changes.pending[one.name] = msgspec.structs.replace(changes.pending[one.name], retry=now + pause)
+        self._note(one, changes, wake_of(changes.pending))
 
-    def _write(self, events: list[Any], pending: PendingByName) -> None:
+    def _done(self, one: Pending, refused: str) -> None:
         owner = self._owner
-        now = owner.world.clock.now()
-        append = Append(owner.stream, owner.version, events, now, None, wake_of(pending))
+        changes = Changes(owner.pending, owner.version)
+        changes.reminded(one, owner.world.clock.now(), refused)
+        self._note(one, changes, wake_of(changes.pending))
+
+    def _note(self, one: Pending, changes: Changes, wake: int | None) -> None:
+        command_id = one.id_at(self._owner.name)
+        meta = encode(EventMeta(command_id, one.correlation or command_id))
+        for event in changes.events:
+            event.meta = meta
+        self._write(changes.events, changes.pending, wake)
+
+    def _write(self, events: list[NewEvent], pending: PendingByName, wake: int | None) -> None:
+        owner = self._owner
+        append = Append(owner.stream, owner.version, events, owner.world.clock.now(), None, wake)
         owner.carry_out(Outcome(owner.state, None, append, pending))
 
 

@@ -125,6 +125,8 @@ def _in_a_sagas_words(entry: HistoryEntry) -> str:
             return "the trip is off, and holds nothing"
         case "saga.completed":
             return "the trip has all that it needs"
+        case "saga.resumed":
+            return "the process died; the trip goes on" if event.get("crashes") else "the trip waits"
         case "saga.parked":
             return f"set aside: {event['error']}"
         case other:

@@ -86,6 +86,9 @@ def test_a_budget_is_never_negative() -> None:
     assert RetryPolicy(budget=timedelta(0)).budget == timedelta(0)
     with pytest.raises(ValueError, match="budget of 0 or more"):
         RetryPolicy(budget=-SECOND)
+    assert RetryPolicy(crashes=0).crashes == 0
+    with pytest.raises(ValueError, match="crashes >= 0"):
+        RetryPolicy(crashes=-1)
 
 
 @pytest.mark.parametrize(("restarts", "within"), [(-1, SECOND), (1, timedelta(0)), (1, -SECOND)])
@@ -96,6 +99,7 @@ def test_restarts_that_make_no_sense_are_refused(restarts: int, within: timedelt
 
 def test_the_defaults_are_those_that_are_promised() -> None:
     assert RetryPolicy().budget == timedelta(minutes=10)
+    assert RetryPolicy().crashes == UNDO_RETRY.crashes == 5
     assert RetryPolicy().backoff == Backoff(timedelta(milliseconds=100), 2.0, timedelta(seconds=60))
     assert RetryPolicy().backoff.jitter > 0
     assert UNDO_RETRY.budget == timedelta(hours=24)

@@ -113,6 +113,15 @@ class JournalContract(ABC):
         assert await journal.unfinished() == []
         assert await journal.sleeping() == []
 
+    async def test_a_journal_that_was_closed_has_not_crashed(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as journal:
+            assert not journal.crashed
+            for _ in range(2):
+                await journal.append([(put(SEATS, journal.position),)])
+                await journal.close()
+                await journal.open()
+                assert not journal.crashed
+
     async def test_two_journals_have_two_identities(self, tmp_path: Path) -> None:
         (tmp_path / "one").mkdir()
         (tmp_path / "two").mkdir()

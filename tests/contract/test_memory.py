@@ -5,9 +5,10 @@ from pathlib import Path
 from persistence import Journal, MemoryJournal
 from tests.contract.event_store_contract import EventStoreContract
 from tests.contract.journal_contract import ROOMS, SEATS, everything, put
+from tests.contract.keeping_contract import KeepingContract
 
 
-class TestMemoryJournal(EventStoreContract):
+class TestMemoryJournal(EventStoreContract, KeepingContract):
     def make(self, folder: Path) -> Journal:
         return MemoryJournal()
 

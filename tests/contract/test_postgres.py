@@ -11,7 +11,7 @@ from persistence import Journal
 from persistence import postgres as engine
 from persistence import postgres_group as group
 from persistence.postgres import PostgresJournal
-from tests.contract.journal_contract import JournalContract
+from tests.contract.keeping_contract import KeepingContract
 from tests.postgres import drop, needs_server, url_of
 
 pytestmark = needs_server
@@ -21,7 +21,9 @@ def schema_of(folder: Path) -> str:
     return f"test_{blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
 
 
-class TestPostgresJournal(JournalContract):
+class TestPostgresJournal(KeepingContract):
+    plain = True
+
     def make(self, folder: Path) -> Journal:
         return PostgresJournal(url_of(schema_of(folder)))
 

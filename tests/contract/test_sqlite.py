@@ -9,9 +9,10 @@ import pytest
 from persistence import Journal, JournalUnusable, SqliteJournal
 from persistence import sqlite as engine
 from tests.contract.event_store_contract import EventStoreContract
+from tests.contract.keeping_contract import KeepingContract
 
 
-class TestSqliteJournal(EventStoreContract):
+class TestSqliteJournal(EventStoreContract, KeepingContract):
     def make(self, folder: Path) -> Journal:
         return SqliteJournal(folder / "journal.db")
 
@@ -26,7 +27,7 @@ async def test_closing_ends_the_wait_for_news(tmp_path: Path) -> None:
         await waiting
 
 
-class TestSqliteJournalThatForgets(EventStoreContract):
+class TestSqliteJournalThatForgets(EventStoreContract, KeepingContract):
     @pytest.fixture(autouse=True)
     def forget(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(engine, "HEADS_KEPT", 0)

@@ -15,8 +15,8 @@ from actors import Event, JournalMismatch, Meta, Parked, RestartPolicy, Service,
 from actors.messages import MessageMeta
 from persistence import Journal, Record
 from persistence.codec import encode
+from persistence.opening import journal_of
 from runtime import ManualClock, Runtime
-from runtime.journals import journal_of
 from runtime.kinds import EventMeta, Kind
 from tests.runtime.ages import first, today
 from tests.runtime.tools import HeldJournal, quiet, restart_of

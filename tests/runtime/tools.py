@@ -11,7 +11,7 @@ from actors import Address
 from persistence import AppendFailed, Batch, JournalUnusable, MemoryJournal, Record, Stream
 from persistence.journal import PAGE
 from runtime import Runtime
-from runtime.kinds import FORGOTTEN, REMINDED, REMINDER
+from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT
 from runtime.node import Node
 from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed, wake_of
 from tests.runtime.cast import TripBooked
@@ -27,8 +27,9 @@ class HeldJournal(MemoryJournal):
         records: Sequence[Record] = (),
         unfinished: Sequence[Stream] = (),
         wakes: Mapping[Stream, int] | None = None,
+        crashed: bool = False,
     ) -> None:
-        super().__init__(records, unfinished, wakes)
+        super().__init__(records, unfinished, wakes, crashed)
         self.gate = asyncio.Event()
         self.gate.set()
         self.arrived = asyncio.Event()
@@ -99,8 +100,8 @@ async def quiet(runtime: Runtime) -> None:
         await asyncio.sleep(0)
 
 
-def restart_of(records: Sequence[Record]) -> HeldJournal:
-    """Return a journal as a crash behind the last of these records would have left it."""
+def restart_of(records: Sequence[Record], *, crashed: bool = True) -> HeldJournal:
+    """Return a journal as a crash behind the last of these records would have left it; or as if it was closed then."""
     records = [msgspec.structs.replace(record, value=None) for record in records]  # values are not stored
     open_sagas: dict[Stream, None] = {}
     pending: dict[Stream, PendingByName] = {}
@@ -109,10 +110,10 @@ def restart_of(records: Sequence[Record]) -> HeldJournal:
             open_sagas[record.stream] = None
         elif record.type in ENDS:
             open_sagas.pop(record.stream, None)
-        elif record.type in (REMINDER, REMINDED, FORGOTTEN):
+        elif record.type in (REMINDER, REMINDED, RESENT, FORGOTTEN):
             pending[record.stream] = replayed(pending.get(record.stream, NOTHING_PENDING), record)
     wakes = {stream: wake_of(found) for stream, found in pending.items() if found}
-    return HeldJournal(records, list(open_sagas), wakes)
+    return HeldJournal(records, list(open_sagas), wakes, crashed)
 
 
 def as_stored(records: list[Record]) -> list[tuple[object, ...]]:

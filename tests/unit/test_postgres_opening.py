@@ -9,7 +9,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from persistence import JournalDamaged, JournalError, JournalInUse, JournalUnusable, NotAJournal, postgres_schema
+from persistence import (
+    JournalDamaged,
+    JournalError,
+    JournalInUse,
+    JournalTaken,
+    JournalUnusable,
+    NotAJournal,
+    postgres_schema,
+)
 from persistence import postgres_client as client
 from persistence.postgres import Durability, PostgresJournal
 from persistence.postgres_url import quoted
@@ -168,9 +176,35 @@ async def test_one_that_was_killed_keeps_nobody_out(schema: str, monkeypatch: py
     writer = dead._writer  # pyright: ignore[reportPrivateUsage]
     assert writer is not None
     writer._connection.terminate()  # pyright: ignore[reportPrivateUsage]
-    async with opened(schema):
-        pass
+    async with opened(schema) as journal:
+        assert journal.crashed
     await dead.close()
+    async with opened(schema) as journal:
+        assert not journal.crashed
+
+
+async def test_one_that_was_replaced_leaves_nothing_in_order(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its seat is another's when it closes; what that one leaves behind is a crash."""
+    first, second = PostgresJournal(url_of(schema)), PostgresJournal(url_of(schema))
+    await first.open()
+    assert not first.crashed
+    link = first._writer  # pyright: ignore[reportPrivateUsage]
+    assert link is not None
+    await run("select pg_terminate_backend($1)", link.process)
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_schema, "PATIENCE", 60)
+        await second.open()
+    assert second.crashed
+    with pytest.raises(JournalTaken):
+        await first.recover()
+    await first.close()
+    writer = second._writer  # pyright: ignore[reportPrivateUsage]
+    assert writer is not None
+    writer._connection.terminate()  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(postgres_schema, "PATIENCE", 60)
+    async with opened(schema) as journal:
+        assert journal.crashed
+    await second.close()
 
 
 async def test_closing_leaves_no_session_behind(schema: str) -> None:
@@ -191,7 +225,8 @@ async def test_a_newer_layout_is_refused(schema: str) -> None:
     async with opened(schema) as journal:
         await journal.append([(put(SEATS, 0),)])
     await run("insert into layout (version) values (99)", schema=schema)
-    await refused(url_of(schema), NotAJournal, "has layout 99, .* knows layouts up to 1; use the version that wrote it")
+    known = len(postgres_schema.LAYOUTS)
+    await refused(url_of(schema), NotAJournal, f"has layout 99, .* knows layouts up to {known}; use the version that")
     assert await run("select epoch, position from journal", schema=schema) == [(1, 1)]
     watcher = PostgresJournal(url_of(schema), watching=True)
     with pytest.raises(NotAJournal, match="layout 99"):
@@ -212,10 +247,10 @@ async def test_a_migration_that_fails_halfway_leaves_nothing(schema: str, monkey
     await refused(url_of(schema), JournalUnusable, 'relation "more" already exists')
     assert await tables(schema) == set()
     assert not await run("select from pg_namespace where nspname = $1", schema)
-    monkeypatch.setattr(postgres_schema, "LAYOUTS", layouts[:1])
+    monkeypatch.setattr(postgres_schema, "LAYOUTS", layouts[:-1])
     async with opened(schema) as journal:
         await journal.append([(put(SEATS, 0),)])
-    monkeypatch.setattr(postgres_schema, "LAYOUTS", (layouts[0], layouts[1][:1]))
+    monkeypatch.setattr(postgres_schema, "LAYOUTS", (*layouts[:-1], layouts[-1][:1]))
     watcher = PostgresJournal(url_of(schema), watching=True)
     with pytest.raises(JournalUnusable, match="its writer must open it first"):
         await watcher.open()

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistence import BadJournalUrl, JournalUnusable
+from persistence.opening import journal_of
 from persistence.postgres_text import escaped, unescaped
 from persistence.postgres_url import parse_url, quoted, without_password
-from runtime.journals import journal_of
 
 
 def test_what_a_url_names() -> None:

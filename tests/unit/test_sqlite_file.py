@@ -236,9 +236,38 @@ async def test_the_lock_goes_with_a_killed_process(path: Path) -> None:
         process.kill()
         process.wait()
     assert lock.read_text() == f"{process.pid}\n"
-    async with opened(path):
+    async with opened(path) as journal:
         assert lock.read_text() == f"{os.getpid()}\n"
+        assert journal.crashed
+        with pytest.raises(JournalInUse):
+            await open_and_close(path)
     assert not lock.exists()
+    async with opened(path) as journal:
+        assert not journal.crashed
+
+
+async def test_a_crash_is_told_by_the_lock_file_that_is_left_whoever_had_it(path: Path) -> None:
+    """In a container each process may have the same number."""
+    lock = path.with_name("journal.db.lock")
+    await open_and_close(path)
+    lock.write_text(f"{os.getpid()}\n")
+    async with opened(path) as journal:
+        assert journal.crashed
+
+
+async def test_a_lock_file_that_can_not_be_removed_tells_of_no_crash(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", raises_denied)
+        await open_and_close(path)
+    assert path.with_name("journal.db.lock").exists()
+    async with opened(path) as journal:
+        assert not journal.crashed
+
+
+def raises_denied(*_args: object, **_more: object) -> None:
+    raise PermissionError(13, "Permission denied")
 
 
 async def test_a_link_leads_to_the_same_lock(path: Path, tmp_path: Path) -> None:

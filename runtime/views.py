@@ -1,46 +1,14 @@
-"""Journals and read models' databases by URL."""
+"""Read models' databases: where they are."""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from actors import Event
-from persistence import BadJournalUrl, Journal, JournalUnusable, MemoryJournal, SqliteJournal
-from persistence.postgres_url import SCHEMES, Place, without_password
-from persistence.sqlite import Durability
+from persistence import Journal, SqliteJournal
+from persistence.postgres_url import Place
 from persistence.views import SqliteView
 from runtime.kinds import Kind
-
-
-def journal_of(url: str, durability: Durability) -> Journal:
-    """Return the journal that a URL names; it is not open yet.
-
-    Raises:
-        BadJournalUrl: the URL is none that is known.
-        JournalUnusable: the driver that it needs is not installed.
-    """
-    scheme, colon, rest = url.partition(":")
-    if scheme == "sqlite" and colon and rest.strip("/"):
-        path = rest.removeprefix("//")
-        return SqliteJournal(path, durability)
-    if scheme == "memory" and colon and not rest:
-        return MemoryJournal()
-    if scheme in SCHEMES and colon:
-        return _postgres(url, durability)
-    raise BadJournalUrl(
-        f"there is no journal {without_password(url)!r}; write 'sqlite:trips.db', 'sqlite:/var/lib/trips.db', "
-        "'postgresql://user@host/database' or 'memory:'"
-    )
-
-
-def _postgres(url: str, durability: Durability) -> Journal:
-    try:
-        from persistence.postgres import PostgresJournal  # here, for its driver is an extra
-    except ModuleNotFoundError as error:
-        if error.name != "asyncpg":
-            raise
-        raise JournalUnusable("journals on PostgreSQL need asyncpg: pip install 'understudy[postgres]'") from error
-    return PostgresJournal(url, durability)
 
 
 def view_of(kind: Kind, producers: Sequence[Kind], journal: Journal) -> SqliteView:
