@@ -11,6 +11,7 @@ from actors.errors import (
     Elsewhere,
     EventsErased,
     Failed,
+    Forgotten,
     JournalMismatch,
     MailboxFull,
     NotTaken,
@@ -29,6 +30,7 @@ from actors.errors import (
 )
 from actors.evolution import Upcast, upcast
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
+from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
 from actors.saga import Parallel, Saga, Step
@@ -50,6 +52,7 @@ __all__ = [
     "Event",
     "EventsErased",
     "Failed",
+    "Forgotten",
     "Group",
     "JournalMismatch",
     "Mailbox",
@@ -61,6 +64,7 @@ __all__ = [
     "Parallel",
     "Parked",
     "Passivation",
+    "Personal",
     "PoisonMessage",
     "Pool",
     "Query",
@@ -81,6 +85,7 @@ __all__ = [
     "Statement",
     "Step",
     "Stopped",
+    "SubjectForgotten",
     "Timer",
     "UnderstudyError",
     "UnknownActor",

@@ -103,3 +103,7 @@ class PoisonMessage(UnderstudyError):
 
 class JournalMismatch(UnderstudyError):
     """The journal holds something that today's code doesn't know: an event type, or a field's form."""
+
+
+class Forgotten(UnderstudyError):
+    """A personal value is gone: the key of the person that it belonged to was destroyed."""

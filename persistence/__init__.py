@@ -13,6 +13,8 @@ from persistence.errors import (
     JournalNotEmpty,
     JournalTaken,
     JournalUnusable,
+    KeyMissing,
+    KeysUnusable,
     NotAJournal,
     NotAnArchive,
     NotDecodable,
@@ -44,6 +46,8 @@ from persistence.journal import (
     StreamState,
     Written,
 )
+from persistence.key_file import KeyFile
+from persistence.keys import Key, Keys, MemoryKeys
 from persistence.memory import MemoryJournal
 from persistence.query import Match, Query, Unless
 from persistence.sqlite import SqliteJournal
@@ -72,8 +76,14 @@ __all__ = [
     "JournalNotEmpty",
     "JournalTaken",
     "JournalUnusable",
+    "Key",
+    "KeyFile",
+    "KeyMissing",
+    "Keys",
+    "KeysUnusable",
     "Match",
     "MemoryJournal",
+    "MemoryKeys",
     "NewEvent",
     "NotAJournal",
     "NotAnArchive",

@@ -1,67 +1,105 @@
 """Values to JSON and back, with limits: what is stored must read back as the same value."""
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from persistence.errors import NotDecodable, NotEncodable
+from persistence.errors import KeyMissing, NotDecodable, NotEncodable
 
 MAX_PAYLOAD = 1_048_576
 """The largest payload of one event, command or reply, in bytes of JSON: 1 MiB."""
 
-_encoder = msgspec.json.Encoder()
+EncHook = Callable[[Any], Any]
+"""Gives what to write for a value of a type that JSON doesn't know. Raises TypeError where it doesn't either."""
+DecHook = Callable[[Any, Any], Any]
+"""Gives a value of the type (first) for what was read (second). Raises ValueError where it doesn't fit."""
 
 
-def encode(value: object, name: str = "value") -> bytes:
-    """Return the value as JSON.
+class Codec:
+    """One way to write values as JSON and to read them: it says what becomes of types that JSON doesn't know.
 
-    Raises:
-        NotEncodable: the value has a type, a text or a number that JSON can't hold, or is too large.
+    ``enc_hook`` writes and ``dec_hook`` reads these; ``mark_hook`` gives what stands for them in :meth:`mark`. Without
+    hooks they are refused.
     """
-    try:
-        data = _encoder.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise NotEncodable(f"{name} can't be stored: {error}") from error
-    if len(data) > MAX_PAYLOAD:
-        raise NotEncodable(f"{name} can't be stored: it has {len(data):,} bytes, the limit is {MAX_PAYLOAD:,}")
-    if b"null" in data and _lost_a_number(value, data):
-        raise NotEncodable(f"{name} can't be stored: JSON has no NaN and no infinity")
-    return data
 
+    __slots__ = ("_encoder", "_in_order", "_reader", "dec_hook", "enc_hook")
 
-def _lost_a_number(value: object, data: bytes) -> bool:
-    # NaN and infinity are written as null. Most nulls are None, which a look at what reads back tells quickly.
-    cls: Any = type(value)
-    try:
-        if _decoder(cls).decode(data) == value:
-            return False
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        pass  # a type that says too little, or a value that doesn't fit it; look at every number
-    try:
-        json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=_nothing), allow_nan=False)
-    except ValueError:
-        return True
-    return False
+    def __init__(
+        self, enc_hook: EncHook | None = None, dec_hook: DecHook | None = None, mark_hook: EncHook | None = None
+    ) -> None:
+        self.enc_hook = enc_hook
+        self.dec_hook = dec_hook
+        self._encoder = msgspec.json.Encoder(enc_hook=enc_hook)
+        self._in_order = msgspec.json.Encoder(enc_hook=mark_hook, order="deterministic")
+        self._reader = lru_cache(maxsize=1_024)(self.reader)
 
+    def reader(self, cls: Any) -> msgspec.json.Decoder[Any]:
+        """Return what reads a type, without limits."""
+        return msgspec.json.Decoder(cls, dec_hook=self.dec_hook)
 
-@lru_cache(maxsize=1_024)
-def _decoder(cls: type) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(cls)
+    def written(self, value: object) -> bytes:
+        """Return the value as JSON, without limits, and whether or not it reads back."""
+        return self._encoder.encode(value)
+
+    def encode(self, value: object, name: str = "value") -> bytes:
+        """Return the value as JSON.
+
+        Raises:
+            NotEncodable: the value has a type, a text or a number that JSON can't hold, or is too large.
+        """
+        try:
+            data = self._encoder.encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+            raise NotEncodable(f"{name} can't be stored: {error}") from error
+        if len(data) > MAX_PAYLOAD:
+            raise NotEncodable(f"{name} can't be stored: it has {len(data):,} bytes, the limit is {MAX_PAYLOAD:,}")
+        if b"null" in data and self._lost_a_number(value, data):
+            raise NotEncodable(f"{name} can't be stored: JSON has no NaN and no infinity")
+        return data
+
+    def _lost_a_number(self, value: object, data: bytes) -> bool:
+        # NaN and infinity are written as null. Most nulls are None, which a look at what reads back tells quickly.
+        cls: Any = type(value)
+        try:
+            if self._reader(cls).decode(data) == value:
+                return False
+        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+            pass  # a type that says too little, or a value that doesn't fit it; look at every number
+        try:
+            json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=_nothing), allow_nan=False)
+        except ValueError:
+            return True
+        return False
+
+    def mark(self, value: object) -> bytes:
+        """Return JSON that is the same for values that are equal, whatever order they have; to be hashed, not stored.
+
+        Raises:
+            TypeError, ValueError: the value can't be written as JSON.
+        """
+        return self._in_order.encode(value)
 
 
 def _nothing(_: object) -> None:
-    """Stand for a ``msgspec.Raw``, which holds no number of ours."""
+    """Stand for what holds no number of ours: a ``msgspec.Raw``, or what a hook has written."""
+
+
+PLAIN = Codec()
+"""For all that has no types of its own."""
+encode = PLAIN.encode
 
 
 class Decoder:
     """Reads one type back."""
 
-    __slots__ = ("_decode", "_name")
+    __slots__ = ("_codec", "_decode", "_name")
 
-    def __init__(self, cls: Any) -> None:
-        self._decode = msgspec.json.Decoder(cls).decode
+    def __init__(self, cls: Any, codec: Codec = PLAIN) -> None:
+        self._codec = codec
+        self._decode = codec.reader(cls).decode
         self._name = getattr(cls, "__name__", str(cls))
 
     def decode(self, data: bytes | msgspec.Raw) -> Any:
@@ -69,12 +107,15 @@ class Decoder:
 
         Raises:
             NotDecodable: the bytes don't fit the type, or are more than may be stored.
+            KeyMissing, JournalDamaged: of the codec's hooks, where a value in it can't be opened.
         """
         if (size := len(data)) > MAX_PAYLOAD:
             raise NotDecodable(f"not a {self._name}: it has {size:,} bytes, the limit is {MAX_PAYLOAD:,}")
         try:
             return self._decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            if isinstance(error.__cause__, KeyMissing):
+                raise error.__cause__ from None  # of the hook, and not of the form
             raise NotDecodable(f"not a {self._name}: {error}") from error
 
     def encode(self, value: object, name: str) -> bytes:
@@ -83,7 +124,7 @@ class Decoder:
         Raises:
             NotEncodable: it can't be stored so that it reads back.
         """
-        data = encode(value, name)
+        data = self._codec.encode(value, name)
         try:
             same = self._decode(data) == value
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:

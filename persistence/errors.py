@@ -120,3 +120,14 @@ class NotEncodable(JournalError, ValueError):
 
 class NotDecodable(JournalError, ValueError):
     """Stored bytes don't fit the type that they should have."""
+
+
+class KeyMissing(NotDecodable):
+    """A value was sealed with a key that the runtime's keys don't hold, nor know as destroyed; the message names whose.
+
+    They are other keys than those that the journal was written with, or an old copy of them.
+    """
+
+
+class KeysUnusable(JournalError):
+    """The keys can't be opened, read or written, or can't be used for what they are asked for."""

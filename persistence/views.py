@@ -12,6 +12,7 @@ from persistence.connection import Connection, connect, shielded
 from persistence.errors import JournalUnusable
 from persistence.wal import keep_small, log_size
 
+_UNCLEAN = 1
 SqlStatement = tuple[str, tuple[Any, ...]]
 """SQL text and the values bound to it."""
 
@@ -33,6 +34,8 @@ class SqliteView:
         """The position of the last event whose rows are committed."""
         self.log_bytes = 0
         """The size of the write-ahead log beside the file after the last batch."""
+        self.unclean = False
+        """Whether the file may hold what was blanked; kept in it, as its ``user_version``."""
 
     @property
     def reader(self) -> Connection:
@@ -75,21 +78,22 @@ class SqliteView:
         self._writer = await connect(self._path)
 
     async def _load(self, head: int) -> bool:
-        def work(db: sqlite3.Connection) -> tuple[str, int] | None:
+        def work(db: sqlite3.Connection) -> tuple[str, int, int] | None:
             # What can be rebuilt needs no sync for each batch; a power cut costs a replay, not the truth.
             db.execute("pragma journal_mode = wal")
             db.execute("pragma synchronous = normal")
             keep_small(db)
             if not db.execute("select 1 from sqlite_master where name = 'understudy_checkpoint'").fetchone():
                 return None
-            row: tuple[str, int] | None = db.execute("select journal, position from understudy_checkpoint").fetchone()
-            return row
+            row = db.execute("select journal, position from understudy_checkpoint").fetchone()
+            return None if row is None else (*row, *db.execute("pragma user_version").fetchone())
 
         assert self._writer is not None
         found = await self._writer.run(work)
         if found is None or found[0] != self._journal or found[1] > head:
             return False
-        self.checkpoint = found[1]
+        _, self.checkpoint, unclean = found
+        self.unclean = unclean == _UNCLEAN
         return True
 
     async def _remake(self) -> None:
@@ -109,10 +113,12 @@ class SqliteView:
             _query_only(db, self._path is None)
 
         await self._writer.run(work)
-        self.checkpoint = 0
+        self.checkpoint, self.unclean = 0, False
 
-    async def apply(self, statements: Sequence[SqlStatement], checkpoint: int) -> None:
+    async def apply(self, statements: Sequence[SqlStatement], checkpoint: int, *, blanks: bool = False) -> None:
         """Run the statements and move the checkpoint, all or nothing; runs of one statement go as one.
+
+        ``blanks``: no copy of what they overwrite may stay in the file; :meth:`clean` sees to it.
 
         Raises:
             sqlite3.Error: it failed; ``checkpoint`` says whether anything was changed.
@@ -136,6 +142,9 @@ class SqliteView:
                 for text, run in groupby(statements, key=lambda statement: statement[0]):
                     # executemany takes nothing but changes of rows, so a projection can't end the transaction
                     db.executemany(text, [values for _, values in run])
+                if blanks:
+                    db.execute(f"pragma user_version = {_UNCLEAN}")
+                    self.unclean = True
                 db.execute("commit")
                 self.checkpoint = checkpoint  # here, so that it follows the rows even if the caller is cancelled
                 self.log_bytes = 0 if self._path is None else log_size(self._path)
@@ -147,6 +156,26 @@ class SqliteView:
                 raise
             finally:
                 _query_only(db, self._path is None)
+
+        await self._writer.run(work)
+
+    async def clean(self) -> None:
+        """Write the file anew, so that nothing is left in it of what was blanked; in a large file it takes long.
+
+        Raises:
+            sqlite3.Error: it could not be done now; what is read is right all the same.
+        """
+        if self._path is None or self._writer is None:
+            self.unclean = False
+            return
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("vacuum")  # pages that were split or moved keep copies, so overwriting rows is not enough
+            (busy,) = db.execute("pragma wal_checkpoint(truncate)").fetchone()[:1]
+            if busy:
+                raise sqlite3.OperationalError("a query reads the database all the time")
+            db.execute("pragma user_version = 0")
+            self.unclean = False
 
         await self._writer.run(work)
 

@@ -73,6 +73,8 @@ class Writer:
         """Tells time in seconds."""
         self.on_group: Callable[[int, float], None] = lambda _events, _seconds: None
         """Told of each group that was written: its events, and the seconds that it took."""
+        self.prepare: Callable[[], Awaitable[None]] | None = None
+        """Awaited before each group is written, of which nothing is if it raises: what must be durable before it."""
         self.ended = False
         """Whether it has stopped for good: nothing becomes durable any more."""
         self.error: BaseException | None = None
@@ -185,6 +187,8 @@ class Writer:
         group = self._groups[0]
         began = self.stopwatch()
         try:
+            if self.prepare is not None:
+                await self.prepare()
             if group.submitted:
                 first, batches = await self._write_each(group)
             else:

@@ -1,5 +1,6 @@
 """The engine: runs actors on a journal."""
 
+from persistence import KeyFile, MemoryKeys
 from runtime.chaos import Chaos
 from runtime.clock import Clock, ManualClock, SystemClock
 from runtime.dead_letters import DeadLetter
@@ -22,7 +23,9 @@ __all__ = [
     "Difference",
     "HistoryEntry",
     "Instrument",
+    "KeyFile",
     "ManualClock",
+    "MemoryKeys",
     "PendingReminder",
     "Position",
     "Runtime",

@@ -210,7 +210,7 @@ class Cell(Inbox):
         if self.phase is Phase.STOPPED:
             self.revive()
         elif self.phase is Phase.PARKED:
-            self._refuse_mail()
+            self.turn_away(self.parked_error)
 
     def put_from_inside(self, envelope: Envelope) -> None:
         """Put a message from another actor's turn, which can't wait for room.
@@ -290,10 +290,14 @@ class Cell(Inbox):
 
     def kill(self) -> None:
         """Crash: the incarnation is gone. Mail and duties stay, and bring the next one to life."""
+        self.read_again("killed")
+
+    def read_again(self, reason: Reason | None = None) -> None:
+        """Drop what is in memory, to be read again from the journal. Watchers are told the reason, if there is one."""
         if self.phase in (Phase.STOPPED, Phase.PARKED):
             return
         must_live = self.unfinished or self.phase is Phase.RECOVERING or self.address in self.world.owners
-        self.stop("killed")
+        self.stop(reason)
         if must_live or self.mail or self.control:  # stopping may have put back what it was in the middle of
             self.revive()
 
@@ -349,7 +353,7 @@ class Cell(Inbox):
         self.runnable = False
         self.error = error
         log.error("actor parked", actor=str(self.address), error=repr(error))
-        self._refuse_mail()
+        self.turn_away(self.parked_error)
         self.let_all_in()
         incarnation = self.incarnation
         owner = self.world.owners.get(self.address)
@@ -372,9 +376,6 @@ class Cell(Inbox):
         """Forget that the actor was parked, and how often it has crashed."""
         self.incarnation += 1
         self.phase, self.error, self.budget = Phase.STOPPED, None, None
-
-    def _refuse_mail(self) -> None:
-        self.turn_away(self.parked_error)
 
     def turn_away(self, error: Callable[[], Exception]) -> None:
         """Say of all mail why it will not be handled."""

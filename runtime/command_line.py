@@ -16,6 +16,7 @@ from persistence.command_line_job import FOUND, OK, BadUsage, Command, Job, at_l
 from runtime.history import state_of
 from runtime.journal_check import check_journal
 from runtime.kinds import kind_of
+from runtime.personal import PersonalData
 
 BASES = (Service, Saga, ReadModel, Actor)
 
@@ -104,8 +105,10 @@ async def _state(job: Job) -> int:
 async def _replayed(job: Job, address: Address[Any], cls: type) -> Any:
     options = job.options
     try:
-        state = await state_of(job.journal, address, kind_of(cls), options.version, options.at, options.position)
-        return msgspec.to_builtins(state, str_keys=True)
+        codec = PersonalData(blind=True).codec  # there are no keys here: what is sealed stays so
+        kind = kind_of(cls, codec)
+        state = await state_of(job.journal, address, kind, options.version, options.at, options.position)
+        return msgspec.to_builtins(state, str_keys=True, enc_hook=codec.enc_hook)
     except JournalError:
         raise
     except Exception as error:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from actors import Actor, Address, DefinitionError, Failed, NotTaken, ReadModel, Saga, Service, UnknownActor
+from persistence.codec import PLAIN, Codec
 from runtime.cells import Cell, Phase
 from runtime.kinds import Kind, kind_of
 from runtime.pool_cell import worker_address
@@ -15,7 +16,9 @@ MakeCell = Callable[[Address[Any], Kind], Cell]
 class Directory:
     """Finds the cell of an address; makes it where there is none."""
 
-    def __init__(self, actors: Sequence[type], makers: dict[type, MakeCell], make_pool: MakeCell) -> None:
+    def __init__(
+        self, actors: Sequence[type], makers: dict[type, MakeCell], make_pool: MakeCell, codec: Codec = PLAIN
+    ) -> None:
         self._kinds: dict[str, Kind] = {}
         self._makers: dict[str, MakeCell] = {}
         self._cells: dict[Address[Any], Cell] = {}
@@ -24,7 +27,7 @@ class Directory:
         self.on_new: Callable[[Kind], None] = lambda _: None
         """Called with the kind of each cell that is made."""
         for cls in actors:
-            kind = kind_of(cls)
+            kind = kind_of(cls, codec)
             if kind.name in self._kinds:
                 raise DefinitionError(f"actors= names two classes {kind.name}; an address could mean either")
             self._kinds[kind.name] = kind
@@ -32,7 +35,7 @@ class Directory:
                 if issubclass(cls, base):
                     self._makers[kind.name] = make
             if kind.pool is not None:
-                worker = kind_of(cls)
+                worker = kind_of(cls, codec)
                 worker.pool, worker.counts = None, kind.counts
                 for number in range(kind.pool.size):
                     name = worker_address(Address(kind.name), number).actor

@@ -12,15 +12,17 @@ from typing import Any
 import msgspec
 
 from actors import Address, Command, JournalMismatch, Saga, Service, UnknownActor
-from persistence import Journal, NotDecodable, Record, Stream
+from persistence import Journal, JournalDamaged, Keys, NotDecodable, Record, Stream
 from persistence.journal import BURIED, DELETED, ERASED, Sleeper
 from runtime import saga_events
 from runtime.directory import Directory
 from runtime.kinds import INTERNAL, Kind, decoded, meta_of
+from runtime.personal import PersonalData
 from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
 from runtime.reminders import Reminders
 from runtime.replay import stream
 from runtime.saga_story import StepStory, Story
+from runtime.subjects import Subjects
 
 MOST_SORTS = 10_000
 """Sorts of events, and problems, that are told apart; what comes behind them is counted only."""
@@ -89,14 +91,19 @@ class CheckReport(msgspec.Struct):
         return "\n".join(lines)
 
 
-async def check_journal(journal: Journal, actors: Sequence[type], progress: Progress | None = None) -> CheckReport:
+async def check_journal(
+    journal: Journal, actors: Sequence[type], progress: Progress | None = None, keys: Keys | None = None
+) -> CheckReport:
     """Go through an open journal, and return what of it would not load with these classes of actors.
+
+    With ``keys``, which must be open, personal values are opened too. One that is forgotten is no problem.
 
     Raises:
         DefinitionError: a class can't work, or its upcasts don't lead to today's classes.
         JournalDamaged: a record is missing or is not what was written.
     """
-    check = _Check(journal, Directory([*actors, Reminders], {}, _no_pools))
+    codec = PersonalData(keys, blind=True).codec
+    check = _Check(journal, Directory([*actors, Reminders, Subjects], {}, _no_pools, codec))
     position = 0
     while page := await journal.read_all(position):
         for record in page:
@@ -133,7 +140,7 @@ class _Check:
             what = f"{record.type} revision {revision}"
             self._count(record, revision)
             _read(kind, record)
-        except (JournalMismatch, UnknownActor) as error:
+        except (JournalMismatch, UnknownActor, JournalDamaged) as error:
             self._problem(record.stream, record.position, what, error)
 
     async def saga(self, name: Stream) -> None:

@@ -21,8 +21,8 @@ from actors import (
 )
 from actors.evolution import names_by_alias
 from actors.messages import name_of, reply_type
-from persistence import BURIED, DELETED, NewEvent, NotDecodable, Record
-from persistence.codec import Decoder, encode
+from persistence import BURIED, DELETED, JournalDamaged, KeyMissing, NewEvent, NotDecodable, Record
+from persistence.codec import PLAIN, Codec, Decoder, encode
 from runtime.evolution import Evolution, Several, renamed
 from runtime.state_form import StateForm
 
@@ -90,15 +90,20 @@ def decoded(decoder: Decodes, record: Record, data: bytes) -> Any:
 
     Raises:
         JournalMismatch: it doesn't fit today's type; names stream, version and position.
+        JournalDamaged: a personal value in it is not what was written.
     """
     try:
         return decoder.decode(data)
+    except JournalDamaged as error:
+        raise JournalDamaged(f"{_where(record)}: {error}") from error
     except NotDecodable as error:
-        category, key = record.stream
-        raise JournalMismatch(
-            f"event {record.type} at version {record.version} of stream {category}/{key} "
-            f"(position {record.position}) doesn't fit today's class: {error}"
-        ) from error
+        why = "can't be opened" if isinstance(error, KeyMissing) else "doesn't fit today's class"
+        raise JournalMismatch(f"{_where(record)} {why}: {error}") from error
+
+
+def _where(record: Record) -> str:
+    category, key = record.stream
+    return f"event {record.type} at version {record.version} of stream {category}/{key} (position {record.position})"
 
 
 class Counts:
@@ -120,14 +125,16 @@ class Counts:
 class Kind:
     """What the runtime knows about one class of actors."""
 
-    def __init__(self, cls: type) -> None:
+    def __init__(self, cls: type, codec: Codec = PLAIN) -> None:
         self.cls: Any = cls
+        self.codec = codec
+        """Writes and reads what its actors say, be it personal or not."""
         self.name = cls.__name__
         self.commands: dict[str, type[Command[Any, Any]]] = dict(getattr(cls, "commands", {}))
         self.takes = frozenset(self.commands.values())
         """The classes of commands that it takes."""
         self.events: dict[str, type[Event]] = dict(getattr(cls, "events", {}))
-        decoders = {name: Decoder(event) for name, event in self.events.items()}
+        decoders = {name: Decoder(event, codec) for name, event in self.events.items()}
         self.names = {event: name for name, event in self.events.items()}
         self._by_class = {event: decoders[name] for name, event in self.events.items()}
         self.evolution = Evolution(cls, decoders)
@@ -135,7 +142,7 @@ class Kind:
         self.revised = {name: at for name, at in self.evolution.revisions.items() if at > 1}
         """The events whose class is not at its first revision, which is stored with them."""
         self._unchanged = {name: decoder for name, decoder in decoders.items() if name not in self.revised}
-        self._command_decoders = {name: Decoder(command) for name, command in self.commands.items()}
+        self._command_decoders = {name: Decoder(command, codec) for name, command in self.commands.items()}
         self._command_names = names_by_alias(cls, self.commands)
         self.restart: RestartPolicy = getattr(cls, "restart", RestartPolicy())
         """How an actor of this class is started again after a crash."""
@@ -147,9 +154,9 @@ class Kind:
         self.counts = Counts()
         self.tagged = _has_tags(self.cls)
         """Whether its events have tags."""
-        self.state = StateForm(self.cls)
+        self.state = StateForm(self.cls, codec)
         """Reads and writes a service's state."""
-        self.result = Decoder(getattr(cls, "result", None))
+        self.result = Decoder(getattr(cls, "result", None), codec)
         """Reads and writes what a saga ends with."""
         self._replies: dict[type, Decoder] = {}
         self._reply_checks: dict[type, ReplyCheck] = {}
@@ -268,7 +275,7 @@ class Kind:
         """Return what reads and writes the replies to a class of requests."""
         decoder = self._replies.get(request)
         if decoder is None:
-            decoder = self._replies[request] = Decoder(reply_type(request))
+            decoder = self._replies[request] = Decoder(reply_type(request), self.codec)
         return decoder
 
 
@@ -317,12 +324,12 @@ def _has_tags(cls: Any) -> bool:
     return issubclass(cls, plain) and cls.tags is not plain.tags
 
 
-def kind_of(cls: type) -> Kind:
+def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:
     """Return the kind of a class given to a runtime.
 
     Raises:
         DefinitionError: it is no class of actors.
     """
     if issubclass(cls, (Service, Saga, ReadModel, Actor)):
-        return Kind(cast(type, cls))
+        return Kind(cast(type, cls), codec)
     raise DefinitionError(f"{cls!r} is no actor; give actors= classes made from Service, Saga, ReadModel or Actor")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from runtime.observed_cells import ObservedSaga, makers
 from runtime.observed_writer import new_writer
 from runtime.observer import Observer
 from runtime.passivation import ACTIVE, Passivator
+from runtime.personal import PersonalData
 from runtime.plain_cell import PlainCell
 from runtime.pool_cell import PoolCell
 from runtime.projector import Projector
@@ -37,6 +39,7 @@ from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SlowTurns
 from runtime.stats import Groups
+from runtime.subjects import Subjects
 from runtime.supervision import Supervisor
 from runtime.suspects import Suspects
 from runtime.tasks import Tasks
@@ -69,12 +72,14 @@ class Node:
         active: int = ACTIVE,
         slow_turn: timedelta | None = None,
         observer: Observer | None = None,
+        personal: PersonalData | None = None,
     ) -> None:
         self.sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done already; shared by all senders who need not wait."""
         self.sent.set_result(None)
         self.journal = journal
         self.clock = clock
+        self.personal = personal or PersonalData()
         self.observer = observer or Observer(clock)
         self._observed = self.observer.on
         self.random = Random()
@@ -83,14 +88,14 @@ class Node:
         self.delays = Timers(clock, clock.steady)
         self.suspects = Suspects(journal, clock, self.delays)
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
+        self.writer.prepare = self.personal.prepare
         self.written = Groups()
         self.writer.on_group, self.writer.stopwatch = self._written, stopwatch(clock)
         self.slow = SlowTurns(clock, slow_turn)
         self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, self.slow)
         self.recovery = Recovery(journal, self.writer, self._settle)
-        self.directory = Directory(
-            [*actors, Reminders], makers(self), lambda address, kind: PoolCell(self, address, kind)
-        )
+        pools = partial(PoolCell, self)
+        self.directory = Directory([*actors, Reminders, Subjects], makers(self), pools, self.personal.codec)
         self.dead_letters = DeadLetters(clock, self.observer.dead_letter)
         self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added

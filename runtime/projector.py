@@ -5,6 +5,7 @@ Rows and checkpoint are committed together, so the tables are always the fold of
 """
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from typing import Any
 
 import anyio
 
-from actors import JournalMismatch, Meta, Parked, ReadModel, ReadModelBehind, RuntimeClosed, Statement
+from actors import JournalMismatch, Meta, Parked, ReadModel, ReadModelBehind, RuntimeClosed, Statement, SubjectForgotten
+from actors.messages import name_of
 from persistence import Journal, JournalDamaged, JournalUnusable, Record
 from persistence.sqlite_file import may_pass
 from persistence.views import SqliteView
@@ -22,6 +24,7 @@ from runtime.log import log
 from runtime.log_watch import LogWatch
 from runtime.timers import Timers
 
+FORGOTTEN = name_of(SubjectForgotten)
 LIVE_LIMIT = 4_000
 """Events that wait to be projected in memory; a read model that is further behind reads them from the journal."""
 BATCH = 1_000
@@ -135,6 +138,8 @@ class Projector:
                 return [live.popleft() for _ in range(min(len(live), BATCH))]
             if self.position < self._journal.position:
                 return await self._read()
+            if self.view.unclean:
+                await self._clean()
             await self._wake.wait()
 
     async def _read(self) -> list[Record]:
@@ -150,20 +155,28 @@ class Projector:
                 told = True
                 await self._timers.pause(AGAIN)
 
+    async def _clean(self) -> None:
+        """Have no copy left of what was blanked; here, when all is done, for it takes long in a large file."""
+        try:
+            await self.view.clean()
+        except sqlite3.Error as error:
+            log.warning("read model not cleaned", read_model=self.kind.name, error=repr(error))  # after the next batch
+
     async def _project(self, records: list[Record]) -> None:
         statements: list[Statement] = []
-        last, failure = self.position, None
+        last, failure, blanks = self.position, None, False
         for record in records:
             try:
                 producer = self._producer(record)
                 if producer is not None:
+                    blanks = blanks or record.type == FORGOTTEN
                     statements += self._statements(producer.read(record), to_meta(record))
             except Exception as error:  # noqa: BLE001 (raised below: what stands before it is no worse for it)
                 failure = error
                 break
             last = record.position
         if statements or last - self.view.checkpoint >= CHECKPOINT_EVERY:
-            await self.view.apply(statements, last)
+            await self.view.apply(statements, last, blanks=blanks)
             self._log_watch.look(self.view.log_bytes)
         self.position = last
         self._let_go()

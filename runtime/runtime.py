@@ -22,7 +22,7 @@ from actors import (
     State,
 )
 from actors.reminders import Remind
-from persistence import Journal
+from persistence import Journal, Keys
 from persistence.connection import shielded
 from persistence.opening import journal_of
 from persistence.sqlite import Durability
@@ -30,12 +30,14 @@ from runtime import reminders
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
+from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.node import Node
 from runtime.observer import Observer
 from runtime.passivation import ACTIVE
+from runtime.personal import PersonalData
 from runtime.projector import Projector
 from runtime.read_models import follow, head, open_read_models
 from runtime.retention import Retention
@@ -59,17 +61,16 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Retention):
+class Runtime(Forgetting, Retention):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
-    journal; ``actors`` are the classes that live
-    here. Use it as ``async with Runtime(...) as runtime``, on asyncio or on uvloop (``pip install
-    'understudy[uvloop]'``, then ``uvloop.run(main())`` where you would write ``asyncio.run(main())``). ``groups`` are
-    supervised together, and started when it opens. ``active`` is how many actors may be in memory; beyond it, those
-    that have rested longest leave. A turn that takes longer than ``slow_turn`` is named in the log; None: never.
-    ``instruments`` are told of what happens, and ``tracing`` follows each request wherever it leads; see
-    ``docs/observability.md``.
+    journal; ``actors`` are the classes that live here. Use it as ``async with Runtime(...) as runtime``, on asyncio or
+    on uvloop (``understudy[uvloop]``: ``uvloop.run(main())``). ``groups`` are supervised together, and started when it
+    opens. ``active`` is how many actors may be in memory; beyond it, those that have rested longest leave. A turn that
+    takes longer than ``slow_turn`` is named in the log; None: never. ``instruments`` are told of what happens, and
+    ``tracing`` follows each request; see ``docs/observability.md``. ``keys`` seal what is personal; see
+    ``docs/personal_data.md``.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
@@ -99,19 +100,19 @@ class Runtime(Retention):
         slow_turn: timedelta | None = SLOW_TURN,
         instruments: Sequence[Instrument] = (),
         tracing: Tracing | None = None,
+        keys: Keys | None = None,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
         self._actors = actors
         self._clock = clock or SystemClock()
-        self._chaos = chaos
-        self._groups = groups
-        self._active = active
-        self._slow_turn = slow_turn
+        self._chaos, self._groups = chaos, groups
+        self._active, self._slow_turn = active, slow_turn
         self._observer = Observer(self._clock, instruments, tracing)
+        self._keys = keys
+        self._personal = PersonalData(keys, actors)
         self._shutdown_timeout = shutdown_timeout
-        self._entered = False
-        self._node = self._inside = None
+        self._entered, self._node, self._inside = False, None, None
         self._stack = AsyncExitStack()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -121,6 +122,9 @@ class Runtime(Retention):
             raise RuntimeClosed("a runtime is entered once; make another one")
         failure: Exception | None = None
         async with AsyncExitStack() as stack:
+            if self._keys is not None:
+                await self._keys.open()
+                stack.push_async_callback(self._keys.close)
             await self._journal.open()
             stack.push_async_callback(self._journal.close)
             tasks = anyio.create_task_group()
@@ -133,7 +137,9 @@ class Runtime(Retention):
                 self._active,
                 self._slow_turn,
                 self._observer,
+                self._personal,
             )
+            untold = await reconcile(node)
             await open_read_models(node, stack)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
@@ -148,6 +154,7 @@ class Runtime(Retention):
                 tasks.start_soon(follow, node)
             stack.push_async_callback(node.cut_off)
             try:
+                await tell(node, untold)
                 await node.wake_unfinished()
                 for group in node.groups:
                     group.start()

@@ -25,7 +25,6 @@ from actors import (
 )
 from actors.actor import Reason
 from persistence import NEVER, Append, NotDecodable, NotEncodable
-from persistence.codec import encode
 from runtime import saga_events as events
 from runtime.cells import Phase, World
 from runtime.kinds import Kind, deletion
@@ -189,7 +188,7 @@ class SagaCell(SagaStage):
     def _start(self, envelope: Envelope) -> None:
         command, started = envelope.message, self.story.started
         try:
-            data = encode(command, "the command")
+            data = self.kind.codec.encode(command, "the command")
             if started is not None:
                 check_same(self.address, self.kind, command, started)
         except (NotEncodable, CommandIdReused) as error:
@@ -271,7 +270,7 @@ class SagaCell(SagaStage):
 
     def _begin_run(self, command: Command[Any, Any]) -> None:
         saga = self.kind.cls(self.address.key)
-        self._run = SagaRun(self, saga, command, self.world.kind, self.world.check)
+        self._run = SagaRun(self, saga, command, self.world.kind, self.world.check, self.kind.codec)
         self._advance()
 
     def _advance(self) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from actors import Address, Command, Refused, Saga, SagaMismatch, SagaMisuse, Step
 from persistence import NotDecodable
-from persistence.codec import encode
+from persistence.codec import PLAIN, Codec
 from runtime.kinds import Kind
 from runtime.log import log
 from runtime.saga_events import Asked, SagaEvent
@@ -53,6 +53,7 @@ class SagaRun:
     __slots__ = (
         "_awaited",
         "_check",
+        "_codec",
         "_coroutine",
         "_kind",
         "_met",
@@ -70,11 +71,13 @@ class SagaRun:
         command: Command[Any, Any],
         kind: Callable[[str], Kind],
         check: Callable[[Address[Any], object], None],
+        codec: Codec = PLAIN,
     ) -> None:
         self._stage = stage
         self._saga = saga
         self._kind = kind
         self._check = check
+        self._codec = codec
         self._coroutine: Coroutine[Any, Any, Any] | None = saga.run(command)
         self._awaited: dict[str, Step[Any]] = {}
         """The steps that the code waits for now, by name."""
@@ -219,6 +222,7 @@ class SagaRun:
 
     def _intend(self, step: Step[Any]) -> None:
         due = self._stage.now + round(step.duration / timedelta(microseconds=1)) if step.kind == "sleep" else 0
+        encode = self._codec.encode
         command = msgspec.Raw(encode(step.command, f"step {step.name!r}"))
         undo = msgspec.Raw(encode(step.undo, f"the undo of step {step.name!r}"))
         self._stage.emit(Asked(step.name, step.kind, step.target, command, undo, due))
@@ -235,7 +239,7 @@ class SagaRun:
 
     def _mismatch(self, step: Step[Any], asked: Asked) -> SagaMismatch:
         # Both sides, but not what is in them: errors are logged, and logs hold no content of messages.
-        was, now = _fields(asked.command), _fields(encode(step.command))
+        was, now = _fields(asked.command), _fields(self._codec.encode(step.command))
         differing = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
         return SagaMismatch(
             f"{self._stage.address} was changed under way. Step {step.name!r} in its journal: {asked.kind} "

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
@@ -10,6 +10,7 @@ from msgspec import inspect
 from actors import Event
 from actors.evolution import steps_of
 from actors.messages import aliases_of, revision_of
+from actors.personal import Personal
 
 _json = msgspec.json.Encoder(order="deterministic", enc_hook=lambda value: type(value).__qualname__)
 
@@ -102,10 +103,22 @@ class _Description:
         count = self._taken[word] = self._taken.get(word, 0) + 1
         name = self._names[info.cls] = word if count == 1 else f"{word}#{count}"
         in_order = isinstance(info, inspect.NamedTupleType) or getattr(info, "array_like", False)
-        fields = [self._field(field) for field in info.fields]
+        written = (
+            {one.name: one.type for one in msgspec.structs.fields(info.cls)}
+            if issubclass(info.cls, msgspec.Struct)
+            else {}
+        )
+        fields = [self._field(field) + self._personal(written.get(field.name)) for field in info.fields]
         how = [_text(getattr(info, option, None)) for option in ("tag_field", "tag", "array_like")]
         self.definitions.append(f"{name} {how} {fields if in_order else sorted(fields)}")
         return name
+
+    def _personal(self, annotation: Any) -> str:
+        """Describe the types of personal values in an annotation, for msgspec's description leaves them out."""
+        arguments = get_args(annotation)
+        if get_origin(annotation) is Personal:
+            return f" personal {self.of(inspect.type_info(arguments[0]))}"
+        return "".join(map(self._personal, arguments))
 
     def _field(self, field: inspect.Field) -> str:
         default = ""

@@ -196,7 +196,7 @@ class ServiceCell(ServiceMemory):
             meta = encode(EventMeta(cause, correlation))
         else:
             raw = msgspec.Raw(self.kind.reply(type(command)).encode(decision.reply, "the reply"))
-            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data), raw))
+            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, self.kind.codec), raw))
         new = self.kind.new_events(events, meta) if events else []
         if self.kind.tagged:
             tag(service, events, new)
@@ -273,7 +273,7 @@ class ServiceCell(ServiceMemory):
     def _fence(self, envelope: Envelope, step: str) -> Outcome:
         """Undo a step that has not come: nothing to undo, but it must not come later. P9."""
         command_id = envelope.id or self.world.new_id()
-        fingerprint = fingerprint_of(envelope.message, envelope.data)
+        fingerprint = fingerprint_of(envelope.message, envelope.data, self.kind.codec)
         meta = EventMeta(command_id, envelope.correlation or command_id, fingerprint)
         append = self._append([NewEvent(FENCED, encode(Fenced(step)), encode(meta))], command_id)
         self.seen.note(step, -(self.version + 1))
@@ -326,7 +326,7 @@ class ServiceCell(ServiceMemory):
             )
         record = page[0]
         meta = meta_of(record)
-        if meta.fingerprint not in fingerprints_of(command, data):
+        if meta.fingerprint not in fingerprints_of(command, data, self.kind.codec):
             raise CommandIdReused(
                 f"{self.address} has already handled another command with the id {record.command!r}; "
                 f"give this {type(command).__name__} an id of its own"

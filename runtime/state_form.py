@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from actors import Address
+from persistence.codec import PLAIN, Codec
 from runtime.log import log
 from runtime.schema_fingerprint import fold_fingerprint, schema_fingerprint
 
@@ -15,8 +16,9 @@ SNAPSHOT_LIMIT = 16_777_216
 class StateForm:
     """What is known of the state of one class of services; worked out when the first snapshot is made or read."""
 
-    def __init__(self, cls: Any) -> None:
+    def __init__(self, cls: Any, codec: Codec = PLAIN) -> None:
         self._cls = cls
+        self._codec = codec
         self._fingerprint: str | None = None
         self._decode: Any = None
         self._told = self._misfit = False
@@ -32,7 +34,7 @@ class StateForm:
         cls = self._cls
         try:
             form = schema_fingerprint(cls.state_type)
-            self._decode = msgspec.json.Decoder(cls.state_type).decode
+            self._decode = self._codec.reader(cls.state_type).decode
             return f"{form}/{fold_fingerprint(cls)}/{cls.snapshot_version}"
         except Exception as error:  # noqa: BLE001 (types of the author's own, which msgspec doesn't know)
             self._goes_without(error)
@@ -52,7 +54,7 @@ class StateForm:
         if not self.fingerprint:
             return None
         try:
-            data = msgspec.json.encode(state)
+            data = self._codec.written(state)
             if len(data) > SNAPSHOT_LIMIT:
                 raise ValueError(f"it has {len(data):,} bytes, the limit is {SNAPSHOT_LIMIT:,}")
             if self._decode(data) != state:

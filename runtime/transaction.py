@@ -18,6 +18,7 @@ from runtime.cells import World
 from runtime.conditions import submit
 from runtime.failures import failure
 from runtime.fingerprint import canonical
+from runtime.kinds import Kind
 from runtime.mailbox import Envelope
 from runtime.promises import Promise
 from runtime.seen import Seen
@@ -39,6 +40,7 @@ class Participant(Protocol):
     """A service in a transaction."""
 
     address: Address[Any]
+    kind: Kind
     state: Any
     version: int
     seen: Seen
@@ -161,7 +163,7 @@ class Transaction:
 
     def _whole(self) -> bytes:
         parts = [
-            f"{cell.address} {part} {canonical(command).decode()}"
+            f"{cell.address} {part} {canonical(command, codec=cell.kind.codec).decode()}"
             for (cell, command), part in zip(self._requests, self._ids(), strict=True)
         ]
         return "\n".join(sorted(parts)).encode()

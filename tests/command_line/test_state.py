@@ -2,13 +2,18 @@
 
 import asyncio
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
+from actors import Personal
 from demos.trip import ACTORS
 from demos.trip.services import Flight
-from runtime import Runtime
+from runtime import KeyFile, Runtime
 from tests.command_line.conftest import Run
+from tests.extras import need
+from tests.runtime.people import ALL as PEOPLE
+from tests.runtime.people import ANA, SECRET, Customer, SignUp
 
 
 @pytest.fixture
@@ -95,3 +100,23 @@ def test_it_is_listed_where_it_is_installed(process: Run) -> None:
     assert "\n  state " in process("--help").out
     assert "\n  check " in process("--help").out
     assert process("state", "--help").out.startswith("usage: python -m persistence state [URL] STREAM")
+
+
+def test_what_is_sealed_stays_so(process: Run, tmp_path: Path) -> None:
+    """There are no keys here; what the state is folded from is taken as forgotten."""
+    need("cryptography")
+
+    async def fill() -> None:
+        async with Runtime(
+            f"sqlite:{tmp_path / 'people.db'}", PEOPLE, keys=KeyFile(tmp_path / "people.keys")
+        ) as runtime:
+            await runtime.ask(Customer.at("c"), SignUp(Personal(ANA, SECRET)))
+
+    asyncio.run(fill())
+    place = ("sqlite:" + str(tmp_path / "people.db"), "--actors", "tests.runtime.people:ALL")
+    done = process("state", place[0], "Customer/c", *place[1:], "--json")
+    (found,) = done.objects
+    assert found["state"]["email"].keys() == {"subject", "sealed"}
+    assert (found["state"]["email"]["subject"], found["state"]["domain"]) == (ANA, "")
+    assert SECRET not in done.out
+    assert process("check", *place).code == 0

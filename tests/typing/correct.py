@@ -25,6 +25,7 @@ from actors import (
     Meta,
     Parallel,
     Passivation,
+    Personal,
     Pool,
     Query,
     ReadModel,
@@ -43,7 +44,7 @@ from actors import (
     upcast,
 )
 from actors.actor import Context
-from runtime import Change, Difference, PendingReminder, Position, Runtime
+from runtime import Change, Difference, KeyFile, MemoryKeys, PendingReminder, Position, Runtime
 
 
 class Held(Message):
@@ -315,3 +316,29 @@ async def outside(runtime: Context) -> None:
     seat: int | str | None = await runtime.ask(Trips.at(), SeatOf("trip-7"))
     await runtime.ask(Flight.at("LH441"), ReleaseSeat("trip-7"))
     print(held, message, anything, seat, await runtime.ask(Trips.at(), TripsOf("ana")))
+
+
+class Guest(State):
+    email: Personal[str]
+    stays: Personal[list[int]] | None = None
+
+
+class GuestOf(Query["Trips", Personal[str] | None]):
+    trip: str
+
+
+async def personal(runtime: Runtime, guest: Guest) -> None:
+    assert_type(guest.email.value, str)
+    assert_type(guest.email.get(), str | None)
+    assert_type(guest.email.get("nobody"), str)
+    assert_type(guest.email.get(0), str | int)
+    assert_type(guest.email.subject, str)
+    assert_type(guest.email.forgotten, bool)
+    assert_type(Personal("customer:7", 1), Personal[int])
+    assert_type(guest.stays.value if guest.stays else None, list[int] | None)
+    assert_type(await runtime.ask(Trips.at(), GuestOf("trip-7")), Personal[str] | None)
+    wider: Personal[object] = guest.email
+    print(wider, Guest(Personal("customer:7", "ana@example.org"), stays=Personal("customer:7", [1])))
+    await runtime.forget_subject("customer:7")
+    Runtime("memory:", [Flight], keys=MemoryKeys())
+    Runtime("memory:", [Flight], keys=KeyFile("trips.keys", master=bytes(32)))

@@ -17,6 +17,7 @@ from actors import (
     Event,
     Message,
     Meta,
+    Personal,
     Query,
     ReadModel,
     Saga,
@@ -304,3 +305,22 @@ async def outside(runtime: Context, anyone: Address[object]) -> None:
 
 async def narrowed(runtime: Context) -> int:
     return await runtime.ask(Flights.at(), SeatOf("trip-7"))  # mistake: reply narrowed by a return
+
+
+class Guest(State):
+    email: Personal[str]
+
+
+async def personal(runtime: Runtime, guest: Guest, anything: Personal[object]) -> None:
+    Guest("ana@example.org")  # mistake: a plain value in place of a personal one
+    Guest(Personal("customer:7", 7))  # mistake: a personal value of another type
+    Personal("ana@example.org")  # mistake: a personal value that is nobody's
+    Personal(7, "ana@example.org")  # mistake: a subject that is no text
+    number: int = guest.email.value  # mistake: a personal value used as another type
+    guest.email.upper()  # mistake: a personal value used as if it were open
+    guest.email.get().upper()  # mistake: a value that may be forgotten
+    guest.email.value = "x"  # mistake: a personal value changed
+    narrow: Personal[str] = anything  # mistake: a personal value narrowed
+    await runtime.forget_subject(guest.email)  # mistake: a value forgotten in place of its subject
+    Runtime("memory:", [Flight], keys="trips.keys")  # mistake: keys that are only a path
+    print(number, narrow)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import State
+from actors import Personal, State
 from runtime.schema_fingerprint import fold_fingerprint, schema_fingerprint
 
 ROOT = Path(__file__).parents[2]
@@ -235,3 +235,22 @@ def test_what_a_service_declares_of_its_fold_changes_it(old: str, new: str) -> N
 def test_what_is_no_part_of_the_fold_leaves_it() -> None:
     other = FLIGHT.replace("(one, two)", "(two, one)").replace("    pass", "    why: str = ''")
     assert fold_of(other) == fold_of(FLIGHT)
+
+
+class Home(State):
+    street: str
+
+
+class Tower(State):
+    street: str
+    floor: int = 0
+
+
+def test_the_type_of_a_personal_value_is_part_of_it() -> None:
+    def of(annotation: Any) -> str:
+        return schema_fingerprint(msgspec.defstruct("Cabin", [("field", annotation)]))
+
+    same = [Personal[Home], Personal[Home]]
+    others = [Personal[Tower], Personal[str], Personal[int], Personal[str] | None, list[Personal[str]], Home, Personal]
+    assert len({of(annotation) for annotation in same}) == 1
+    assert len({of(annotation) for annotation in [*same, *others]}) == 1 + len(others)
