@@ -249,7 +249,7 @@ class SqliteJournal(SqliteReading):
             for record in self.records(rows, f"the stream of number {number}", 3, first - 1, 1):
                 self._erase(db, record, kind)
                 first += 1
-        db.execute("update streams set first = ? where id = ?", (before, number))
+        db.execute("update streams set first = ? where id = ?", (first, number))  # never back
 
     def _erase(self, db: sqlite3.Connection, record: Record, kind: int) -> None:
         position, left = record.position, erased(record)

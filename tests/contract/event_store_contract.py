@@ -477,6 +477,7 @@ class EventStoreContract(JournalContract):
         before = [digest_of(record) for record in await journal.read_all(limit=2_000)]
         for bound in (700, 300, 701, 1_200):
             await journal.append([(Append(SEATS, 1_300, [], NOON, erase_before=bound),)])
+            assert (await journal.read(SEATS))[0].version == max(bound, 700)
         records = await journal.read_all(limit=2_000)
         assert [record.type for record in records] == [ERASED] * 1_199 + ["SeatHeld"] * 101
         assert [digest_of(record) for record in records] == before
