@@ -89,6 +89,7 @@ class Inspection:
 
         Raises:
             NotTaken: the actor is no service, and has no state.
+            EventsErased: what it was then can't be told any more.
             ValueError: ``at`` doesn't say in which time zone it is.
         """
         node, kind = self._open_node(), self._service_kind(address)

@@ -16,10 +16,10 @@ from persistence import Journal, NotDecodable, Record, Stream
 from persistence.journal import BURIED, DELETED, ERASED, Sleeper
 from runtime import saga_events
 from runtime.directory import Directory
-from runtime.history import stream
 from runtime.kinds import INTERNAL, Kind, decoded, meta_of
 from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
 from runtime.reminders import Reminders
+from runtime.replay import stream
 from runtime.saga_story import StepStory, Story
 
 MOST_SORTS = 10_000

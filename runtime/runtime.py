@@ -30,7 +30,6 @@ from runtime import reminders
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
-from runtime.inspection import Inspection
 from runtime.instruments import Instrument
 from runtime.log import log
 from runtime.mailbox import Envelope
@@ -39,6 +38,7 @@ from runtime.observer import Observer
 from runtime.passivation import ACTIVE
 from runtime.projector import Projector
 from runtime.read_models import follow, head, open_read_models
+from runtime.retention import Retention
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
 from runtime.slow_turns import SLOW_TURN
@@ -59,7 +59,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Inspection):
+class Runtime(Retention):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
