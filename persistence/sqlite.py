@@ -242,14 +242,14 @@ class SqliteJournal(SqliteReading):
         """Erase a stream's events below a version, for the writer; called in the writing connection's thread."""
         (first,) = db.execute("select coalesce(first, 1) from streams where id = ?", (number,)).fetchone()
         (version,) = db.execute("select max(version) from events where stream = ?", (number,)).fetchone()
-        before = min(before, version)
+        before = max(min(before, version), first)  # what is erased stays so, whatever is said later
         while first < before:
             where = "where e.stream = ? and e.version >= ? and e.version < ? order by e.version limit ?"
             rows = db.execute(READ + where, (number, first, before, PAGE)).fetchall()
             for record in self.records(rows, f"the stream of number {number}", 3, first - 1, 1):
                 self._erase(db, record, kind)
                 first += 1
-        db.execute("update streams set first = ? where id = ?", (before, number))
+        db.execute("update streams set first = ? where id = ?", (first, number))  # never back
 
     def _erase(self, db: sqlite3.Connection, record: Record, kind: int) -> None:
         position, left = record.position, erased(record)

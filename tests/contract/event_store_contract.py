@@ -475,8 +475,12 @@ class EventStoreContract(JournalContract):
     async def test_erasing_goes_on_where_it_ended(self, journal: Journal) -> None:
         await journal.append([(put(SEATS, 0, 1_300),)])
         before = [digest_of(record) for record in await journal.read_all(limit=2_000)]
-        for bound in (700, 300, 701, 1_200):
+        furthest = 1
+        for bound in (700, 300, 701, 1_200, 700):
             await journal.append([(Append(SEATS, 1_300, [], NOON, erase_before=bound),)])
+            (oldest,) = await journal.read(SEATS, limit=1)
+            furthest = max(furthest, bound)
+            assert (oldest.version, oldest.type) == (furthest, "SeatHeld")
         records = await journal.read_all(limit=2_000)
         assert [record.type for record in records] == [ERASED] * 1_199 + ["SeatHeld"] * 101
         assert [digest_of(record) for record in records] == before
