@@ -1,6 +1,6 @@
 """Services: event-sourced actors. Rules in ``decide``, state in ``evolve``, both pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from actors.address import Address
@@ -76,6 +76,13 @@ class Service(Generic[S, C, E]):
     def decide(self, state: S, command: C) -> Decision:
         """Apply the rules: return the reply and the events, or raise :class:`Refused`."""
         raise NotImplementedError(f"{type(self).__name__} needs a decide(self, state, command)")
+
+    def tags(self, event: E) -> Iterable[str]:  # noqa: ARG002 (it is for subclasses)
+        """Return the tags by which an event is found in the whole journal: by conditions, and by who follows it.
+
+        Any text will do, ``f"customer:{event.customer}"`` say. Called once, when the event is written; pure.
+        """
+        return ()
 
     def evolve(self, state: S, event: E) -> S:
         """Return the next state; never change the one that was given."""

@@ -17,7 +17,9 @@ from persistence.errors import (
     NotAnArchive,
     NotDecodable,
     NotEncodable,
+    RecordDamaged,
     StreamBuried,
+    StreamOwned,
     VersionConflict,
 )
 from persistence.journal import (
@@ -79,6 +81,7 @@ __all__ = [
     "NotEncodable",
     "Query",
     "Record",
+    "RecordDamaged",
     "Scan",
     "Seal",
     "Sleeper",
@@ -86,6 +89,7 @@ __all__ = [
     "SqliteJournal",
     "Stream",
     "StreamBuried",
+    "StreamOwned",
     "StreamState",
     "Unless",
     "VersionConflict",

@@ -173,41 +173,27 @@ class Seal(msgspec.Struct, frozen=True):
         return f"{self.position}:{self.hash}"
 
 
-def to_records(batches: Sequence[Batch], first: int) -> list[Record]:
-    """Return the records of a group whose first event got the position ``first``."""
-    records: list[Record] = []
-    position = first
-    for batch in batches:
-        for append in batch:
-            stream, time = append.stream, append.time
-            version, command = append.expected, append.command
-            for event in append.events:
-                version += 1
-                value, id_, tags = event.value, event.id, event.tags
-                records.append(
-                    Record(
-                        position, stream, version, event.type, time, command, event.data, event.meta, value, id_, tags
-                    )
-                )
-                position += 1
-                command = None
-    return records
-
-
 def _is(record: Record, event: NewEvent) -> bool:
     return record.type == ERASED or (record.type, record.data) == (event.type, event.data)
 
 
 class Journal(ABC):
-    """One journal, opened by one process at a time. Its methods are safe to cancel."""
+    """One journal, opened by one process at a time, or by one for each of its owners. Its methods are safe to cancel.
+
+    Where it has several owners, each stream belongs to the one who began it, who alone writes to it.
+    """
 
     url: str
     identity: str = ""
     """A random name given to the journal when it was made; it tells one journal's copies from another's."""
     position: int = 0
-    """The position of the last durable event; 0: none yet."""
+    """The position of the last durable event; 0: none yet. What others write is known late; see :meth:`changed`."""
+    log_bytes: int = 0
+    """The size of the write-ahead log beside the file after the last group, in bytes; 0: there is none."""
+    shared: bool = False
+    """Whether other processes may write to it at the same time."""
     crashed: bool = False
-    """Whether the process that had it open last ended without closing it; known when it is open."""
+    """Whether the process that had it open last, as this owner, ended without closing it; known when it is open."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -235,9 +221,12 @@ class Journal(ABC):
             DuplicateCommand: a command's events are there already.
             DuplicateEvent: an event with this id is there already.
             StreamBuried: a stream was deleted for good.
+            StreamOwned: a stream belongs to another owner of the journal.
+            JournalTaken: another process has taken this owner's place; this one writes nothing any more.
             AppendFailed: the group may or may not have been written; :meth:`recover` finds out.
         """
 
+    @abstractmethod
     async def append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
         """Write batches in order, durably, each all or nothing and each for itself; return what became of each.
 
@@ -248,7 +237,6 @@ class Journal(ABC):
         Raises:
             AppendFailed: all of them may or may not have been written; :meth:`recover` finds out.
         """
-        raise NotImplementedError
 
     async def write(self, *appends: Append) -> Written:
         """Write one batch, durably, all or nothing; return where it stands.
@@ -291,6 +279,7 @@ class Journal(ABC):
         """Make the journal usable after a failed append, and read ``position`` anew from what is durable.
 
         Raises:
+            JournalTaken: another process has taken this owner's place; it will never be usable.
             JournalError: it is not usable yet; try again later.
         """
 
@@ -309,6 +298,10 @@ class Journal(ABC):
     async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
         """Return the versions of those of the streams that exist."""
 
+    async def strangers(self, streams: Sequence[Stream]) -> dict[Stream, str]:  # noqa: ARG002 (it has one owner)
+        """Return the owners of those of the streams that belong to others."""
+        return {}
+
     @abstractmethod
     async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
         """Return up to ``limit`` events of one stream with versions above ``after``, in order.
@@ -319,6 +312,7 @@ class Journal(ABC):
             JournalDamaged: a record is missing or is not what was written.
         """
 
+    @abstractmethod
     async def read_back(self, stream: Stream, before: int = NEVER, limit: int = PAGE) -> list[Record]:
         """Return up to ``limit`` events of one stream with versions below ``before``, the latest first.
 
@@ -327,7 +321,6 @@ class Journal(ABC):
         Raises:
             JournalDamaged: a record is missing or is not what was written.
         """
-        raise NotImplementedError
 
     @abstractmethod
     async def read_all(self, after: int = 0, limit: int = PAGE) -> list[Record]:
@@ -339,6 +332,7 @@ class Journal(ABC):
             JournalDamaged: a record is missing or is not what was written.
         """
 
+    @abstractmethod
     async def scan(self, query: Query, after: int = 0, limit: int = PAGE) -> Scan:
         """Return up to ``limit`` events that a query means, with positions above ``after``, in order.
 
@@ -348,19 +342,18 @@ class Journal(ABC):
         Raises:
             JournalDamaged: a record that it found is not what was written.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def by_ids(self, ids: Sequence[str]) -> list[Record]:
         """Return the events with these ids that are there, in the journal's order, also what is left of erased ones.
 
         Raises:
             JournalDamaged: a record is not what was written.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def snapshots(self, streams: Sequence[Stream]) -> dict[Stream, Snapshot]:
         """Return the snapshots of those of the streams that have one."""
-        raise NotImplementedError
 
     @abstractmethod
     async def find(self, stream: Stream, command: str) -> int | None:
@@ -368,7 +361,10 @@ class Journal(ABC):
 
     @abstractmethod
     async def unfinished(self) -> list[Stream]:
-        """Return the streams whose owners must be awake at once; the one that began first comes first."""
+        """Return the streams whose actors must be awake at once; the one that began first comes first.
+
+        Only those that are this owner's own, here and in :meth:`sleeping`.
+        """
 
     @abstractmethod
     async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:

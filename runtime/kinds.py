@@ -145,7 +145,9 @@ class Kind:
         self.at_once: int = getattr(cls, "at_once", 1)
         """How many messages one actor may handle at the same time."""
         self.counts = Counts()
-        self.state = StateForm(cls)
+        self.tagged = _has_tags(self.cls)
+        """Whether its events have tags."""
+        self.state = StateForm(self.cls)
         """Reads and writes a service's state."""
         self.result = Decoder(getattr(cls, "result", None))
         """Reads and writes what a saga ends with."""
@@ -308,6 +310,11 @@ class _Tagged(msgspec.Struct):
 
 
 _tag = Decoder(_Tagged)
+
+
+def _has_tags(cls: Any) -> bool:
+    plain: Any = Service
+    return issubclass(cls, plain) and cls.tags is not plain.tags
 
 
 def kind_of(cls: type) -> Kind:

@@ -14,10 +14,12 @@ from typing import Any
 import anyio
 
 from actors import JournalMismatch, Meta, Parked, ReadModel, ReadModelBehind, RuntimeClosed, Statement
-from persistence import Journal, JournalDamaged, Record
+from persistence import Journal, JournalDamaged, JournalUnusable, Record
+from persistence.sqlite_file import may_pass
 from persistence.views import SqliteView
 from runtime.kinds import Kind, meta_of
 from runtime.log import log
+from runtime.log_watch import LogWatch
 from runtime.timers import Timers
 
 LIVE_LIMIT = 4_000
@@ -26,6 +28,9 @@ BATCH = 1_000
 """The most events that are projected in one transaction."""
 CHECKPOINT_EVERY = 1_000
 """Events that are passed over before a checkpoint is written for them alone."""
+
+AGAIN = 1.0
+"""Seconds after which a journal that could not be read is read again."""
 
 
 class Projector:
@@ -57,6 +62,7 @@ class Projector:
             log.warning("read model follows events that no actor here writes", read_model=kind.name, events=names)
         self.failures = 0
         """Attempts at the next events that have failed in a row."""
+        self._log_watch = LogWatch(f"read model {kind.name}")
         self._closed = False
         self._live: deque[Record] = deque()
         self._wake = asyncio.Event()
@@ -95,8 +101,10 @@ class Projector:
         self._live.clear()
         self.failures = since = 0
         while True:
+            reading = True
             try:
                 records = await self._next()
+                reading = False
                 await self._project(records)
                 self.failures = 0
             except Exception as error:  # noqa: BLE001 (the author's code, the database, a damaged journal)
@@ -104,7 +112,9 @@ class Projector:
                 self.kind.counts.failures += 1
                 since = since if self.failures > 1 else self._timers.now()
                 retry = self.model.retry
-                spent = (self._timers.now() - since) / 1e6 >= retry.budget.total_seconds()
+                # A disk that is full or away, or a journal that can't be read for now, is not the read model's fault.
+                passes = isinstance(error, JournalUnusable) if reading else may_pass(error)
+                spent = not passes and (self._timers.now() - since) / 1e6 >= retry.budget.total_seconds()
                 if spent or isinstance(error, JournalDamaged | JournalMismatch):
                     self._park(error)
                     return
@@ -124,8 +134,21 @@ class Projector:
             if live and live[0].position == self.position + 1:
                 return [live.popleft() for _ in range(min(len(live), BATCH))]
             if self.position < self._journal.position:
-                return await self._journal.read_all(self.position)
+                return await self._read()
             await self._wake.wait()
+
+    async def _read(self) -> list[Record]:
+        """Read on in the journal. One that can't be read, on a server that is down, say, is no failure of ours."""
+        told = False
+        while True:
+            try:
+                return await self._journal.read_all(self.position)
+            except JournalUnusable as error:
+                if not told:
+                    what = "the journal can't be read, it is tried again and again"
+                    log.warning(what, read_model=self.kind.name, error=str(error))
+                told = True
+                await self._timers.pause(AGAIN)
 
     async def _project(self, records: list[Record]) -> None:
         statements: list[Statement] = []
@@ -141,6 +164,7 @@ class Projector:
             last = record.position
         if statements or last - self.view.checkpoint >= CHECKPOINT_EVERY:
             await self.view.apply(statements, last)
+            self._log_watch.look(self.view.log_bytes)
         self.position = last
         self._let_go()
         if failure is not None:

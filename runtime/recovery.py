@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from actors import Elsewhere
 from persistence import Journal, Record, Snapshot
 from persistence.journal import PAGE
 from persistence.writer import Writer
@@ -84,6 +85,7 @@ class Recovery:
         self._busy += len(readings)
         try:
             heads = await self._journal.heads([reading.cell.stream for reading in readings])
+            theirs = await self._journal.strangers(list(heads)) if heads and self._journal.shared else {}
             for reading in readings:
                 reading.head = heads.get(reading.cell.stream, 0)
             await self._look_for_snapshots([reading for reading in readings if reading.head and reading.long])
@@ -95,6 +97,10 @@ class Recovery:
         else:
             if epoch == self._epoch:
                 for reading in readings:
+                    if reading.cell.stream in theirs:
+                        self.opening -= 1
+                        reading.elsewhere(theirs[reading.cell.stream])
+                        continue
                     ready = reading.start()
                     if ready and reading.head:
                         self._reading.append(reading)
@@ -202,6 +208,16 @@ class _Reading:
             self.failed(error)
             return False
         return len(page) == PAGE
+
+    def elsewhere(self, owner: str) -> None:
+        """Its stream is another process's: say so to all who ask, and rest. The next message looks again."""
+        if not self.current:
+            return
+        cell = self.cell
+        cell.stop(None)
+        cell.turn_away(lambda: Elsewhere(f"{cell.address} lives where the journal's owner {owner!r} is; ask it there"))
+        cell.let_all_in()
+        cell.world.release(cell)
 
     def failed(self, error: BaseException) -> None:
         if self.current:

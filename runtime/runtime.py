@@ -37,7 +37,7 @@ from runtime.node import Node
 from runtime.observer import Observer
 from runtime.passivation import ACTIVE
 from runtime.projector import Projector
-from runtime.read_models import open_read_models
+from runtime.read_models import follow, head, open_read_models
 from runtime.retention import Retention
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
@@ -77,8 +77,9 @@ class Runtime(Retention):
     ``durability="normal"`` gives up that a power cut (on PostgreSQL: a crash of the server) loses nothing that was
     acknowledged; a crash of the process still loses nothing.
 
-    Where another process takes the journal over (PostgreSQL), nothing that is asked of this one gets done any more:
-    its callers are told that the outcome is unknown, and the log names the other. Close it then.
+    Where another process takes this one's place at the journal (PostgreSQL), nothing that is asked of this one gets
+    done any more: its callers are told that the outcome is unknown, and the next ones get RuntimeClosed, which names
+    the other. :meth:`replaced` waits for it. Leave the block then.
 
     Raises:
         BadJournalUrl, DefinitionError: at once.
@@ -110,7 +111,7 @@ class Runtime(Retention):
         self._observer = Observer(self._clock, instruments, tracing)
         self._shutdown_timeout = shutdown_timeout
         self._entered = False
-        self._node = None
+        self._node = self._inside = None
         self._stack = AsyncExitStack()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -140,8 +141,11 @@ class Runtime(Retention):
             stack.callback(node.delays.close)
             tasks.start_soon(node.writer.run)
             tasks.start_soon(node.recovery.run)
+            tasks.start_soon(node.trouble.look, node.journal)
             for projector in node.projectors.values():
                 tasks.start_soon(projector.run)
+            if node.projectors and self._journal.shared:
+                tasks.start_soon(follow, node)
             stack.push_async_callback(node.cut_off)
             try:
                 await node.wake_unfinished()
@@ -150,7 +154,8 @@ class Runtime(Retention):
             except Exception as error:  # noqa: BLE001 (raised below: the task group would wrap it into a group)
                 failure = error
             else:
-                self._entered, self._node, self._stack = True, node, stack.pop_all()
+                self._entered, self._node, self._inside, self._stack = True, node, node, stack.pop_all()
+                node.trouble.taken.add_done_callback(self._let_nobody_in)
         if failure is not None:
             raise failure
         return self
@@ -158,11 +163,14 @@ class Runtime(Retention):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        node, self._node = self._open_node(), None
+        node, self._node, self._inside = self._inside, None, None
+        assert node is not None
         try:
             await shielded(self._finish(node))
         finally:
             node.promises.close()
+            if not node.trouble.taken.done():
+                node.trouble.taken.cancel()
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
             await self._stack.__aexit__(None, None, None)
 
@@ -207,7 +215,7 @@ class Runtime(Retention):
             projector = node.projectors.get(address.actor)
             if projector is None:
                 raise NotTaken(f"{address} answers no queries; ask a read model")
-            position = max(node.journal.position if consistent else 0, after or 0)
+            position = max(await head(node.journal) if consistent else 0, after or 0)
             reply: R = await projector.ask(request, position, timeout)
             return reply
         promise = node.send(address, request, id) if timeout is None else None

@@ -19,6 +19,7 @@ from actors.messages import reply_type
 from persistence import Append, JournalError, NewEvent, NotDecodable
 from persistence.codec import encode
 from runtime.cells import Phase, World
+from runtime.conditions import Told, submit, tag
 from runtime.failures import failure
 from runtime.fingerprint import fingerprint_of, fingerprints_of
 from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
@@ -35,12 +36,14 @@ from runtime.upkeep import keep_up
 class ServiceCell(ServiceMemory):
     """A service at work."""
 
-    __slots__ = ("_part", "_reminders")
+    __slots__ = ("_part", "_reminders", "_submitted")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
         self._part: Envelope | None = None
         """The part of a transaction that it waits in."""
+        self._submitted = False
+        """Whether it waits for the journal to say whether what it has decided may be."""
         self._reminders: ServiceReminders | None = None
 
     @property
@@ -81,6 +84,7 @@ class ServiceCell(ServiceMemory):
     def forget(self) -> None:
         """Drop state and ids. A transaction that waits here comes again, before all other mail."""
         super().forget()
+        self._submitted = False
         if self._part is not None:
             self.put_back((self._part,), self.world.clock.steady())
             self._part.message.left(self)
@@ -89,7 +93,7 @@ class ServiceCell(ServiceMemory):
     @property
     def resting(self) -> bool:
         """Whether it could leave the memory, and nobody would notice."""
-        return self._part is None and super().resting
+        return self._part is None and not self._submitted and super().resting
 
     # -- turns --------------------------------------------------------------------------------------------------
 
@@ -117,7 +121,7 @@ class ServiceCell(ServiceMemory):
                 outcome = self._fence(envelope, envelope.undoes)
             else:
                 decision = self._decide(message)
-                if command_id is None and not decision.events and not decision.reminders:
+                if command_id is None and not (decision.events or decision.reminders or decision.conditions):
                     if envelope.reply is not None:  # nothing to write; the shortest way
                         self.kind.check_reply(message.__class__, decision.reply)
                         envelope.reply.done(decision.reply)
@@ -126,10 +130,19 @@ class ServiceCell(ServiceMemory):
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self.give_back(envelope, failure(self.address, message, error))
             return
+        if outcome.conditions:
+            self.submit(outcome, lambda error: self._tell(envelope, outcome.reply, error))
+            return
         if outcome.append is not None:
             self.carry_out(outcome)
         if envelope.reply is not None:
             envelope.reply.done(outcome.reply)
+
+    def _tell(self, envelope: Envelope, reply: Any, error: Exception | None) -> None:
+        if error is not None:
+            self.give_back(envelope, error)
+        elif envelope.reply is not None:
+            envelope.reply.done(reply)
 
     def _seen(self, envelope: Envelope, command_id: str) -> bool:
         """Answer a command that has been seen; whether it has been may be for the journal to say."""
@@ -185,14 +198,17 @@ class ServiceCell(ServiceMemory):
             raw = msgspec.Raw(self.kind.reply(type(command)).encode(decision.reply, "the reply"))
             meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data), raw))
         new = self.kind.new_events(events, meta) if events else []
+        if self.kind.tagged:
+            tag(service, events, new)
+        conditions = decision.conditions
         changes = None
         if decision.reminders or fired is not None:
             version, now = self.version + len(new), self.world.clock.now()
             changes = changes_of(self, decision.reminders, fired, version, now, correlation)
             new += changes.events
         if not new:
-            if command_id is None:
-                return Outcome(state, decision.reply, None)  # it dropped a reminder that was not there
+            if command_id is None:  # it dropped a reminder that was not there, or only asks whether something holds
+                return Outcome(state, decision.reply, self._append([], None) if conditions else None, None, conditions)
             new = [NewEvent(HANDLED, b"{}", meta)]
         if len(new) > 1:
             rest = encode(EventMeta(cause, correlation))
@@ -203,9 +219,9 @@ class ServiceCell(ServiceMemory):
             self.kind.stamp(new)
         append = self._append(new, command_id)
         if changes is None:
-            return Outcome(state, decision.reply, append)
+            return Outcome(state, decision.reply, append, None, conditions)
         append.wake = wake_of(changes.pending)
-        return Outcome(state, decision.reply, append, changes.pending)
+        return Outcome(state, decision.reply, append, changes.pending, conditions)
 
     def _append(self, events: list[NewEvent], command_id: str | None) -> Append:
         return Append(self.stream, self.version, events, self.world.clock.now(), command_id)
@@ -217,6 +233,22 @@ class ServiceCell(ServiceMemory):
         self.apply(outcome)
         if self.version >= self.snapshot_at:
             self.keep(outcome.append)
+
+    def submit(self, outcome: Outcome, told: Told) -> None:
+        """Have the journal write an outcome if its conditions hold; take no turns until that is known."""
+        self.runnable, self._submitted, self.written = False, True, True
+        incarnation = self.incarnation
+
+        def settle(error: Exception | None) -> None:
+            if self.incarnation == incarnation:  # else it has begun anew, with what the journal holds
+                if error is None:
+                    self.apply(outcome)
+                    if self.version >= self.snapshot_at:
+                        self.rest()
+                self.leave()
+            told(error)
+
+        submit(self.world, [(self.address, outcome)], settle)
 
     def apply(self, outcome: Outcome) -> None:
         """Make the outcome's state the service's own; its events have been enqueued, or will be in this turn."""
@@ -317,7 +349,7 @@ class ServiceCell(ServiceMemory):
 
     def leave(self) -> None:
         """Go on with other mail: the transaction is over, or the journal has answered."""
-        self._part = None
+        self._part, self._submitted = None, False
         self.runnable = True
         if (self.mail or self.control) and not self.queued:
             self.ready_again()

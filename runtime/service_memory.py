@@ -44,6 +44,10 @@ class Buried:
         """Leave everything as it is."""
         return state
 
+    def tags(self, _event: Any) -> tuple[str, ...]:
+        """Return none."""
+        return ()
+
 
 class ServiceMemory(Cell):
     """The part of a service's cell that recovery fills.

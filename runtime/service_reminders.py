@@ -14,6 +14,7 @@ from actors.reminders import Forget, Remind
 from persistence import Append, NewEvent, Stream
 from persistence.codec import encode
 from runtime.cells import World
+from runtime.conditions import Told
 from runtime.kinds import EventMeta, Kind
 from runtime.log import log
 from runtime.mailbox import Envelope
@@ -71,6 +72,10 @@ class Owner(Protocol):
 
     def carry_out(self, outcome: Outcome) -> None:
         """Enqueue an outcome's events and make its state the service's own."""
+        ...
+
+    def submit(self, outcome: Outcome, told: Told) -> None:
+        """Have the journal write an outcome if its conditions hold."""
         ...
 
 
@@ -231,7 +236,16 @@ class ServiceReminders:
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything)
             self._settle(one, error)
         else:
-            owner.carry_out(outcome)
+            if outcome.conditions:
+                owner.submit(outcome, lambda error: self._refused(one, error))
+            else:
+                owner.carry_out(outcome)
+
+    def _refused(self, one: Pending, error: Exception | None) -> None:
+        """Take in that the conditions don't hold, unless the service has begun anew meanwhile: then it fires again."""
+        if error is not None and self._owner.pending.get(one.name) is one:
+            self._settle(one, error)
+            self._owner.world.writer.kick()  # it is no turn's
 
     def _settle(self, one: Pending, error: Exception | None) -> None:
         """Note that one was done or refused; or have it tried again, with the same id."""

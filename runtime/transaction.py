@@ -12,8 +12,10 @@ from typing import Any, Protocol
 import msgspec
 
 from actors import Address, CommandIdReused, Refused
+from actors.messages import Condition
 from persistence import Append
 from runtime.cells import World
+from runtime.conditions import submit
 from runtime.failures import failure
 from runtime.fingerprint import canonical
 from runtime.mailbox import Envelope
@@ -29,6 +31,8 @@ class Outcome(msgspec.Struct, gc=False):
     append: Append | None
     pending: Any = None
     """The service's reminders from then on; None: as they are."""
+    conditions: tuple[Condition, ...] = ()
+    """What the journal must be asked before any of it may happen."""
 
 
 class Participant(Protocol):
@@ -39,6 +43,8 @@ class Participant(Protocol):
     version: int
     seen: Seen
     pending: Any
+    written: bool
+    """Whether its recovery must wait until its own events are durable."""
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox."""
@@ -121,6 +127,8 @@ class Transaction:
         self._data = None if transaction_id is None else self._whole()
         """All that the id names: a repeat with other commands, or without one of them, is no repeat."""
         self.over = False
+        self._submitted = False
+        """Whether the journal has been asked: who comes again, for he crashed meanwhile, decides nothing anew."""
 
     def start(self) -> None:
         """Put the parts into all mailboxes, at one moment."""
@@ -133,7 +141,7 @@ class Transaction:
         self._missing.discard(id(cell))
         if self.over:
             cell.leave()
-        elif not self._missing:
+        elif not self._missing and not self._submitted:
             self._decide()
 
     def left(self, cell: Participant) -> None:
@@ -193,14 +201,37 @@ class Transaction:
                 return
             cell.apply(outcome)
             outcomes.append(outcome)
+        replies = tuple(outcome.reply for outcome in outcomes)
+        if any(outcome.conditions for outcome in outcomes):
+            for key, other in self._cells.items():
+                other.roll_back(*before[key])
+            self._submit(outcomes, replies)
+            return
         batch = tuple(outcome.append for outcome in outcomes if outcome.append is not None)
         if batch:
             self._world.writer.enqueue(batch)
             for (cell, _), outcome in zip(self._requests, outcomes, strict=True):
                 if outcome.append is not None:
                     cell.keep(outcome.append)
-        self._promise.done(tuple(outcome.reply for outcome in outcomes))
+        self._promise.done(replies)
         self.end(None)
+
+    def _submit(self, outcomes: Sequence[Outcome], replies: tuple[Any, ...]) -> None:
+        """Have the journal write it all if it may be; the participants wait until that is known."""
+        self._submitted = True
+        decided = [(cell, one) for (cell, _), one in zip(self._requests, outcomes, strict=True) if one.append]
+        for cell, _ in decided:
+            cell.written = True
+
+        def told(error: Exception | None) -> None:
+            if error is None:
+                for cell, outcome in decided:
+                    if id(cell) not in self._missing:  # who crashed meanwhile has read it from the journal
+                        cell.apply(outcome)
+                self._promise.done(replies)
+            self.end(error)
+
+        submit(self._world, [(cell.address, one) for cell, one in decided], told)
 
     def _again(self, seen: list[int]) -> None:
         """It is a repeat: answer with the first replies, unless the participants are others than then."""
