@@ -14,7 +14,6 @@ from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed
 from runtime.seen import EVERY_ID, Seen
 from runtime.snapshots import read_kept, restore, snapshot_of, worth_asking, worthwhile
 
-
 NOTHING_SEEN = Seen()
 """Shared by all services that are not awake."""
 
