@@ -88,7 +88,7 @@ class Recovery:
             theirs = await self._journal.strangers(list(heads)) if heads and self._journal.shared else {}
             for reading in readings:
                 reading.head = heads.get(reading.cell.stream, 0)
-            await self._look_for_snapshots([reading for reading in readings if reading.long])
+            await self._look_for_snapshots([reading for reading in readings if reading.head and reading.long])
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the cells' to deal with)
             if epoch == self._epoch:
                 self.opening -= len(readings)

@@ -47,7 +47,8 @@ class Seen(dict[str, int]):
     __slots__ = ("_limit", "older")
 
     def __init__(self, known: Mapping[str, int] | None = None, older: OlderIds | None = None) -> None:
-        super().__init__(known or ())
+        if known:
+            self.update(known)
         self.older = older
         self._limit = 2 * RECENT
 

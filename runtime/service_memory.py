@@ -14,6 +14,9 @@ from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed
 from runtime.seen import EVERY_ID, Seen
 from runtime.snapshots import read_kept, restore, snapshot_of, worth_asking, worthwhile
 
+NOTHING_SEEN = Seen()
+"""Shared by all services that are not awake."""
+
 
 class Fenced(msgspec.Struct):
     """An undo overtook its step: the step, should it still come, is refused."""
@@ -62,7 +65,7 @@ class ServiceMemory(Cell):
         """Where it is, and where its snapshot and its last deletion are."""
         self.snapshot_at: int = NEVER
         """The version from which on the next snapshot is worth it."""
-        self.seen = Seen()
+        self.seen = NOTHING_SEEN
         self.pending: PendingByName = NOTHING_PENDING
         """Its reminders; replaced as a whole, never changed."""
         self._lost: EventsErased | None = None
@@ -71,8 +74,8 @@ class ServiceMemory(Cell):
     # -- coming and going ---------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Start from the initial state."""
-        self.forget()
+        """Start from the initial state; what there was before has been forgotten."""
+        self.seen = Seen()
         self.empty(0)
 
     def empty(self, version: int) -> None:
@@ -97,7 +100,7 @@ class ServiceMemory(Cell):
         self.service = self.state = self._lost = None
         self.version = self.kept_at = self.deleted_at = 0
         self.snapshot_at = NEVER
-        self.seen = Seen()
+        self.seen = NOTHING_SEEN
         self.pending = NOTHING_PENDING
 
     def recovered(self) -> None:

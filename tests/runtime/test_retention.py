@@ -18,9 +18,9 @@ from actors import (
     ReplyErased,
     RestartPolicy,
 )
-from actors.reminders import Remind
+from actors.reminders import Forget, Remind
 from persistence import ERASED, Snapshot
-from runtime import HistoryEntry, ManualClock, Runtime
+from runtime import HistoryEntry, ManualClock, Runtime, check_journal
 from runtime import retention as module
 from runtime import seen as seen_ids
 from runtime.mailbox import Envelope
@@ -561,6 +561,32 @@ async def test_one_that_is_parked_can_be_deleted(for_good: bool, damaged: bool) 
         snapshot = await snapshot_of(journal, ROOM)
         assert snapshot is not None
         assert b"t10" not in (snapshot.data or b"")
+
+
+async def test_a_check_tells_whose_snapshot_would_not_fit() -> None:
+    """Before a deployment, and not by actors that are parked after it."""
+    journal = HeldJournal()
+    other = Room.at("other")
+    async with Runtime(journal, EVERYBODY) as runtime:
+        await fill(runtime, 5)
+        await fill(runtime, 5, other)
+        await wind(runtime, strike("a", 10.0))
+        await runtime.ask(BELL, Wind("noted"))
+        for address, version in ((ROOM, 3), (other, 3), (BELL, 3)):
+            await runtime.truncate(address, version)
+        await wind(runtime, Forget("a"), strike("b", 10.0))
+        await runtime.delete(Room.at("never"))
+        await runtime.ask(Trip.at("t"), BookTrip(["flight"]))
+        await runtime.delete(Trip.at("t"))
+        await fill(runtime, 2, Room.at("deleted"))
+        await runtime.delete(Room.at("deleted"))
+    assert (await check_journal(journal, EVERYBODY)).ok
+    snapshot = await snapshot_of(journal, other)
+    assert snapshot is not None
+    for wrong in (None, snapshot.data):
+        set_snapshot(journal, ("Room", "other"), Snapshot(5, "other/fold/1", wrong))
+        (problem,) = (await check_journal(journal, EVERYBODY)).problems
+        assert (problem.actor, problem.key, problem.what, problem.position) == ("Room", "other", "what was erased", 6)
 
 
 async def test_a_snapshot_of_a_journal_that_was_set_back_is_not_used() -> None:
