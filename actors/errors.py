@@ -29,6 +29,10 @@ class Failed(UnderstudyError):
     """
 
 
+class Elsewhere(Failed):
+    """The actor lives in another process: its events belong to another owner of the journal, whom the message names."""
+
+
 class OutcomeUnknown(UnderstudyError):
     """The request may or may not have taken effect; ask again with the same id to learn which."""
 
@@ -62,7 +66,7 @@ class ActorMisuse(UnderstudyError):
 
 
 class RuntimeClosed(UnderstudyError):
-    """The runtime is not open: it has not been entered yet, or is shutting down."""
+    """The runtime is not open: it has not been entered yet, is closing, or another process has taken its place."""
 
 
 class ReadModelBehind(UnderstudyError):

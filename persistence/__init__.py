@@ -20,6 +20,7 @@ from persistence.errors import (
     NotDecodable,
     NotEncodable,
     StreamBuried,
+    StreamOwned,
     VersionConflict,
 )
 from persistence.journal import (
@@ -96,6 +97,7 @@ __all__ = [
     "SqliteJournal",
     "Stream",
     "StreamBuried",
+    "StreamOwned",
     "StreamState",
     "Unless",
     "VersionConflict",

@@ -21,6 +21,18 @@ class JournalTaken(JournalError):
     """Another process has taken the journal over; this one can't write to it any more. The message names the other."""
 
 
+class StreamOwned(JournalError):
+    """The stream belongs to another owner of the journal, who alone may write to it. Nothing was written."""
+
+    def __init__(self, stream: tuple[str, str], owner: str) -> None:
+        super().__init__(
+            f"stream {stream[0]}/{stream[1]} belongs to the journal's owner {owner!r}; write to it there, "
+            "or take its streams over"
+        )
+        self.stream = stream
+        self.owner = owner
+
+
 class NotAJournal(JournalError):
     """There is a file, but Understudy did not write it, or a newer version did."""
 

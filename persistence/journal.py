@@ -173,41 +173,25 @@ class Seal(msgspec.Struct, frozen=True):
         return f"{self.position}:{self.hash}"
 
 
-def to_records(batches: Sequence[Batch], first: int) -> list[Record]:
-    """Return the records of a group whose first event got the position ``first``."""
-    records: list[Record] = []
-    position = first
-    for batch in batches:
-        for append in batch:
-            stream, time = append.stream, append.time
-            version, command = append.expected, append.command
-            for event in append.events:
-                version += 1
-                value, id_, tags = event.value, event.id, event.tags
-                records.append(
-                    Record(
-                        position, stream, version, event.type, time, command, event.data, event.meta, value, id_, tags
-                    )
-                )
-                position += 1
-                command = None
-    return records
-
-
 def _is(record: Record, event: NewEvent) -> bool:
     return record.type == ERASED or (record.type, record.data) == (event.type, event.data)
 
 
 class Journal(ABC):
-    """One journal, opened by one process at a time. Its methods are safe to cancel."""
+    """One journal, opened by one process at a time, or by one for each of its owners. Its methods are safe to cancel.
+
+    Where it has several owners, each stream belongs to the one who began it, who alone writes to it.
+    """
 
     url: str
     identity: str = ""
     """A random name given to the journal when it was made; it tells one journal's copies from another's."""
     position: int = 0
-    """The position of the last durable event; 0: none yet."""
+    """The position of the last durable event; 0: none yet. What others write is known late; see :meth:`changed`."""
+    shared: bool = False
+    """Whether other processes may write to it at the same time."""
     crashed: bool = False
-    """Whether the process that had it open last ended without closing it; known when it is open."""
+    """Whether the process that had it open last, as this owner, ended without closing it; known when it is open."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -235,6 +219,8 @@ class Journal(ABC):
             DuplicateCommand: a command's events are there already.
             DuplicateEvent: an event with this id is there already.
             StreamBuried: a stream was deleted for good.
+            StreamOwned: a stream belongs to another owner of the journal.
+            JournalTaken: another process has taken this owner's place; this one writes nothing any more.
             AppendFailed: the group may or may not have been written; :meth:`recover` finds out.
         """
 
@@ -291,6 +277,7 @@ class Journal(ABC):
         """Make the journal usable after a failed append, and read ``position`` anew from what is durable.
 
         Raises:
+            JournalTaken: another process has taken this owner's place; it will never be usable.
             JournalError: it is not usable yet; try again later.
         """
 
@@ -308,6 +295,10 @@ class Journal(ABC):
     @abstractmethod
     async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
         """Return the versions of those of the streams that exist."""
+
+    async def strangers(self, streams: Sequence[Stream]) -> dict[Stream, str]:  # noqa: ARG002 (it has one owner)
+        """Return the owners of those of the streams that belong to others."""
+        return {}
 
     @abstractmethod
     async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
@@ -368,7 +359,10 @@ class Journal(ABC):
 
     @abstractmethod
     async def unfinished(self) -> list[Stream]:
-        """Return the streams whose owners must be awake at once; the one that began first comes first."""
+        """Return the streams whose actors must be awake at once; the one that began first comes first.
+
+        Only those that are this owner's own, here and in :meth:`sleeping`.
+        """
 
     @abstractmethod
     async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:

@@ -36,10 +36,10 @@ from persistence.journal import (
     Stream,
     StreamState,
     Written,
-    to_records,
 )
 from persistence.news import News
 from persistence.query import Query, check_query, meets
+from persistence.records import to_records
 
 
 class MemoryJournal(Journal):

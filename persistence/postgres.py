@@ -1,4 +1,4 @@
-"""The journal on PostgreSQL: one writing connection, one statement for each group, and a seat for one writer."""
+"""The journal on PostgreSQL: one writing connection, one statement for each group, and a seat for each owner."""
 
 import asyncio
 from collections import OrderedDict
@@ -11,19 +11,26 @@ from persistence.checksum import crc_of
 from persistence.connection import shielded
 from persistence.errors import (
     AppendFailed,
-    DuplicateCommand,
     JournalDamaged,
     JournalError,
     JournalTaken,
     JournalUnusable,
-    VersionConflict,
 )
 from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Seal, Sleeper, Stream, StreamState
 from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault, text_of
-from persistence.postgres_group import APPEND, MORE, Group, named, to_look_up
+from persistence.postgres_conflict import conflict, owned
+from persistence.postgres_group import APPEND, LOCK, MORE, Group, named, to_look_up
 from persistence.postgres_news import Lookout
-from persistence.postgres_queries import DUPLICATE, FIND, HEADS, READ, READ_ALL, SLEEPING, UNFINISHED
-from persistence.postgres_schema import Seat, check_holder, enter, leave, look_in, reenter
+from persistence.postgres_queries import (
+    FIND,
+    HEADS,
+    READ,
+    READ_ALL,
+    SLEEPING,
+    STRANGERS,
+    UNFINISHED,
+)
+from persistence.postgres_seat import Seat, enter, leave, look_in, reenter, take_streams
 from persistence.postgres_text import escaped, unescaped
 from persistence.postgres_url import parse_url
 
@@ -41,6 +48,10 @@ class PostgresJournal(Journal):
     are in memory, and built anew at each start. ``notify=off`` spares the server the notification with each group;
     other processes look for news every 50 ms then. Other options are the driver's.
 
+    Several processes write to one journal as owners of different names: ``owner=booking-1`` in the URL (default: main).
+    A process takes its owner's seat, and a second one that wants it is told who has it. Each stream belongs to the
+    owner who began it, and nobody else can write to it; :meth:`take_streams` takes over what another one has left.
+
     Where ``watching``, no seat is taken and nothing can be written: for another process that reads while the writer
     writes. ``position`` is what it was on opening and at each :meth:`changed` and :meth:`recover` then.
 
@@ -50,6 +61,8 @@ class PostgresJournal(Journal):
     Raises:
         BadJournalUrl: the URL can't be understood.
     """
+
+    shared = True
 
     def __init__(self, url: str, durability: Durability = "full", *, watching: bool = False) -> None:
         self.place = parse_url(url)
@@ -61,8 +74,9 @@ class PostgresJournal(Journal):
         self._reader.closed = True
         self._lookout = Lookout(self, self._reader, "")
         self._turn = asyncio.Lock()
-        self._epoch = 0
-        self._holder = ""
+        self._seat = Seat("", 0)
+        self._orderly = True
+        """Whether to say, on leaving, that nothing was interrupted."""
         self._taken: JournalTaken | None = None
         self._ids: OrderedDict[Stream, int] = OrderedDict()
         """Numbers of streams; they never change. The most recently written last."""
@@ -70,7 +84,7 @@ class PostgresJournal(Journal):
     # -- opening and closing ------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Open or make the journal, and take the writer's seat; see :meth:`Journal.open`."""
+        """Open or make the journal, and take the owner's seat; see :meth:`Journal.open`."""
         self._turn = asyncio.Lock()
         await shielded(self._open())
 
@@ -79,7 +93,7 @@ class PostgresJournal(Journal):
         try:
             seat = await (look_in if self._watching else enter)(link, self.place)
             await self._begin(link, seat)
-            self.crashed = seat.crashed
+            self.crashed, self._orderly = seat.crashed, True
         except BaseException:
             await self._close()
             raise
@@ -93,8 +107,7 @@ class PostgresJournal(Journal):
         commit = "select set_config('synchronous_commit', $1, false) where $1 = 'off' or "
         off = "current_setting('synchronous_commit') = 'off'"
         await link.fetch(commit + off, "on" if self._durability == "full" else "off")
-        self.identity, self._epoch, self.position = seat.identity, seat.epoch, seat.position
-        self._holder = seat.holder
+        self.identity, self.position, self._seat = seat.identity, seat.position, seat
 
     @property
     def channel(self) -> str:
@@ -115,19 +128,15 @@ class PostgresJournal(Journal):
                 if writer is not None:
                     # At once, and not only when the server has seen the end of the session.
                     with suppress(*FAULTS):
-                        if not self._watching:
-                            await leave(writer, self._holder)
+                        if not self._watching and self._orderly:
+                            await leave(writer, self._seat)
                         await writer.fetch("select pg_advisory_unlock_all()")
                     await writer.shut()
 
     # -- writing ------------------------------------------------------------------------------------------------
 
     async def append(self, batches: Sequence[Batch]) -> int:
-        """Write a group in one statement; see :meth:`Journal.append`.
-
-        Raises:
-            JournalTaken: another process has opened the journal since; nothing was written, nor ever will be.
-        """
+        """Write a group in one statement; see :meth:`Journal.append`."""
         return await shielded(self._append([append for batch in batches for append in batch]))
 
     async def _append(self, appends: Sequence[Append]) -> int:
@@ -171,9 +180,9 @@ class PostgresJournal(Journal):
             try:
                 rows = await self._insert(link, group)
             except AlreadyThere as error:
-                raise await self._conflict(link, appends) from error
+                raise await self._why(link, appends) from error
         if not rows:
-            raise await self._conflict(link, appends)
+            raise await self._why(link, appends)
         position, streams, _ = rows[0]
         for number, stream in enumerate(group.began, streams + 1):
             self._ids[stream] = number
@@ -188,46 +197,51 @@ class PostgresJournal(Journal):
 
     async def _look_up(self, link: Link, unknown: list[Stream]) -> None:
         if unknown:
-            for place, number, _ in await link.fetch(HEADS, *named(unknown)):
-                self._ids[unknown[place - 1]] = number
+            for place, number, _, owner in await link.fetch(HEADS, *named(unknown)):
+                index: int = place - 1
+                stream = unknown[index]
+                if owner != self._seat.owner:
+                    raise await owned(link, stream, owner)
+                # It stays ours as long as our epoch does: who takes it from us takes our seat first.
+                self._ids[stream] = number
 
     async def _insert(self, link: Link, group: Group) -> list[Row]:
-        values = group.values(self._epoch, self.channel)
-        if not group.large:
+        values = group.values(self._seat.owner, self._seat.epoch, self.channel)
+        if not group.large and not group.looks:
             return await link.fetch(APPEND, *values)
         async with link.transaction():
+            await link.fetch(LOCK)
             rows = await link.fetch(APPEND, *values)
             for position, streams, _ in rows:
                 for more in group.more(position, streams):
                     await link.fetch(MORE, *more)
         return rows
 
-    async def _conflict(self, link: Link, appends: Sequence[Append]) -> JournalError:
+    async def _why(self, link: Link, appends: Sequence[Append]) -> JournalError:
         """Return why a group was not written."""
-        try:
-            await check_holder(link, self.place, self._holder)
-        except JournalTaken as error:
+        error = await conflict(link, self.place, self._seat, appends)
+        if isinstance(error, JournalTaken):
             self._taken = error
-            return error
-        streams: list[Stream] = list(dict.fromkeys(append.stream for append in appends))
-        rows = await link.fetch(HEADS, *named(streams))
-        versions: dict[Stream, int] = {streams[place - 1]: version or 0 for place, _, version in rows}
-        commands: set[tuple[Stream, str]] = set()
-        told = [append for append in appends if append.command is not None and append.events]
-        ours = [escaped(append.command or "") for append in told]
-        found = await link.fetch(DUPLICATE, *named([append.stream for append in told]), ours)
-        duplicate: int = found[0][0] if found else 0
-        there = told[duplicate - 1] if duplicate else None
-        for append in appends:
-            stream, version = append.stream, versions.get(append.stream, 0)
-            if version != append.expected:
-                return VersionConflict(stream, append.expected, version)
-            versions[stream] = version + len(append.events)
-            if append.command is not None and append.events:
-                if append is there or (stream, append.command) in commands:
-                    return DuplicateCommand(stream, append.command)
-                commands.add((stream, append.command))
-        return AppendFailed(f"{self.url} could not be written: the server has refused it, and nothing shows why")
+        return error
+
+    async def take_streams(self, owner: str) -> int:
+        """Take over all streams of another owner, whose process is not there any more; return how many.
+
+        That process can't write any more then, also if it wakes up. Who is unfinished among the streams' actors is
+        woken when this journal is opened the next time.
+
+        Raises:
+            JournalInUse: the owner's process is alive.
+            JournalUnusable: there is no such owner, or it can't be done now; what is done already stays so.
+        """
+        return await shielded(self._take_streams(owner))
+
+    async def _take_streams(self, owner: str) -> int:
+        async with self._turn:
+            taken, crashed = await take_streams(self._usable(), self.place, self._seat, owner)
+            if crashed:
+                self._orderly = False  # what was interrupted there is for whoever opens this journal next
+            return taken
 
     async def recover(self) -> None:
         """Connect again, take the seat again, and read ``position`` anew; see :meth:`Journal.recover`.
@@ -235,7 +249,7 @@ class PostgresJournal(Journal):
         What was still on its way over the lost connection has arrived then, or never will.
 
         Raises:
-            JournalTaken: another process has opened the journal since; this one stays out.
+            JournalTaken: another process has taken the seat since; this one stays out.
         """
         await shielded(self._recover())
 
@@ -248,7 +262,7 @@ class PostgresJournal(Journal):
                 if link is not lost:
                     # Its session may not have noticed yet that nobody is there any more, and it has our lock.
                     await link.fetch(END, lost.process, lost.since)
-                again = look_in(link, self.place) if self._watching else reenter(link, self.place, self._holder)
+                again = look_in(link, self.place) if self._watching else reenter(link, self.place, self._seat.holder)
                 await self._begin(link, await again)
             except BaseException as error:
                 await link.shut()
@@ -269,7 +283,12 @@ class PostgresJournal(Journal):
     async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
         """Return the versions; see :meth:`Journal.heads`."""
         rows = await self._reader.fetch("the streams' versions", HEADS, *named(streams))
-        return {streams[place - 1]: version or 0 for place, _, version in rows}
+        return {streams[place - 1]: version or 0 for place, _, version, _ in rows}
+
+    async def strangers(self, streams: Sequence[Stream]) -> dict[Stream, str]:
+        """Return the other owners of streams; see :meth:`Journal.strangers`."""
+        rows = await self._reader.fetch("the streams' owners", STRANGERS, *named(streams), self._seat.owner)
+        return {streams[place - 1]: owner for place, owner in rows}
 
     async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
         """Return a page of one stream; see :meth:`Journal.read`."""
@@ -320,13 +339,13 @@ class PostgresJournal(Journal):
 
     async def unfinished(self) -> list[Stream]:
         """Return the streams to be woken at once; see :meth:`Journal.unfinished`."""
-        rows = await self._reader.fetch("the unfinished streams", UNFINISHED, AT_ONCE)
+        rows = await self._reader.fetch("the unfinished streams", UNFINISHED, self._seat.owner, AT_ONCE)
         return [(unescaped(category), unescaped(key)) for category, key in rows]
 
     async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:
         """Return a page of the streams to be woken later; see :meth:`Journal.sleeping`."""
         wake, number = (AT_ONCE, NEVER) if after is None else (after.wake, after.number)
-        rows = await self._reader.fetch("the sleeping streams", SLEEPING, wake, number, limit)
+        rows = await self._reader.fetch("the sleeping streams", SLEEPING, self._seat.owner, wake, number, limit)
         return [Sleeper(at, place, (unescaped(category), unescaped(key))) for at, place, category, key in rows]
 
     async def streams(self, after: int = 0, limit: int = PAGE, category: str | None = None) -> list[StreamState]:

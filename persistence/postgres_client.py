@@ -33,6 +33,8 @@ CONNECT_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 60.0
 """Seconds until a statement that is not answered is given up, and the connection with it."""
 CLOSE_TIMEOUT = 5.0
+STANDSTILL = 10.0
+"""Seconds for which a transaction of ours may do nothing."""
 
 SETTINGS = {
     # All that is asked here is found by an index. Plans are kept, and one that was made when the tables were small
@@ -94,8 +96,11 @@ class Link:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[None, None]:
-        """Run what stands inside as one transaction; errors as of :meth:`fetch`."""
-        await self.script("begin")
+        """Run what stands inside as one transaction; errors as of :meth:`fetch`.
+
+        The server ends one that stands still: who is paused in the middle of it must not keep the others waiting.
+        """
+        await self.script(f"begin; set local idle_in_transaction_session_timeout = {STANDSTILL * 1e3:.0f}")
         try:
             yield
             await self.script("commit")

@@ -21,31 +21,41 @@ _EVENTS = """insert into events (position, stream, version, type, time, command,
     from moved, unnest({}::bigint[], {}::bigint[], {}::text[], {}::bigint[], {}::text[], {}::text[], {}::text[],
         {}::bigint[]) with ordinality as e (stream, version, type, time, command, data, meta, crc, number)"""
 
-APPEND = f"""with moved as (
-    update journal set position = position + $2::bigint, streams = streams + $3::bigint
-    where epoch = $1::bigint
-        and not exists (select from unnest($4::bigint[], $5::bigint[]) as n (stream, version)
+APPEND = f"""with seat as (
+    select from owners where number = $1::bigint and epoch = $2::bigint for no key update
+), moved as (
+    update journal set position = position + $3::bigint, streams = streams + $4::bigint
+    where exists (select from seat)
+        and not exists (select from unnest($5::bigint[], $6::bigint[]) as n (stream, version)
             where n.version is distinct from
                 (select e.version from events e where e.stream = n.stream order by e.version desc limit 1))
-        and not exists (select from unnest($6::text[], $7::text[]) as n (category, key)
+        and not exists (select from unnest($7::text[], $8::text[]) as n (category, key)
             where exists (select from streams s where s.name = {_STREAM}))
-    returning position - $2 as position, streams - $3 as streams
+    returning position - $3 as position, streams - $4 as streams
 ), began as (
-    insert into streams (id, category, key, wake)
-    select moved.streams + n.number, n.category, n.key, n.wake
-    from moved, unnest($8::text[], $9::text[], $10::bigint[]) with ordinality as n (category, key, wake, number)
+    insert into streams (id, owner, category, key, wake)
+    select moved.streams + n.number, $1, n.category, n.key, n.wake
+    from moved, unnest($9::text[], $10::text[], $11::bigint[]) with ordinality as n (category, key, wake, number)
 ), woken as (
-    update streams set wake = n.wake from moved, unnest($11::bigint[], $12::bigint[]) as n (id, wake)
+    update streams set wake = n.wake from moved, unnest($12::bigint[], $13::bigint[]) as n (id, wake)
     where streams.id = n.id
 ), written as (
-    {_EVENTS.format(*(f"${n}" for n in range(13, 21)))}
+    {_EVENTS.format(*(f"${n}" for n in range(14, 22)))}
 )
-select position, streams, case when $2 > 0 and $21 <> '' then pg_notify($21::text, (position + $2)::text) end
+select position, streams, case when $3 > 0 and $22 <> '' then pg_notify($22::text, (position + $3)::text) end
     from moved"""  # noqa: S608
-"""Writes a group, if the writer's epoch is still $1 and all streams are where they should be; else returns no row.
+"""Writes a group, if the writer's epoch is still $2 and all streams are where they should be; else returns no row.
 
-The journal's row is locked first, and kept until the group is committed: what is seen of the journal is a prefix.
+The owner's row is locked first: who takes the seat over waits for the group, or the group for him, and sees the new
+epoch. Then the journal's row is, and kept until the group is committed: what is seen of the journal is a prefix.
+
+What stands in other tables is seen as it was when the statement began, maybe before another owner's last group. That
+is enough for our own streams, which nobody else writes to, and for those that begin, for two can't have one name. What
+is only looked at needs :data:`LOCK` before it.
 """
+
+LOCK = "select from journal for update"
+"""Keeps all other owners out until the transaction ends; so what is seen is what is there."""
 
 MORE = "with moved as (select $1::bigint as position, $2::bigint as streams) " + _EVENTS.format(
     *(f"${n}" for n in range(3, 11))
@@ -148,11 +158,17 @@ class Group:
         """Whether one statement can't carry it."""
         return len(self._chunks) > 1
 
-    def values(self, epoch: int, channel: str) -> list[Any]:
+    @property
+    def looks(self) -> bool:
+        """Whether it depends on streams that it does not write to, and that anybody may begin."""
+        return bool(self._absent)
+
+    def values(self, owner: int, epoch: int, channel: str) -> list[Any]:
         """Return what is bound to :data:`APPEND`."""
         wakes = [self._wakes.pop(stream, None) for stream in self.began]
         changed = [(self._heads[stream][0], wake) for stream, wake in self._wakes.items()]
         return [
+            owner,
             epoch,
             len(self._rows),
             len(self.began),

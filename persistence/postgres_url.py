@@ -10,9 +10,11 @@ from persistence.errors import BadJournalUrl
 
 SCHEMES = ("postgresql", "postgres")
 DEFAULT_SCHEMA = "understudy"
+DEFAULT_OWNER = "main"
+"""Who a process is at a journal, where its URL does not say."""
 NAME_BYTES = 63
 """PostgreSQL cuts longer names off in silence, so that two would be one."""
-OURS = ("schema", "views", "notify")
+OURS = ("schema", "owner", "views", "notify")
 """Options in the URL that are not the driver's."""
 EXAMPLE = "'postgresql://user@host/database?schema=understudy'"
 
@@ -25,6 +27,8 @@ class Place(msgspec.Struct, frozen=True):
     shown: str
     """For people: without the password."""
     schema: str
+    owner: str
+    """As whom we write."""
     views: Path | None
     """The folder of the read models' databases; None keeps them in memory."""
     notify: bool
@@ -55,6 +59,9 @@ def parse_url(url: str) -> Place:
     # PostgreSQL reads "$user" as the user's own schema, and no name of another would find it.
     if not 0 < len(schema.encode()) <= NAME_BYTES or "\0" in schema or schema == "$user":
         raise BadJournalUrl(f"a schema's name has 1 to {NAME_BYTES} bytes, and is not $user; write {EXAMPLE}")
+    owner = ours.get("owner", DEFAULT_OWNER)
+    if not 0 < len(owner.encode()) <= NAME_BYTES or "\0" in owner:
+        raise BadJournalUrl(f"an owner's name has 1 to {NAME_BYTES} bytes; write {EXAMPLE} with &owner=booking-1")
     if ours.get("views") == "":
         raise BadJournalUrl(
             "views= in the URL names the folder of the read models' databases; write it, or leave it out"
@@ -64,7 +71,7 @@ def parse_url(url: str) -> Place:
     query = urlencode([option for option in options if option[0] not in ours])
     dsn = urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
     views = Path(ours["views"]) if "views" in ours else None
-    return Place(dsn, without_password(url), schema, views, ours.get("notify") != "off")
+    return Place(dsn, without_password(url), schema, owner, views, ours.get("notify") != "off")
 
 
 def without_password(url: str) -> str:

@@ -1,5 +1,6 @@
 """What can be seen of a running runtime: its past, its actors, and what is on its way."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, TypeVar
@@ -22,9 +23,25 @@ class Inspection:
     """The part of a runtime that changes nothing."""
 
     _node: Node | None
+    """Where requests go, while they are let in."""
+    _inside: Node | None
+    """What runs, from entering to leaving."""
+
+    def _let_nobody_in(self, _: object) -> None:
+        self._node = None
+
+    async def replaced(self) -> Exception:
+        """Wait until another process has taken this one's place at the journal; return the error that names it.
+
+        Only on PostgreSQL does that ever happen. Whoever waits is cancelled when the runtime is closed.
+        """
+        return await asyncio.shield((self._inside or self._open_node()).taken)
 
     def _open_node(self) -> Node:
         if self._node is None:
+            if self._inside is not None:
+                taken = self._inside.taken.result()
+                raise RuntimeClosed(f"nothing can be asked here any more: {taken}") from taken
             raise RuntimeClosed("the runtime is not open; use it inside: async with Runtime(...) as runtime")
         return self._node
 

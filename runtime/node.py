@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from actors import Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Stopped, UnknownActor
 from persistence import Batch, Journal, JournalTaken, Stream
-from persistence.journal import to_records
+from persistence.records import to_records
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
 from runtime.alarm import Alarm
@@ -114,6 +114,8 @@ class Node:
         self.projectors: dict[str, Projector] = {}
         self.promises = Promises(self.writer, self.delays)
         self.closing = False
+        self.taken: asyncio.Future[JournalTaken] = asyncio.get_running_loop().create_future()
+        """Done when another process has taken this one's place at the journal."""
         self._attempts = 0
         """How often the journal has been lost since something became durable."""
         self._name = os.urandom(6).hex()
@@ -391,6 +393,8 @@ class Node:
                 return
             except JournalTaken as taken:  # for good: whoever has it does what is unfinished in it
                 log.error("the journal belongs to another process, this one is out", error=str(taken))
+                if not self.taken.done():  # the runtime is not being left anyway
+                    self.taken.set_result(taken)
                 self.writer.end()
                 self.promises.lose_all("another process has taken the journal over")
                 return

@@ -16,7 +16,7 @@ import anyio
 
 from actors import JournalMismatch, Meta, Parked, ReadModel, ReadModelBehind, RuntimeClosed, Statement, SubjectForgotten
 from actors.messages import name_of
-from persistence import Journal, JournalDamaged, Record
+from persistence import Journal, JournalDamaged, JournalUnusable, Record
 from persistence.views import SqliteView
 from runtime.kinds import Kind, meta_of
 from runtime.log import log
@@ -29,6 +29,9 @@ BATCH = 1_000
 """The most events that are projected in one transaction."""
 CHECKPOINT_EVERY = 1_000
 """Events that are passed over before a checkpoint is written for them alone."""
+
+AGAIN = 1.0
+"""Seconds after which a journal that could not be read is read again."""
 
 
 class Projector:
@@ -127,7 +130,7 @@ class Projector:
             if live and live[0].position == self.position + 1:
                 return [live.popleft() for _ in range(min(len(live), BATCH))]
             if self.position < self._journal.position:
-                return await self._journal.read_all(self.position)
+                return await self._read()
             if self.view.unclean:
                 await self._clean()
             await self._wake.wait()
@@ -138,6 +141,19 @@ class Projector:
             await self.view.clean()
         except sqlite3.Error as error:
             log.warning("read model not cleaned", read_model=self.kind.name, error=repr(error))  # after the next batch
+
+    async def _read(self) -> list[Record]:
+        """Read on in the journal. One that can't be read, on a server that is down, say, is no failure of ours."""
+        told = False
+        while True:
+            try:
+                return await self._journal.read_all(self.position)
+            except JournalUnusable as error:
+                if not told:
+                    what = "the journal can't be read, it is tried again and again"
+                    log.warning(what, read_model=self.kind.name, error=str(error))
+                told = True
+                await self._timers.pause(AGAIN)
 
     async def _project(self, records: list[Record]) -> None:
         statements: list[Statement] = []

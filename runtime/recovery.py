@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from actors import Elsewhere
 from persistence import Journal, Record
 from persistence.journal import PAGE
 from persistence.writer import Writer
@@ -81,6 +82,7 @@ class Recovery:
         self._busy += len(readings)
         try:
             heads = await self._journal.heads([reading.cell.stream for reading in readings])
+            theirs = await self._journal.strangers(list(heads)) if heads and self._journal.shared else {}
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the cells' to deal with)
             if epoch == self._epoch:
                 self.opening -= len(readings)
@@ -89,7 +91,10 @@ class Recovery:
         else:
             if epoch == self._epoch:
                 for reading in readings:
-                    if reading.cell.stream in heads:
+                    if reading.cell.stream in theirs:
+                        self.opening -= 1
+                        reading.elsewhere(theirs[reading.cell.stream])
+                    elif reading.cell.stream in heads:
                         self._reading.append(reading)
                     else:
                         self.opening -= 1
@@ -151,6 +156,16 @@ class _Reading:
             self.failed(error)
             return False
         return len(page) == PAGE
+
+    def elsewhere(self, owner: str) -> None:
+        """Its stream is another process's: say so to all who ask, and rest. The next message looks again."""
+        if not self.current:
+            return
+        cell = self.cell
+        cell.stop(None)
+        cell.turn_away(lambda: Elsewhere(f"{cell.address} lives where the journal's owner {owner!r} is; ask it there"))
+        cell.let_all_in()
+        cell.world.release(cell)
 
     def failed(self, error: BaseException) -> None:
         if self.current:

@@ -39,7 +39,7 @@ from runtime.observer import Observer
 from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData, check_impersonal
 from runtime.projector import Projector
-from runtime.read_models import open_read_models
+from runtime.read_models import follow, head, open_read_models
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
 from runtime.slow_turns import SLOW_TURN
@@ -78,8 +78,9 @@ class Runtime(Forgetting):
     ``durability="normal"`` gives up that a power cut (on PostgreSQL: a crash of the server) loses nothing that was
     acknowledged; a crash of the process still loses nothing.
 
-    Where another process takes the journal over (PostgreSQL), nothing that is asked of this one gets done any more:
-    its callers are told that the outcome is unknown, and the log names the other. Close it then.
+    Where another process takes this one's place at the journal (PostgreSQL), nothing that is asked of this one gets
+    done any more: its callers are told that the outcome is unknown, and the next ones get RuntimeClosed, which names
+    the other. :meth:`replaced` waits for it. Leave the block then.
 
     Raises:
         BadJournalUrl, DefinitionError: at once.
@@ -116,7 +117,7 @@ class Runtime(Forgetting):
             check_impersonal(actors)
         self._shutdown_timeout = shutdown_timeout
         self._entered = False
-        self._node = None
+        self._node = self._inside = None
         self._stack = AsyncExitStack()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -153,6 +154,8 @@ class Runtime(Forgetting):
             tasks.start_soon(node.recovery.run)
             for projector in node.projectors.values():
                 tasks.start_soon(projector.run)
+            if node.projectors and self._journal.shared:
+                tasks.start_soon(follow, node)
             stack.push_async_callback(node.cut_off)
             try:
                 await tell(node, untold)
@@ -162,7 +165,8 @@ class Runtime(Forgetting):
             except Exception as error:  # noqa: BLE001 (raised below: the task group would wrap it into a group)
                 failure = error
             else:
-                self._entered, self._node, self._stack = True, node, stack.pop_all()
+                self._entered, self._node, self._inside, self._stack = True, node, node, stack.pop_all()
+                node.taken.add_done_callback(self._let_nobody_in)
         if failure is not None:
             raise failure
         return self
@@ -170,11 +174,14 @@ class Runtime(Forgetting):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        node, self._node = self._open_node(), None
+        node, self._node, self._inside = self._inside, None, None
+        assert node is not None
         try:
             await shielded(self._finish(node))
         finally:
             node.promises.close()
+            if not node.taken.done():
+                node.taken.cancel()
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
             await self._stack.__aexit__(None, None, None)
 
@@ -219,7 +226,7 @@ class Runtime(Forgetting):
             projector = node.projectors.get(address.actor)
             if projector is None:
                 raise NotTaken(f"{address} answers no queries; ask a read model")
-            position = max(node.journal.position if consistent else 0, after or 0)
+            position = max(await head(node.journal) if consistent else 0, after or 0)
             reply: R = await projector.ask(request, position, timeout)
             return reply
         promise = node.send(address, request, id) if timeout is None else None

@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from actors import Event
 from persistence import Journal, SqliteJournal
-from persistence.postgres_url import Place
+from persistence.postgres_url import DEFAULT_OWNER, Place
 from persistence.views import SqliteView
 from runtime.kinds import Kind
 
@@ -43,5 +44,7 @@ def _place_of_views(journal: Journal) -> Path | None:
         return journal.path
     place = getattr(journal, "place", None)
     if isinstance(place, Place) and place.views is not None:
-        return place.views / journal.identity  # several journals may share the folder
+        # Several journals may share the folder, and several owners: each has tables of its own.
+        owner = "" if place.owner == DEFAULT_OWNER else f"-{quote(place.owner, safe='')}"
+        return place.views / f"{journal.identity}{owner}"
     return None

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests import postgres
+from tests import postgres, server
 
 DESCRIPTORS = Path("/proc/self/fd")  # where there is none, open files go unchecked
 PATIENCE = 10.0
@@ -28,21 +28,26 @@ def open_files() -> Counter[str]:
     return Counter(name for name in names if name.startswith("/") and not name.startswith(("/dev/", "/proc/")))
 
 
-LEFT_OUT = pytest.StashKey[str]()
+LEFT_OUT = pytest.StashKey[list[str]]()
+NEEDS = {"postgres": postgres, "own_server": server}
+"""Markers of tests that need something, and who knows whether it is there."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a server where none answers; told in one line, not in one for each test."""
-    need = [item for item in items if item.get_closest_marker("postgres")]
-    if need and not postgres.answers():
-        items[:] = [item for item in items if item not in need]
-        config.hook.pytest_deselected(items=need)
-        config.stash[LEFT_OUT] = f"{len(need)} tests were skipped, for they need PostgreSQL: {postgres.missing()}"
+    said = config.stash[LEFT_OUT] = []
+    for marker, place in NEEDS.items():
+        need = [item for item in items if item.get_closest_marker(marker)]
+        if need and not place.answers():
+            items[:] = [item for item in items if item not in need]
+            config.hook.pytest_deselected(items=need)
+            said.append(f"{len(need)} tests were skipped, for they need PostgreSQL: {place.missing()}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if said := config.stash.get(LEFT_OUT, ""):
-        terminalreporter.write_line(said)
+    none: list[str] = []
+    for line in config.stash.get(LEFT_OUT, none):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture

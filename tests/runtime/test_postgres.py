@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from actors import OutcomeUnknown, Refused
-from persistence import Record
+from actors import OutcomeUnknown, Refused, RuntimeClosed
+from persistence import JournalTaken, Record
 from persistence.postgres import PostgresJournal
 from runtime import Chaos, Runtime
 from tests.postgres import a_schema, needs_server, run, url_of
@@ -226,13 +226,36 @@ async def test_one_that_was_replaced_says_that_the_outcome_is_unknown_and_writes
         await terminate(schema)
         async with Runtime(url_of(schema), ALL) as runtime:
             await runtime.ask(Room.at("r"), Hold("t2"))
-            for _ in range(3):
-                with pytest.raises(OutcomeUnknown):
-                    await zombie.ask(Room.at("r"), Hold("t3"))
+            watching = asyncio.create_task(zombie.replaced())
             with pytest.raises(OutcomeUnknown):
-                await zombie.ask(Room.at("r"), Look())  # what it remembers may be wrong
-            with pytest.raises(OutcomeUnknown):
-                await zombie.ask(Trip.at("t"), BookTrip(["r"]))
+                await zombie.ask(Room.at("r"), Hold("t3"))
+            assert isinstance(await watching, JournalTaken)
+            assert await zombie.replaced() is watching.result()
+            for late in (
+                lambda: zombie.ask(Room.at("r"), Hold("t3")),
+                lambda: zombie.ask(Room.at("r"), Look()),  # what it remembers may be wrong
+                lambda: zombie.ask(Trip.at("t"), BookTrip(["r"])),
+                lambda: zombie.tell(Room.at("r"), Hold("t3")),
+            ):
+                with pytest.raises(RuntimeClosed, match="taken over by process") as caught:
+                    await late()
+                assert caught.value.__cause__ is watching.result()
             assert (await runtime.ask(Room.at("r"), Hold("t4"))).number == 3
     assert "the journal belongs to another process, this one is out" in caplog.text
     assert [record.type for record in await everything(schema)] == ["WasHeld"] * 3
+
+
+async def test_one_that_is_left_while_it_finds_out_that_it_was_replaced(schema: str) -> None:
+    """Nobody waits to be told any more."""
+    async with Runtime(named(schema), ALL) as zombie:
+        await zombie.ask(Room.at("r"), Hold("t1"))
+        await terminate(schema)
+        async with Runtime(url_of(schema), ALL) as runtime:
+            await runtime.ask(Room.at("r"), Hold("t2"))
+            with pytest.raises(OutcomeUnknown):
+                await zombie.ask(Room.at("r"), Hold("t3"))
+            inside = node_of(zombie)
+            inside.taken.cancel()
+            async with asyncio.timeout(60):
+                while not inside.writer.ended:  # noqa: ASYNC110 (nobody tells)
+                    await asyncio.sleep(0.001)

@@ -63,6 +63,29 @@ async def test_who_waits_is_told_of_what_another_one_writes(schema: str, journal
             assert await waiting == watcher.position == n + 1
 
 
+@pytest.mark.usefixtures("only_told")
+async def test_what_is_told_while_one_looks_is_not_missed(
+    schema: str, journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The position that the server has answered with is old when the answer is there."""
+    async with opened(url_of(schema), watching=True) as watcher:
+        assert await watcher.changed(0, 0) == 0
+        reader: Any = watcher._reader  # pyright: ignore[reportPrivateUsage]
+        lookout: Any = watcher._lookout  # pyright: ignore[reportPrivateUsage]
+        fetch = reader.fetch
+
+        async def slow(*asked: Any) -> Any:
+            monkeypatch.setattr(reader, "fetch", fetch)
+            rows, count = await fetch(*asked), lookout._news.count
+            await journal.append([(put(SEATS, 0),)])
+            while lookout._news.count == count:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0.001)
+            return rows
+
+        monkeypatch.setattr(reader, "fetch", slow)
+        assert await watcher.changed(0, math.inf) == 1
+
+
 async def test_where_nobody_tells_it_looks_now_and_then(schema: str) -> None:
     url = f"{url_of(schema)}&notify=off"
     async with opened(url) as journal, opened(url, watching=True) as watcher:

@@ -80,7 +80,7 @@ async def test_a_schema_may_have_any_name(name: str) -> None:
             await journal.append([(put(SEATS, 0, 2),)])
         async with opened(name) as journal:
             assert len(await everything(journal)) == 2
-        assert {"layout", "journal", "streams", "events", "log"} <= await tables(name)
+        assert {"layout", "journal", "owners", "streams", "events", "log"} <= await tables(name)
 
 
 async def test_an_empty_schema_and_one_with_other_tables_will_do(schema: str) -> None:
@@ -154,8 +154,9 @@ async def test_who_comes_while_the_last_one_ends_waits_for_it(schema: str, monke
     first, second = PostgresJournal(url_of(schema)), PostgresJournal(url_of(schema))
     await first.open()
     waiting = asyncio.create_task(second.open())
+    seat = "select oid from pg_namespace where nspname = $1"
     while not await run(
-        "select from pg_locks where locktype = 'advisory' and not granted and classid = $1", client_locks()
+        f"select from pg_locks where locktype = 'advisory' and not granted and classid = ({seat})", schema
     ):
         assert not waiting.done()
     await first.append([(put(SEATS, 0),)])
@@ -163,10 +164,6 @@ async def test_who_comes_while_the_last_one_ends_waits_for_it(schema: str, monke
     await waiting
     assert second.position == 1
     await second.close()
-
-
-def client_locks() -> int:
-    return postgres_schema.LOCKS
 
 
 async def test_one_that_was_killed_keeps_nobody_out(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,13 +224,13 @@ async def test_a_newer_layout_is_refused(schema: str) -> None:
     await run("insert into layout (version) values (99)", schema=schema)
     known = len(postgres_schema.LAYOUTS)
     await refused(url_of(schema), NotAJournal, f"has layout 99, .* knows layouts up to {known}; use the version that")
-    assert await run("select epoch, position from journal", schema=schema) == [(1, 1)]
+    assert await run("select epoch, position from owners, journal", schema=schema) == [(1, 1)]
     watcher = PostgresJournal(url_of(schema), watching=True)
     with pytest.raises(NotAJournal, match="layout 99"):
         await watcher.open()
 
 
-@pytest.mark.parametrize("name", ["journal", "events", "streams", "log"])
+@pytest.mark.parametrize("name", ["journal", "events", "streams", "log", "owners"])
 async def test_a_table_that_is_not_ours_is_left_alone(schema: str, name: str) -> None:
     await run(f"create schema {quoted(schema)}")
     await run(f"create table {name} (a int)", schema=schema)
@@ -285,7 +282,7 @@ async def test_a_user_who_may_not(schema: str) -> None:
         async with opened(schema):
             pass
         await refused(url, JournalUnusable, "permission denied for")
-        assert await run("select epoch from journal", schema=schema) == [(1,)]
+        assert await run("select epoch from owners", schema=schema) == [(1,)]
     finally:
         await run(f"drop role {role}")
 

@@ -21,7 +21,7 @@ from persistence import (
     VersionConflict,
     Written,
 )
-from persistence.journal import to_records
+from persistence.records import to_records
 from persistence.writer import GROUP_LIMIT, HIGH_WATER, Writer
 
 DEADLINE = 30.0
