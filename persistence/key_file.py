@@ -1,7 +1,8 @@
 """Keys in an SQLite file of its own, from which a destroyed one is gone to the last byte.
 
-A row is never moved: rows are added at the end, none is ever removed, and a secret that is destroyed is overwritten
-where it stands. So no page keeps a copy of it; the log, which does, is emptied before a destruction is told as done.
+Secrets are in a table of their own, whose rows SQLite never moves: they are added at its end, keep their length, and
+are never removed; one that is destroyed is overwritten where it stands. So no page keeps a copy of it. The log, which
+does, is emptied before a destruction is told as done.
 """
 
 import os
@@ -27,12 +28,15 @@ SCHEMA = (
     # What the master key seals, so that another one is found at once; empty where there is none.
     "create table master (sealed blob not null)",
     """create table keys (
-        number integer primary key, id blob not null unique, subject text not null, secret blob not null,
-        destroyed integer)""",
+        number integer primary key, id blob not null unique, subject text not null, destroyed integer)""",
+    # A row that gets longer or shorter is moved, and leaves parts of itself behind; secure_delete doesn't find all.
+    "create table secrets (number integer primary key, secret blob not null)",
     "create unique index keys_current on keys (subject) where destroyed is null",
     "create index keys_destroyed on keys (subject) where destroyed is not null",
 )
-_FIND = "select id, subject, secret, destroyed from keys where "
+_FIND = "select id, subject, secret, destroyed from keys left join secrets using (number) where "
+_OVERWRITE = """update secrets set secret = zeroblob(length(secret))
+    where number = (select number from keys where id = ?)"""
 _DESTROYED = "select id, subject from keys where destroyed is not null order by destroyed, number"
 _DESTROYED_OF = "select id, subject from keys where destroyed is not null and subject = ? order by destroyed, number"
 
@@ -146,12 +150,12 @@ class KeyFile:
             raise KeysUnusable(f"the keys in {self.path} can't be read: {error}") from error
         return None if row is None else self._key(*row)
 
-    def _key(self, key_id: bytes, subject: str, secret: bytes, destroyed: int | None) -> Key:
+    def _key(self, key_id: bytes, subject: str, secret: bytes | None, destroyed: int | None) -> Key:
         if destroyed is not None:
             return Key(key_id, subject, None)
-        if self._master is None:
-            return Key(key_id, subject, secret)
-        opened = self._master.open(secret, key_id + subject.encode())
+        opened = secret
+        if self._master is not None and secret is not None:
+            opened = self._master.open(secret, key_id + subject.encode())
         if opened is None:
             raise KeysUnusable(f"the keys in {self.path} are damaged: the key of {subject!r} is not what was written")
         return Key(key_id, subject, opened)
@@ -164,11 +168,14 @@ class KeyFile:
         Raises:
             KeysUnusable: they can't be written, or a subject has another key.
         """
-        rows = [(key.id, key.subject, self._kept(key)) for key in keys]
+        rows = [((key.id, key.subject), self._kept(key)) for key in keys]
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("begin immediate")
-            db.executemany("insert into keys (id, subject, secret) values (?, ?, ?) on conflict (id) do nothing", rows)
+            for key, secret in rows:
+                new = db.execute("insert into keys (id, subject) values (?, ?) on conflict (id) do nothing", key)
+                if new.rowcount:
+                    db.execute("insert into secrets values (?, ?)", (new.lastrowid, secret))
             db.execute("commit")
 
         try:
@@ -191,12 +198,10 @@ class KeyFile:
         def work(db: sqlite3.Connection) -> None:
             db.execute("begin immediate")
             # As many zeros as there were bytes: SQLite writes them over the old ones.
+            db.executemany(_OVERWRITE, [(key.id,) for key in keys])
             db.executemany(
-                "update keys set secret = zeroblob(length(secret)), destroyed = ? where id = ? and destroyed is null",
-                [(now, key.id) for key in keys],
-            )
-            db.executemany(
-                "insert into keys (id, subject, secret, destroyed) values (?, ?, x'', ?) on conflict (id) do nothing",
+                "insert into keys (id, subject, destroyed) values (?, ?, ?)"
+                " on conflict (id) do update set destroyed = excluded.destroyed where destroyed is null",
                 [(key.id, key.subject, now) for key in keys],
             )
             db.execute("commit")
