@@ -83,6 +83,13 @@ def check_state(owner: type, state: Any) -> None:
         )
 
 
+def check_snapshots(owner: Any) -> None:
+    """Check when a service is to be kept in a snapshot."""
+    every = owner.snapshot_every
+    if every is not None and (type(every) is not int or every < 1):
+        raise DefinitionError(f"{owner.__name__} needs snapshot_every of 1 or more events, or None, not {every!r}")
+
+
 def check_actor(owner: Any) -> None:
     """Check that a plain actor that isn't async has nothing that only an async one can have."""
     if inspect.isgeneratorfunction(owner.receive) or inspect.isasyncgenfunction(owner.receive):

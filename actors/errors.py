@@ -22,6 +22,10 @@ class Refused(UnderstudyError):
         super().__init__(self.reason)
 
 
+class DeletedForGood(Refused):
+    """The actor was deleted for good, and refuses everything from then on; use another key."""
+
+
 class Failed(UnderstudyError):
     """The actor could not handle the message for a technical reason; nothing was written for it.
 
@@ -43,6 +47,14 @@ class Parked(UnderstudyError):
 
 class CommandIdReused(UnderstudyError):
     """A command came with the id of an earlier, different command. Ids name one command for ever."""
+
+
+class ReplyErased(UnderstudyError):
+    """The command has taken effect before, once; but its events, and its reply with them, were erased since."""
+
+
+class EventsErased(UnderstudyError):
+    """Events that are needed to tell a state were erased; the message says up to which version, and what to do."""
 
 
 class UnknownActor(UnderstudyError):

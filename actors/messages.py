@@ -17,6 +17,7 @@ the first one any more; see :mod:`actors.evolution`.
 """
 
 import sys
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
@@ -118,6 +119,15 @@ class Query(Request[A_contra, R_co]):
     """Please tell: changes nothing."""
 
 
+class Condition(msgspec.Struct, frozen=True):
+    """What a decision rests on beside its service's own state; made by :meth:`Decision.unless`."""
+
+    because: str
+    events: tuple[type[Event], ...]
+    tags: tuple[str, ...]
+    after: int
+
+
 class Decision(msgspec.Struct, frozen=True):
     """What a service answers to a command, and the events that make it so; made by ``command.reply``.
 
@@ -126,11 +136,17 @@ class Decision(msgspec.Struct, frozen=True):
 
         return command.reply(Held(seat), SeatHeld(trip)).remind("expire", ExpireHold(trip), after=timedelta(minutes=10))
         return command.reply(None, SeatPaid(trip)).forget("expire")
+
+    A rule that other services' events can break is a condition of the decision, and is looked at in the journal, in
+    the same moment in which the events are written::
+
+        return command.reply(None, Registered(mail)).unless("the address is taken", Registered, tags=[f"mail:{mail}"])
     """
 
     reply: object
     events: tuple[Event, ...]
     reminders: tuple[Remind | Forget, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
     def remind(
         self,
@@ -153,11 +169,30 @@ class Decision(msgspec.Struct, frozen=True):
             ValueError: the name is empty, or the times can't be meant; see :class:`actors.reminders.Remind`.
         """
         reminder = Remind(name, command, after, at, every, to)
-        return Decision(self.reply, self.events, (*self.reminders, reminder))
+        return Decision(self.reply, self.events, (*self.reminders, reminder), self.conditions)
 
     def forget(self, name: str) -> "Decision":
         """Return this decision, and drop a reminder of the service's own; does nothing where there is none."""
-        return Decision(self.reply, self.events, (*self.reminders, Forget(name)))
+        return Decision(self.reply, self.events, (*self.reminders, Forget(name)), self.conditions)
+
+    def unless(self, because: str, *events: type[Event], tags: Iterable[str], after: int = 0) -> "Decision":
+        """Return this decision, on condition that no event of any service stands against it.
+
+        Such an event is of any of these classes (without any: of every class) and has all of these tags, which its
+        service gave it by :meth:`Service.tags`. One at or before the position ``after`` is known already, and does not
+        count. Where there is one, the command is refused for the reason ``because``, and nothing has happened. So a
+        rule holds across all services, and on PostgreSQL across all processes, without a saga. Prior art: dynamic
+        consistency boundaries (https://dcb.events).
+
+        The service takes no other mail until the journal has answered: about as long as one group takes to write.
+
+        Raises:
+            ValueError: no tag is named, and all of the journal would have to be looked through.
+        """
+        condition = Condition(because, events, tuple(tags), after)
+        if not condition.tags:
+            raise ValueError(f'unless({because!r}) names no tags; write tags=["mail:ana@example.org"], say')
+        return Decision(self.reply, self.events, self.reminders, (*self.conditions, condition))
 
 
 class Meta(msgspec.Struct, frozen=True):

@@ -1,10 +1,10 @@
 """Services: event-sourced actors. Rules in ``decide``, state in ``evolve``, both pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from actors.address import Address
-from actors.definition import by_name, check_state, check_takes_commands
+from actors.definition import by_name, check_snapshots, check_state, check_takes_commands
 from actors.evolution import Upcast, steps_of
 from actors.messages import Command, Decision, Event, State
 from actors.policies import Mailbox, Passivation, RestartPolicy
@@ -28,12 +28,23 @@ class Service(Generic[S, C, E]):
     ``decide`` returns ``command.reply(reply, *events)`` or raises :class:`Refused`. It may run more than once
     for one command, so it must do no I/O and look at nothing but its arguments and ``self.key``.
     Any other exception is a failure: nothing is written, and the asker may try again.
+
+    Now and then the state is kept in a snapshot, so that not all events need to be read to bring the service back. A
+    snapshot is keyed by the form of the state and by ``snapshot_version``: when what ``evolve`` makes of events changes
+    and the form of the state doesn't, write another number there, and the events are read again.
     """
 
     initial: S
     restart: ClassVar[RestartPolicy] = RestartPolicy()
     mailbox: ClassVar[Mailbox] = Mailbox()
     passivation: ClassVar[Passivation] = Passivation()
+    snapshot_every: ClassVar[int | None] = 500
+    """How many events come between two snapshots, at the least; more where the state is large. None: only those that
+    are asked for, by ``runtime.snapshot``, ``truncate`` and ``delete``."""
+    snapshot_version: ClassVar[int] = 1
+    """To be changed when ``evolve`` changes, so that snapshots made by the old one are not used any more."""
+    state_type: ClassVar[type[State]] = State
+    """The class of the state; read from the class's own annotations."""
     commands: ClassVar[Mapping[str, type[Command[Any, Any]]]] = {}
     """The command classes that it takes, by stable name; read from the class's own annotations."""
     events: ClassVar[Mapping[str, type[Event]]] = {}
@@ -52,6 +63,8 @@ class Service(Generic[S, C, E]):
                 cls.commands = by_name(cls, commands, Command)
                 cls.events = by_name(cls, events, Event)
                 check_state(cls, state)
+                cls.state_type = state
+        check_snapshots(cls)
         check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Service[YourState, Commands, Events])")
         steps_of(cls)
 
@@ -63,6 +76,13 @@ class Service(Generic[S, C, E]):
     def decide(self, state: S, command: C) -> Decision:
         """Apply the rules: return the reply and the events, or raise :class:`Refused`."""
         raise NotImplementedError(f"{type(self).__name__} needs a decide(self, state, command)")
+
+    def tags(self, event: E) -> Iterable[str]:  # noqa: ARG002 (it is for subclasses)
+        """Return the tags by which an event is found in the whole journal: by conditions, and by who follows it.
+
+        Any text will do, ``f"customer:{event.customer}"`` say. Called once, when the event is written; pure.
+        """
+        return ()
 
     def evolve(self, state: S, event: E) -> S:
         """Return the next state; never change the one that was given."""

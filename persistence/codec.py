@@ -40,6 +40,10 @@ class Codec:
         """Return what reads a type, without limits."""
         return msgspec.json.Decoder(cls, dec_hook=self.dec_hook)
 
+    def written(self, value: object) -> bytes:
+        """Return the value as JSON, without limits, and whether or not it reads back."""
+        return self._encoder.encode(value)
+
     def encode(self, value: object, name: str = "value") -> bytes:
         """Return the value as JSON.
 

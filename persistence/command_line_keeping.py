@@ -6,6 +6,7 @@ from pathlib import Path
 
 from persistence.archiving import export_to, import_from
 from persistence.chain import seal, verify
+from persistence.checked import Checked
 from persistence.command_line_job import FOUND, OK, BadUsage, Command, Job
 from persistence.journal import Journal, Seal
 from persistence.sqlite_backup import back_up
@@ -29,6 +30,8 @@ def _verify_options(parser: ArgumentParser) -> None:
 
 async def _verify(job: Job) -> int:
     head = await verify(job.journal, job.options.pinned, job.page.progress)
+    if isinstance(job.journal, Checked):
+        await job.journal.check(job.page.progress)
     sealed = await job.journal.last_seal()
     if job.page.as_json:
         job.page.object(
@@ -57,8 +60,9 @@ VERIFY = Command(
     _verify,
     add_options=_verify_options,
     examples=("sqlite:trips.db", "sqlite:trips.db --pinned 12345:6dc7...e1"),
-    more="Each event has a checksum, which finds damage. Seals find what somebody has changed on purpose; a head that\n"
-    "was written down elsewhere and is given with --pinned also finds it where he has changed the seals too.",
+    more="Each event has a checksum, which finds damage; the indexes of an SQLite journal are compared with it.\n"
+    "Seals find what somebody has changed on purpose; a head that was written down elsewhere and is given with\n"
+    "--pinned also finds it where he has changed the seals too.",
 )
 
 

@@ -41,6 +41,10 @@ class JournalDamaged(JournalError):
     """A record is not what was written, or is missing; the message names stream and position."""
 
 
+class RecordDamaged(JournalDamaged):
+    """One record is not what was written. That stops its readers; the others are not worse for it."""
+
+
 class NotAnArchive(JournalError):
     """There is a file, but it is no archive of a journal, or a newer version wrote it."""
 

@@ -188,6 +188,8 @@ class Journal(ABC):
     """A random name given to the journal when it was made; it tells one journal's copies from another's."""
     position: int = 0
     """The position of the last durable event; 0: none yet. What others write is known late; see :meth:`changed`."""
+    log_bytes: int = 0
+    """The size of the write-ahead log beside the file after the last group, in bytes; 0: there is none."""
     shared: bool = False
     """Whether other processes may write to it at the same time."""
     crashed: bool = False
@@ -224,6 +226,7 @@ class Journal(ABC):
             AppendFailed: the group may or may not have been written; :meth:`recover` finds out.
         """
 
+    @abstractmethod
     async def append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
         """Write batches in order, durably, each all or nothing and each for itself; return what became of each.
 
@@ -234,7 +237,6 @@ class Journal(ABC):
         Raises:
             AppendFailed: all of them may or may not have been written; :meth:`recover` finds out.
         """
-        raise NotImplementedError
 
     async def write(self, *appends: Append) -> Written:
         """Write one batch, durably, all or nothing; return where it stands.
@@ -310,6 +312,7 @@ class Journal(ABC):
             JournalDamaged: a record is missing or is not what was written.
         """
 
+    @abstractmethod
     async def read_back(self, stream: Stream, before: int = NEVER, limit: int = PAGE) -> list[Record]:
         """Return up to ``limit`` events of one stream with versions below ``before``, the latest first.
 
@@ -318,7 +321,6 @@ class Journal(ABC):
         Raises:
             JournalDamaged: a record is missing or is not what was written.
         """
-        raise NotImplementedError
 
     @abstractmethod
     async def read_all(self, after: int = 0, limit: int = PAGE) -> list[Record]:
@@ -330,6 +332,7 @@ class Journal(ABC):
             JournalDamaged: a record is missing or is not what was written.
         """
 
+    @abstractmethod
     async def scan(self, query: Query, after: int = 0, limit: int = PAGE) -> Scan:
         """Return up to ``limit`` events that a query means, with positions above ``after``, in order.
 
@@ -339,19 +342,18 @@ class Journal(ABC):
         Raises:
             JournalDamaged: a record that it found is not what was written.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def by_ids(self, ids: Sequence[str]) -> list[Record]:
         """Return the events with these ids that are there, in the journal's order, also what is left of erased ones.
 
         Raises:
             JournalDamaged: a record is not what was written.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def snapshots(self, streams: Sequence[Stream]) -> dict[Stream, Snapshot]:
         """Return the snapshots of those of the streams that have one."""
-        raise NotImplementedError
 
     @abstractmethod
     async def find(self, stream: Stream, command: str) -> int | None:

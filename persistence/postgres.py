@@ -1,38 +1,28 @@
 """The journal on PostgreSQL: one writing connection, one statement for each group, and a seat for each owner."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import ChainMap, OrderedDict
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
+from msgspec import structs
+
 from persistence import postgres_keeping as keeping
-from persistence.checksum import crc_of
 from persistence.connection import shielded
-from persistence.errors import (
-    AppendFailed,
-    JournalDamaged,
-    JournalError,
-    JournalTaken,
-    JournalUnusable,
-)
-from persistence.journal import AT_ONCE, NEVER, PAGE, Append, Batch, Journal, Record, Seal, Sleeper, Stream, StreamState
+from persistence.errors import AppendFailed, JournalDamaged, JournalError, JournalTaken, JournalUnusable, StreamOwned
+from persistence.journal import BURIED, Append, Batch, Seal, Stream, Written
 from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault, text_of
-from persistence.postgres_conflict import conflict, owned
-from persistence.postgres_group import APPEND, LOCK, MORE, Group, named, to_look_up
+from persistence.postgres_conflict import conflict
+from persistence.postgres_erasing import erase
+from persistence.postgres_group import LOCK, Group, to_look_up
+from persistence.postgres_judge import Judge, in_parts, name_of_owner
 from persistence.postgres_news import Lookout
-from persistence.postgres_queries import (
-    FIND,
-    HEADS,
-    READ,
-    READ_ALL,
-    SLEEPING,
-    STRANGERS,
-    UNFINISHED,
-)
+from persistence.postgres_queries import HEADS
+from persistence.postgres_reading import PostgresReading
 from persistence.postgres_seat import Seat, enter, leave, look_in, reenter, take_streams
-from persistence.postgres_text import escaped, unescaped
-from persistence.postgres_url import parse_url
+from persistence.postgres_text import named
+from persistence.query import Unless, check_query, window
 
 Durability = Literal["full", "normal"]
 
@@ -40,7 +30,7 @@ IDS_KEPT = 65_536
 """How many streams' numbers the writer keeps in memory; others are looked up when they are written."""
 
 
-class PostgresJournal(Journal):
+class PostgresJournal(PostgresReading):
     """A journal in one schema of a database.
 
     ``url`` is ``postgresql://user:password@host:port/database?schema=understudy``; the schema is made where there is
@@ -65,16 +55,11 @@ class PostgresJournal(Journal):
     shared = True
 
     def __init__(self, url: str, durability: Durability = "full", *, watching: bool = False) -> None:
-        self.place = parse_url(url)
-        self.url = self.place.shown
+        super().__init__(url)
         self._durability = durability
         self._watching = watching
         self._writer: Link | None = None
-        self._reader = Reader(self.place)
-        self._reader.closed = True
-        self._lookout = Lookout(self, self._reader, "")
         self._turn = asyncio.Lock()
-        self._seat = Seat("", 0)
         self._orderly = True
         """Whether to say, on leaving, that nothing was interrupted."""
         self._taken: JournalTaken | None = None
@@ -136,17 +121,15 @@ class PostgresJournal(Journal):
     # -- writing ------------------------------------------------------------------------------------------------
 
     async def append(self, batches: Sequence[Batch]) -> int:
-        """Write a group in one statement; see :meth:`Journal.append`."""
+        """Write a group, if it can be in one statement; see :meth:`Journal.append`."""
         return await shielded(self._append([append for batch in batches for append in batch]))
 
     async def _append(self, appends: Sequence[Append]) -> int:
         async with self._turn:
-            link = self._usable()
+            link = self._writable()
             if not appends:
                 return self.position + 1
             try:
-                if self._watching:
-                    raise JournalUnusable(f"{self.url} was opened for reading only")
                 return await self._write(link, appends)
             except FAULTS as error:
                 raise AppendFailed(f"{self.url} could not be written: {text_of(error)}") from error
@@ -157,9 +140,7 @@ class PostgresJournal(Journal):
 
     async def _keep_seals(self, seals: Sequence[Seal]) -> None:
         async with self._turn:
-            link = self._usable()
-            if self._watching:
-                raise JournalUnusable(f"{self.url} was opened for reading only")
+            link = self._writable()
             try:
                 await keeping.keep(link, seals)
             except FAULTS as error:
@@ -172,9 +153,15 @@ class PostgresJournal(Journal):
             raise JournalUnusable(f"{self.url} is not open")
         return self._writer
 
+    def _writable(self) -> Link:
+        link = self._usable()
+        if self._watching:
+            raise JournalUnusable(f"{self.url} was opened for reading only")
+        return link
+
     async def _write(self, link: Link, appends: Sequence[Append]) -> int:
-        await self._look_up(link, to_look_up(appends, self._ids))
-        group = Group(appends, self._ids)
+        ids, buried = await self._look_up(link, to_look_up(appends, self._ids))
+        group = Group(appends, ids, buried)
         rows: list[Row] = []
         if not group.refused:
             try:
@@ -184,38 +171,122 @@ class PostgresJournal(Journal):
         if not rows:
             raise await self._why(link, appends)
         position, streams, _ = rows[0]
+        self._adopt(group, appends, streams)
+        self._lookout.grown(position + group.events)
+        first: int = position + 1
+        return first
+
+    def _adopt(self, group: Group, appends: Sequence[Append], streams: int) -> None:
         for number, stream in enumerate(group.began, streams + 1):
             self._ids[stream] = number
         for append in appends:
             if append.stream in self._ids:
                 self._ids.move_to_end(append.stream)
+        for stream in group.buried:
+            self._ids.pop(stream, None)
         while len(self._ids) > IDS_KEPT:
             self._ids.popitem(last=False)
-        self._lookout.grown(position + group.events)
-        first: int = position + 1
-        return first
 
-    async def _look_up(self, link: Link, unknown: list[Stream]) -> None:
+    async def _look_up(self, link: Link, unknown: list[Stream]) -> tuple[Mapping[Stream, int], list[Stream]]:
+        """Return the numbers of streams, now also of these, and those of them that are buried."""
+        buried: dict[Stream, int] = {}
         if unknown:
-            for place, number, _, owner in await link.fetch(HEADS, *named(unknown)):
+            for place, number, _, last, owner in await link.fetch(HEADS, *named(unknown)):
                 index: int = place - 1
                 stream = unknown[index]
                 if owner != self._seat.owner:
-                    raise await owned(link, stream, owner)
-                # It stays ours as long as our epoch does: who takes it from us takes our seat first.
-                self._ids[stream] = number
+                    raise StreamOwned(stream, await name_of_owner(link, owner))
+                # It stays ours as long as our epoch does: who takes it from us takes our seat first. A buried one is
+                # not remembered, so that each time it is known for one.
+                (buried if last == BURIED else self._ids)[stream] = number
+        return (ChainMap(buried, self._ids) if buried else self._ids), list(buried)
 
     async def _insert(self, link: Link, group: Group) -> list[Row]:
-        values = group.values(self._seat.owner, self._seat.epoch, self.channel)
-        if not group.large and not group.looks:
-            return await link.fetch(APPEND, *values)
+        if group.at_once:
+            return await self._insert_all(link, group)
         async with link.transaction():
-            await link.fetch(LOCK)
-            rows = await link.fetch(APPEND, *values)
+            return await self._insert_all(link, group) if await self._lock(link) else []
+
+    async def _lock(self, link: Link) -> list[Row]:
+        return await link.fetch(LOCK, self._seat.owner, self._seat.epoch)
+
+    async def _insert_all(self, link: Link, group: Group) -> list[Row]:
+        values = group.values(self._seat.owner, self._seat.epoch, self.channel)
+        rows = await link.fetch(group.statement, *values)
+        if not group.at_once:
             for position, streams, _ in rows:
-                for more in group.more(position, streams):
-                    await link.fetch(MORE, *more)
+                for statement, more in group.rest(position, streams):
+                    await link.fetch(statement, *more)
+                for number, before in group.erasing(streams):
+                    await erase(self, link, number, before)
         return rows
+
+    # -- writing what only the journal can tell whether it can be written -----------------------------------------
+
+    async def append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
+        """Write batches in one transaction, each for itself; see :meth:`Journal.append_each`."""
+        if any(append.unless is not None for batch in batches for append in batch):
+            batches = [tuple([await self._with_less_to_look_at(append) for append in batch]) for batch in batches]
+        return await shielded(self._append_each(batches))
+
+    async def _with_less_to_look_at(self, append: Append) -> Append:
+        """Look through what no tag leads to before it is others who wait for it, but for the last part."""
+        condition = append.unless
+        if condition is None:
+            return append
+        check_query(condition.query)
+        after = condition.after
+        while window(condition.query, after, self.position) < self.position:
+            found = await self.scan(condition.query, after, 1)
+            if found.records:
+                after = found.position - 1
+                break
+            after = found.position
+        return append if after == condition.after else structs.replace(append, unless=Unless(condition.query, after))
+
+    async def _append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
+        outcomes: list[Written | JournalError] = []
+        groups: list[tuple[Group, list[Append], int]] = []
+        async with self._turn:
+            link = self._writable()
+            try:
+                async with link.transaction():
+                    rows = await self._lock(link)
+                    if not rows:
+                        raise await self._why(link, [])
+                    position: int = rows[0][0]
+                    for part in in_parts(batches):
+                        judge = Judge(position)
+                        await judge.look(link, self._seat.owner, [append for batch in part for append in batch])
+                        appends = judge.sorted_out(part, outcomes)
+                        if appends:
+                            group = Group(appends, judge.numbers)
+                            try:
+                                groups.append((group, appends, await self._write_part(link, group)))
+                            except JournalDamaged as error:  # found where it erases, which it does by itself
+                                outcomes[-1] = error
+                                continue
+                        position = judge.position
+            except FAULTS as error:
+                raise AppendFailed(f"{self.url} could not be written: {text_of(error)}") from error
+            # Only now: who follows the journal must not look for what isn't there yet.
+            for group, appends, streams in groups:
+                self._adopt(group, appends, streams)
+            self._lookout.grown(position)
+        return outcomes
+
+    async def _write_part(self, link: Link, group: Group) -> int:
+        if group.erases:
+            await link.script("savepoint part")
+        try:
+            rows = [] if group.refused else await self._insert_all(link, group)
+        except JournalDamaged:
+            await link.script("rollback to part")
+            raise
+        if not rows:
+            raise AppendFailed(f"{self.url} could not be written: the server has refused it, and nothing shows why")
+        streams: int = rows[0][1]
+        return streams
 
     async def _why(self, link: Link, appends: Sequence[Append]) -> JournalError:
         """Return why a group was not written."""
@@ -273,89 +344,3 @@ class PostgresJournal(Journal):
                 raise
             self._writer = link
             self._lookout.look_up()
-
-    async def changed(self, after: int, timeout: float) -> int:
-        """Wait until anybody has written to it; see :meth:`Journal.changed`."""
-        return await self._lookout.above(after, timeout)
-
-    # -- reading ------------------------------------------------------------------------------------------------
-
-    async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
-        """Return the versions; see :meth:`Journal.heads`."""
-        rows = await self._reader.fetch("the streams' versions", HEADS, *named(streams))
-        return {streams[place - 1]: version or 0 for place, _, version, _ in rows}
-
-    async def strangers(self, streams: Sequence[Stream]) -> dict[Stream, str]:
-        """Return the other owners of streams; see :meth:`Journal.strangers`."""
-        rows = await self._reader.fetch("the streams' owners", STRANGERS, *named(streams), self._seat.owner)
-        return {streams[place - 1]: owner for place, owner in rows}
-
-    async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
-        """Return a page of one stream; see :meth:`Journal.read`."""
-        what = f"stream {stream[0]}/{stream[1]}"
-        rows = await self._reader.fetch(
-            f"{what} after version {after}", READ, escaped(stream[0]), escaped(stream[1]), after, limit
-        )
-        return self._records(rows, what, 3, after)
-
-    async def read_all(self, after: int = 0, limit: int = PAGE) -> list[Record]:
-        """Return a page of all streams; see :meth:`Journal.read_all`."""
-        durable = self.position
-        rows = await self._reader.fetch(f"the journal after position {after}", READ_ALL, after, limit)
-        last = after + len(rows)
-        records = self._records(rows, "the journal", 0, after)
-        if len(rows) < limit and last < durable:
-            raise self._damaged(f"the event at position {last + 1} is missing")
-        return records
-
-    def _records(self, rows: Sequence[Row], what: str, column: int, after: int) -> list[Record]:
-        for expected, row in enumerate(rows, after + 1):
-            if row[column] != expected:
-                number = "version" if column else "position"
-                raise self._damaged(f"in {what} the event with {number} {expected} is missing")
-        return [self._record(row) for row in rows]
-
-    def _record(self, row: Row) -> Record:
-        position, category, key, version, name, time, command, data, meta, crc = row
-        if category is not None:
-            stream = unescaped(category), unescaped(key)
-            name, command = unescaped(name), None if command is None else unescaped(command)
-            data, meta = data.encode(), meta.encode()
-            if crc_of(0, stream, version, name, time, command, data, meta) + position == crc:
-                return Record(position, stream, version, name, time, command, data, meta)
-        raise self._damaged(
-            f"the event at position {position}, version {version} of stream {category}/{key}, "
-            "is not what was written (its checksum differs)"
-        )
-
-    def _damaged(self, what: str) -> JournalDamaged:
-        return JournalDamaged(f"{self.url} is damaged: {what}; restore it from a backup")
-
-    async def find(self, stream: Stream, command: str) -> int | None:
-        """Return the version of a command's first event; see :meth:`Journal.find`."""
-        what = f"command {command!r} in stream {stream[0]}/{stream[1]}"
-        rows = await self._reader.fetch(what, FIND, escaped(stream[0]), escaped(stream[1]), escaped(command))
-        return rows[0][0] if rows else None
-
-    async def unfinished(self) -> list[Stream]:
-        """Return the streams to be woken at once; see :meth:`Journal.unfinished`."""
-        rows = await self._reader.fetch("the unfinished streams", UNFINISHED, self._seat.owner, AT_ONCE)
-        return [(unescaped(category), unescaped(key)) for category, key in rows]
-
-    async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:
-        """Return a page of the streams to be woken later; see :meth:`Journal.sleeping`."""
-        wake, number = (AT_ONCE, NEVER) if after is None else (after.wake, after.number)
-        rows = await self._reader.fetch("the sleeping streams", SLEEPING, self._seat.owner, wake, number, limit)
-        return [Sleeper(at, place, (unescaped(category), unescaped(key))) for at, place, category, key in rows]
-
-    async def streams(self, after: int = 0, limit: int = PAGE, category: str | None = None) -> list[StreamState]:
-        """Return a page of streams, of all owners; see :meth:`Journal.streams`."""
-        return await keeping.streams(self._reader, after, limit, category)
-
-    async def seals(self, after: int = 0, limit: int = PAGE) -> list[Seal]:
-        """Return a page of seals; see :meth:`Journal.seals`."""
-        return await keeping.seals(self._reader, after, limit)
-
-    async def last_seal(self) -> Seal | None:
-        """Return the last seal; see :meth:`Journal.last_seal`."""
-        return await keeping.last_seal(self._reader)

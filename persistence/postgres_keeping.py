@@ -7,7 +7,8 @@ from persistence.postgres_client import Link, Reader
 from persistence.postgres_text import escaped, unescaped
 
 _STREAMS = """select id, category, key,
-    (select e.version from events e where e.stream = s.id order by e.version desc limit 1), wake
+    (select e.version from events e where e.stream = s.id order by e.version desc limit 1),
+    coalesce(first, 1), wake
     from streams s where id > $1 and ($2::text is null or category = $2) order by id limit $3"""
 _SEALS = "select position, hash from seals where position > $1 order by position limit $2"
 _LAST_SEAL = "select position, hash from seals order by position desc limit 1"
@@ -19,8 +20,8 @@ async def streams(reader: Reader, after: int, limit: int, category: str | None) 
     name = None if category is None else escaped(category)
     rows = await reader.fetch("the streams", _STREAMS, after, name, limit)
     return [
-        StreamState(number, (unescaped(of), unescaped(key)), version, 1, NEVER if wake is None else wake)
-        for number, of, key, version, wake in rows
+        StreamState(number, (unescaped(of), unescaped(key)), version, first, NEVER if wake is None else wake)
+        for number, of, key, version, first, wake in rows
     ]
 
 

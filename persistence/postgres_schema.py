@@ -24,9 +24,9 @@ def name_of(category: str, key: str) -> str:
     return f"sha256({category}::bytea) || sha256({key}::bytea)"
 
 
-def digest_of(command: str) -> str:
-    """Return the SQL for a command's id in an index."""
-    return f"substring(sha256({command}::bytea) for 16)"
+def digest_of(text: str) -> str:
+    """Return the SQL for an id or a tag in an index."""
+    return f"substring(sha256({text}::bytea) for 16)"
 
 
 LAYOUTS: tuple[tuple[str, ...], ...] = (
@@ -62,6 +62,16 @@ LAYOUTS: tuple[tuple[str, ...], ...] = (
         "alter table streams alter column owner drop default",
         "drop index streams_wake",
         "create index streams_wake on streams (owner, wake, id) where wake is not null",
+    ),
+    (
+        # Events have ids and tags, and can be erased; streams have snapshots.
+        "alter table events add column id text, add column tags text[]",
+        f"create unique index events_id on events ({digest_of('id')}) where id is not null",
+        # Not an index on the arrays: it would lead to all events with a tag, and not to the first after a position.
+        "create table tags (tag bytea not null, position bigint not null, primary key (tag, position))",
+        "alter table streams add column first bigint",
+        """create table snapshots (stream bigint primary key, version bigint not null, fingerprint text not null,
+            data bytea not null, crc bigint not null)""",
     ),
 )
 """What makes each layout of the one before; the first one of nothing."""
@@ -213,7 +223,7 @@ async def _in_use(link: Link, place: Place) -> JournalError:
 
 async def _migrate(link: Link, place: Place) -> None:
     if not await link.fetch(EXISTS, place.schema, "layout"):
-        for name in ("journal", "streams", "events", "log", "owners"):
+        for name in ("journal", "streams", "events", "log", "owners", "tags", "snapshots"):
             if await link.fetch(EXISTS, place.schema, name):
                 raise NotAJournal(
                     f"{place.shown}: schema {place.schema} has a table {name} that Understudy did not make; "

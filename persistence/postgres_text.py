@@ -5,6 +5,9 @@ and the server's cast to bytea reads them as the bytes of their UTF-8.
 """
 
 import re
+from collections.abc import Sequence
+
+from persistence.journal import Stream
 
 
 def escaped(text: str) -> str:
@@ -19,3 +22,17 @@ def unescaped(text: str) -> str:
     if "\\" in text:
         return re.sub(r"\\(\\|000)", lambda found: "\\" if found[1] == "\\" else "\0", text)
     return text
+
+
+def named(streams: Sequence[Stream]) -> tuple[list[str], list[str]]:
+    """Return streams as two arrays, of categories and of keys."""
+    return [escaped(category) for category, _ in streams], [escaped(key) for _, key in streams]
+
+
+def literal(texts: Sequence[str]) -> str:
+    """Return texts as one that the server's cast to text[] reads: an array's element can't be an array itself."""
+    return "{" + ",".join(f'"{_in_quotes(escaped(text))}"' for text in texts) + "}"
+
+
+def _in_quotes(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -62,3 +62,17 @@ def check_query(query: Query) -> None:
     for item in query:
         if max(len(item.types), len(item.tags), len(item.categories)) > MOST_NAMES:
             raise ValueError(f"an item of a query can have {MOST_NAMES} types, tags or categories; ask several")
+
+
+WINDOW = 20_000
+"""How many positions one look through a journal on disk covers, where no tag leads to the events."""
+
+
+def window(query: Query, after: int, position: int) -> int:
+    """Return up to which position one look goes."""
+    return position if led(query) else min(position, after + WINDOW)
+
+
+def led(query: Query) -> bool:
+    """Return whether tags lead to all events that a query means, so that others need not be looked at."""
+    return bool(query) and all(item.tags for item in query)

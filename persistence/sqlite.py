@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from persistence import sqlite_file
 from persistence.checksum import crc_of, erased
 from persistence.connection import Connection, connect, shielded
 from persistence.errors import AppendFailed, JournalError, JournalUnusable
@@ -20,10 +21,12 @@ from persistence.journal import (
 )
 from persistence.lock import LockFile
 from persistence.query import check_query
-from persistence.sqlite_file import damaged, fault, make, opening_error, prepare
+from persistence.sqlite_check import count_entries
+from persistence.sqlite_file import check_sqlite, damaged, fault, make, opening_error, prepare, says_damage
 from persistence.sqlite_group import Group, Head, write_all, write_one
 from persistence.sqlite_queries import READ
 from persistence.sqlite_reading import SqliteReading
+from persistence.wal import log_size
 
 T = TypeVar("T")
 Durability = Literal["full", "normal"]
@@ -62,6 +65,7 @@ class SqliteJournal(SqliteReading):
             raise JournalUnusable(
                 f"can't open {self.path}: " + ("it is a folder" if self.path.is_dir() else "no such folder")
             )
+        check_sqlite()
         self._lock.acquire()
         self.crashed = self._lock.left_behind
         try:
@@ -78,6 +82,10 @@ class SqliteJournal(SqliteReading):
     def _prepare(self, db: sqlite3.Connection) -> None:
         prepare(db, self.path, self._durability)
         self._load(db)
+        size = self.path.stat().st_size
+        self.unchecked = size > sqlite_file.CHECKED_BYTES
+        if self.unchecked and size <= sqlite_file.COUNTED_BYTES:
+            count_entries(db, self.path)
 
     def _load(self, db: sqlite3.Connection) -> None:
         row = db.execute("select identity, position from journal").fetchone()
@@ -175,10 +183,13 @@ class SqliteJournal(SqliteReading):
         except sqlite3.Error as error:
             raise self.fault(error) from error
         finally:
+            self.log_bytes = log_size(self.path)
             self._news.tell()  # also where the caller was cancelled: it is written all the same
 
     def fault(self, error: Exception) -> JournalError:
         """Return the error for a group that was not written, or may not have been."""
+        if says_damage(error):
+            return damaged(self.path, f"it could not be written: {error}")
         return AppendFailed(f"{self.path} could not be written: {error}")
 
     def _adopt(self, group: Group) -> None:
@@ -231,13 +242,14 @@ class SqliteJournal(SqliteReading):
         """Erase a stream's events below a version, for the writer; called in the writing connection's thread."""
         (first,) = db.execute("select coalesce(first, 1) from streams where id = ?", (number,)).fetchone()
         (version,) = db.execute("select max(version) from events where stream = ?", (number,)).fetchone()
-        before = min(before, version)
+        before = max(min(before, version), first)  # what is erased stays so, whatever is said later
         while first < before:
             where = "where e.stream = ? and e.version >= ? and e.version < ? order by e.version limit ?"
-            for row in db.execute(READ + where, (number, first, before, PAGE)).fetchall():
-                self._erase(db, self.record(row), kind)
+            rows = db.execute(READ + where, (number, first, before, PAGE)).fetchall()
+            for record in self.records(rows, f"the stream of number {number}", 3, first - 1, 1):
+                self._erase(db, record, kind)
                 first += 1
-        db.execute("update streams set first = ? where id = ?", (before, number))
+        db.execute("update streams set first = ? where id = ?", (first, number))  # never back
 
     def _erase(self, db: sqlite3.Connection, record: Record, kind: int) -> None:
         position, left = record.position, erased(record)

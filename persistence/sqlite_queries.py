@@ -19,15 +19,6 @@ STREAMS = """select id, category, key, (select max(version) from events where st
 SEALS = "select position, hash from seals where position > ? order by position limit ?"
 LAST_SEAL = "select position, hash from seals order by position desc limit 1"
 
-WINDOW = 20_000
-"""How many positions one look through the journal covers, where no tag leads to the events."""
-
-
-def window(query: Query, after: int, position: int) -> int:
-    """Return up to which position one look goes."""
-    led = bool(query) and all(item.tags for item in query)
-    return position if led else min(position, after + WINDOW)
-
 
 def matching(query: Query, after: int, until: int, limit: int) -> tuple[str, list[Any]]:
     """Return the SQL for the positions of the first ``limit`` events that a query means, and what is bound to it."""

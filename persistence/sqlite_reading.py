@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from persistence.checked import Checked
 from persistence.checksum import crc_of, snapshot_crc
 from persistence.connection import Connection
-from persistence.errors import JournalUnusable
+from persistence.errors import JournalUnusable, RecordDamaged
 from persistence.journal import (
     AT_ONCE,
     NEVER,
@@ -24,14 +25,16 @@ from persistence.journal import (
     StreamState,
 )
 from persistence.news import News
-from persistence.query import Query, check_query
+from persistence.progress import Progress, no_progress
+from persistence.query import Query, check_query, window
+from persistence.sqlite_check import FileCheck
 from persistence.sqlite_file import damaged, fault
-from persistence.sqlite_queries import LAST_SEAL, READ, SEALS, SLEEPING, SNAPSHOT, STREAM, STREAMS, matching, window
+from persistence.sqlite_queries import LAST_SEAL, READ, SEALS, SLEEPING, SNAPSHOT, STREAM, STREAMS, matching
 
 T = TypeVar("T")
 
 
-class SqliteReading(Journal):
+class SqliteReading(Journal, Checked):
     """The reading half of a journal in one file."""
 
     path: Path
@@ -90,7 +93,7 @@ class SqliteReading(Journal):
 
         what = f"stream {stream[0]}/{stream[1]}"
         begin, rows = await self._query(f"{what} after version {after}", work)
-        return self._records(rows, what, 3, begin)
+        return self.records(rows, what, 3, begin, 0)
 
     async def read_back(self, stream: Stream, before: int = NEVER, limit: int = PAGE) -> list[Record]:
         """Return a page of one stream, backwards; see :meth:`Journal.read_back`."""
@@ -103,7 +106,7 @@ class SqliteReading(Journal):
         what = f"stream {stream[0]}/{stream[1]}"
         rows = await self._query(f"{what} before version {before}", work)
         rows.reverse()
-        return self._records(rows, what, 3, rows[0][3] - 1 if rows else 0)[::-1]
+        return self.records(rows, what, 3, rows[0][3] - 1 if rows else 0, 0)[::-1]
 
     async def read_all(self, after: int = 0, limit: int = PAGE) -> list[Record]:
         """Return a page of all streams; see :meth:`Journal.read_all`."""
@@ -112,11 +115,7 @@ class SqliteReading(Journal):
         rows = await self._query(
             f"the journal after position {after}", lambda db: db.execute(READ + where, (after, limit)).fetchall()
         )
-        records = self._records(rows, "the journal", 0, after)
-        last = after + len(records)
-        if len(records) < limit and last < durable:
-            raise damaged(self.path, f"the event at position {last + 1} is missing")
-        return records
+        return self.records(rows, "the journal", 0, after, min(limit, durable - after))
 
     async def scan(self, query: Query, after: int = 0, limit: int = PAGE) -> Scan:
         """Return a page of what a query means; see :meth:`Journal.scan`."""
@@ -139,11 +138,18 @@ class SqliteReading(Journal):
 
         return [self.record(row) for row in await self._query("events by their ids", work)]
 
-    def _records(self, rows: Sequence[tuple[Any, ...]], what: str, column: int, after: int) -> list[Record]:
+    def records(self, rows: Sequence[tuple[Any, ...]], what: str, column: int, after: int, count: int) -> list[Record]:
+        """Return the events of rows, which have numbers that follow ``after`` and are at least ``count``.
+
+        Raises:
+            JournalDamaged: one is missing, or is not what was written.
+        """
+        number = "version" if column else "position"
         for expected, row in enumerate(rows, after + 1):
             if row[column] != expected:
-                number = "version" if column else "position"
                 raise damaged(self.path, f"in {what} the event with {number} {expected} is missing")
+        if len(rows) < count:
+            raise damaged(self.path, f"in {what} the event with {number} {after + len(rows) + 1} is missing")
         return [self.record(row) for row in rows]
 
     def record(self, row: tuple[Any, ...]) -> Record:
@@ -158,10 +164,9 @@ class SqliteReading(Journal):
             told = _tags(tags) if tags else ()
             if crc_of(position, stream, version, name, time, command, data, meta, id_, told) == crc:
                 return Record(position, stream, version, name, time, command, data, meta, None, id_, told)
-        raise damaged(
-            self.path,
-            f"the event at position {position}, version {version} of stream {category}/{key}, "
-            "is not what was written (its checksum differs)",
+        raise RecordDamaged(
+            f"{self.path} is damaged: the event at position {position}, version {version} of stream {category}/{key}, "
+            "is not what was written (its checksum differs); restore it from a backup"
         )
 
     async def _query(self, what: str, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -171,6 +176,11 @@ class SqliteReading(Journal):
             return await self._reader.run(work)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise fault(self.path, f"{what} can't be read", error) from error
+
+    async def check(self, progress: Progress = no_progress, rest: float = 0.0) -> None:
+        """Check the whole file; see :meth:`Checked.check`."""
+        end = await self.changed(NEVER, 0)  # as it is now, also where another process writes
+        await FileCheck(self.path, self.record, end).run(self._query, progress, rest)
 
     async def find(self, stream: Stream, command: str) -> int | None:
         """Return the version of a command's first event; see :meth:`Journal.find`."""

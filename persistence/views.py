@@ -3,12 +3,14 @@
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from persistence.connection import Connection, connect, shielded
 from persistence.errors import JournalUnusable
+from persistence.wal import keep_small, log_size
 
 _UNCLEAN = 1
 SqlStatement = tuple[str, tuple[Any, ...]]
@@ -30,6 +32,8 @@ class SqliteView:
         self._reader: Connection | None = None
         self.checkpoint = 0
         """The position of the last event whose rows are committed."""
+        self.log_bytes = 0
+        """The size of the write-ahead log beside the file after the last batch."""
         self.unclean = False
         """Whether the file may hold what was blanked; kept in it, as its ``user_version``."""
 
@@ -78,6 +82,7 @@ class SqliteView:
             # What can be rebuilt needs no sync for each batch; a power cut costs a replay, not the truth.
             db.execute("pragma journal_mode = wal")
             db.execute("pragma synchronous = normal")
+            keep_small(db)
             if not db.execute("select 1 from sqlite_master where name = 'understudy_checkpoint'").fetchone():
                 return None
             row = db.execute("select journal, position from understudy_checkpoint").fetchone()
@@ -101,6 +106,7 @@ class SqliteView:
         def work(db: sqlite3.Connection) -> None:
             db.execute("pragma journal_mode = wal")
             db.execute("pragma synchronous = normal")
+            keep_small(db)
             db.executescript(self._schema)
             db.execute("create table understudy_checkpoint (journal text not null, position integer not null)")
             db.execute("insert into understudy_checkpoint values (?, 0)", (self._journal,))
@@ -115,11 +121,13 @@ class SqliteView:
         ``blanks``: no copy of what they overwrite may stay in the file; :meth:`clean` sees to it.
 
         Raises:
-            sqlite3.Error: a statement failed; nothing was changed.
-            JournalUnusable: the checkpoint is not where this object left it; open the view again.
+            sqlite3.Error: it failed; ``checkpoint`` says whether anything was changed.
+            JournalUnusable: the checkpoint is not where this object left it, but where ``checkpoint`` now says.
         """
         if self._writer is None:
             raise JournalUnusable("the read model's database is not open")
+        if checkpoint <= self.checkpoint:
+            raise JournalUnusable(f"the read model's database {self._path} is at position {self.checkpoint} already")
 
         def work(db: sqlite3.Connection) -> None:
             _query_only(db, False)
@@ -139,9 +147,12 @@ class SqliteView:
                     self.unclean = True
                 db.execute("commit")
                 self.checkpoint = checkpoint  # here, so that it follows the rows even if the caller is cancelled
+                self.log_bytes = 0 if self._path is None else log_size(self._path)
             except BaseException:
                 if db.in_transaction:
                     db.execute("rollback")
+                with suppress(sqlite3.Error):  # what is kept decides: an error may also come behind the commit
+                    (self.checkpoint,) = db.execute("select position from understudy_checkpoint").fetchone()
                 raise
             finally:
                 _query_only(db, self._path is None)

@@ -77,6 +77,8 @@ class Writer:
         """Awaited before each group is written, of which nothing is if it raises: what must be durable before it."""
         self.ended = False
         """Whether it has stopped for good: nothing becomes durable any more."""
+        self.error: BaseException | None = None
+        """Why nothing could be written of late; None: the last group became durable."""
 
     @property
     def settled(self) -> bool:
@@ -109,7 +111,7 @@ class Writer:
         """
         outcome: asyncio.Future[Written | JournalError] = asyncio.get_running_loop().create_future()
         if self.ended:
-            outcome.set_exception(AppendFailed("the journal was closed, or is another's"))
+            outcome.set_exception(AppendFailed(f"nothing is written any more: {self.error or 'it was closed'}"))
             return outcome
         groups = self._groups
         if (
@@ -174,9 +176,10 @@ class Writer:
             self.ended = True
             self._drop()
 
-    def end(self) -> None:
-        """Write nothing any more: the journal is another's. Who is still held is told that the outcome is unknown."""
+    def end(self, error: BaseException) -> None:
+        """Write nothing any more, for this reason. Who is still held is told that the outcome is unknown."""
         self.ended = True
+        self.error = error
         self._drop()
 
     async def _write(self) -> None:
@@ -191,6 +194,7 @@ class Writer:
             else:
                 first, batches = await self._journal.append(group.batches), group.batches
         except Exception as error:  # noqa: BLE001 (whatever it was: none of the queue may follow)
+            self.error = error
             self._drop()
             await self._on_failure(error)
         else:
@@ -214,6 +218,7 @@ class Writer:
     def _settle(self, group: Group, first: int, batches: list[Batch]) -> None:
         self._groups.popleft()
         self._writing = False
+        self.error = None
         self.pending -= group.events
         self.groups += 1
         for release in group.held:

@@ -1,8 +1,7 @@
 """The difference between two moments of a service: which parts of its state differ, and what happened between."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import reduce
 from itertools import zip_longest
 from typing import Any, Generic, TypeVar
 
@@ -10,9 +9,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from actors import Address, State
-from persistence import Journal, Record
-from runtime.history import HistoryEntry, entries, stream
-from runtime.kinds import INTERNAL, Kind
+from persistence import Journal
+from runtime.history import HistoryEntry, entries
+from runtime.kinds import Kind
+from runtime.replay import Past, Replay
 
 S = TypeVar("S", bound=State)
 
@@ -69,44 +69,44 @@ class _Field(str):
 async def difference(
     journal: Journal, address: Address[Any], kind: Kind, a: Moment, b: Moment | None
 ) -> Difference[Any]:
-    """Replay a service's stream once, and compare its states at two moments; None: now."""
-    service = kind.cls(address.key)
-    state, version = service.initial, 0
-    moments = [_latest_of(a), _latest_of(b)]
+    """Replay a service's stream once, and compare its states at two moments; None: now.
+
+    Raises:
+        EventsErased: one of the states can't be told any more.
+        ValueError: a time doesn't say in which time zone it is.
+    """
+    moments = [_past_of(a), _past_of(b)]
+    replay = Replay(address, kind)
     found: dict[int, tuple[Any, int]] = {}
     between: list[HistoryEntry] = []
-    async for record in stream(journal, address):
-        for n, beyond in enumerate(moments):
-            if n not in found and beyond(record):
-                found[n] = (state, version)
+    async for record in await replay.start(journal, moments):
+        replay.come_to(record)
+        for n, past in enumerate(moments):
+            if n not in found and not past.has(record):
+                found[n] = (replay.state(), replay.version)
         if len(found) == len(moments):
             break
         if found and len(between) < MOST_EVENTS:
             between += entries(record, kind)
-        if record.type not in INTERNAL:
-            state = reduce(service.evolve, kind.read(record), state)
-        version = record.version
-    (before, at), (after, until) = [found.get(n, (state, version)) for n in range(len(moments))]
+        replay.take(record)
+    (before, at), (after, until) = [found.get(n) or (replay.state(), replay.version) for n in range(len(moments))]
     changes = tuple(differences(before, after))
     return Difference(before, after, (at, until), changes, tuple(between[:MOST_EVENTS]))
 
 
-def _latest_of(moment: Moment | None) -> Callable[[Record], bool]:
-    """Return what tells whether a record is behind a moment.
+def _past_of(moment: Moment | None) -> Past:
+    """Return what was there at a moment.
 
     Raises:
         ValueError: a time doesn't say in which time zone it is.
     """
-    if moment is None:
-        return lambda _: False
     if isinstance(moment, Position):
-        return lambda record: record.position > moment.number
+        return Past(position=moment.number)
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
             raise ValueError(f"{moment} could be any time zone; write datetime(..., tzinfo=UTC)")
-        until = round(moment.timestamp() * 1e6)
-        return lambda record: record.time > until
-    return lambda record: record.version > moment
+        return Past(time=round(moment.timestamp() * 1e6))
+    return Past(version=moment)
 
 
 def differences(before: Any, after: Any, path: tuple[Any, ...] = ()) -> Iterator[Change]:

@@ -7,11 +7,11 @@ from persistence import Key, KeysUnusable
 from persistence.connection import shielded
 from persistence.keyring import Keyring
 from runtime.directory import Directory
-from runtime.history import stream
 from runtime.inspection import Inspection
 from runtime.log import log
 from runtime.node import Node
 from runtime.personal import holds_personal
+from runtime.replay import stream
 from runtime.subjects import SUBJECTS, NoteForgotten
 
 

@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 
 from actors import Address, Meta, Saga
-from persistence import Journal, Record
-from persistence.journal import PAGE
+from actors.reminders import EPOCH
+from persistence import ERASED, Journal, Record
 from runtime import saga_events
 from runtime.directory import Directory
 from runtime.kinds import INTERNAL, Kind, decoded
 from runtime.projector import to_meta
+from runtime.replay import Past, Replay, stream
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
@@ -21,6 +22,9 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     ``event`` is the author's event, or, for what the runtime wrote itself (a saga's steps, a fence), its content as
     a mapping. ``type`` is the name under which it is stored; where upcasts make several events of one, or none, there
     are as many entries. ``command_id`` names the command on the first of its events.
+
+    Events that were erased are one entry together, of the type ``journal.erased``: its event says the ``first`` and the
+    ``last`` of their versions, and of ``meta`` only the version means anything, which is the last.
     """
 
     type: str
@@ -31,9 +35,18 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 async def history(journal: Journal, address: Address[Any], kind: Kind) -> AsyncIterator[HistoryEntry]:
     """Yield the events of an actor's stream, oldest first."""
+    version = 0
     async for record in stream(journal, address):
+        if record.version > version + 1:
+            yield _erased(address, version + 1, record.version - 1)
+        version = record.version
         for entry in entries(record, kind):
             yield entry
+
+
+def _erased(address: Address[Any], first: int, last: int) -> HistoryEntry:
+    meta = Meta(address.actor, address.key, last, 0, EPOCH, "", "")
+    return HistoryEntry(ERASED, {"first": first, "last": last}, meta)
 
 
 def entries(record: Record, kind: Kind) -> list[HistoryEntry]:
@@ -46,19 +59,6 @@ def entries(record: Record, kind: Kind) -> list[HistoryEntry]:
     return [HistoryEntry(record.type, event, meta, record.command) for event in events]
 
 
-async def stream(journal: Journal, address: Address[Any]) -> AsyncIterator[Record]:
-    """Yield the records of an actor's stream, a page at a time."""
-    name = (address.actor, address.key)
-    version = 0
-    while True:
-        page = await journal.read(name, version)
-        for record in page:
-            yield record
-        version += len(page)
-        if len(page) < PAGE:
-            return
-
-
 async def state_of(
     journal: Journal,
     address: Address[Any],
@@ -67,21 +67,21 @@ async def state_of(
     at: datetime | None = None,
     position: int | None = None,
 ) -> Any:
-    """Return a service's state by replay, up to and including a version, a moment or a position."""
-    service = kind.cls(address.key)
-    state = service.initial
-    until = None if at is None else round(at.timestamp() * 1e6)
-    async for record in stream(journal, address):
-        if (
-            (version is not None and record.version > version)
-            or (until is not None and record.time > until)
-            or (position is not None and record.position > position)
-        ):
+    """Return a service's state, up to and including a version, a moment or a position.
+
+    Raises:
+        EventsErased: that can't be told any more.
+    """
+    past = Past(version, None if at is None else round(at.timestamp() * 1e6), position)
+    replay = Replay(address, kind)
+    if version is not None and version < 1:
+        return replay.state()
+    async for record in await replay.start(journal, [past]):
+        replay.come_to(record)
+        if not past.has(record):
             break
-        if record.type not in INTERNAL:
-            for event in kind.read(record):
-                state = service.evolve(state, event)
-    return state
+        replay.take(record)
+    return replay.state()
 
 
 async def trail(journal: Journal, address: Address[Any], directory: Directory) -> list[HistoryEntry]:
@@ -116,5 +116,7 @@ async def _caused(journal: Journal, address: Address[Any], command_id: str) -> l
     if version is None:
         return []
     page = await journal.read(name, version - 1)
+    if not page or page[0].version != version:
+        return []  # they were erased
     last = next((n for n, record in enumerate(page) if n and to_meta(record).causation != command_id), len(page))
     return page[:last]

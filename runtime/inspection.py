@@ -35,12 +35,12 @@ class Inspection:
 
         Only on PostgreSQL does that ever happen. Whoever waits is cancelled when the runtime is closed.
         """
-        return await asyncio.shield((self._inside or self._open_node()).taken)
+        return await asyncio.shield((self._inside or self._open_node()).trouble.taken)
 
     def _open_node(self) -> Node:
         if self._node is None:
             if self._inside is not None:
-                taken = self._inside.taken.result()
+                taken = self._inside.trouble.taken.result()
                 raise RuntimeClosed(f"nothing can be asked here any more: {taken}") from taken
             raise RuntimeClosed("the runtime is not open; use it inside: async with Runtime(...) as runtime")
         return self._node
@@ -64,7 +64,7 @@ class Inspection:
         actors = actor_stats(node.directory, node.clock.steady())
         return Stats(
             actors=actors,
-            journal=node.written.stats(node.journal, node.writer),
+            journal=node.written.stats(node.journal, node.writer, node.trouble.damage),
             read_models=read_model_stats(node.projectors.values(), node.journal),
             active=sum(stats.active for stats in actors.values()),
             dead_letters=node.dead_letters.count,
@@ -89,6 +89,7 @@ class Inspection:
 
         Raises:
             NotTaken: the actor is no service, and has no state.
+            EventsErased: what it was then can't be told any more.
             ValueError: ``at`` doesn't say in which time zone it is.
         """
         node, kind = self._open_node(), self._service_kind(address)

@@ -2,8 +2,9 @@
 
 It reads, and changes nothing. Each event is really read, through its aliases and upcasts, but not applied: what
 ``evolve`` does with it, it can't know. Of sagas that have not ended, and of reminders that are pending, the commands
-are read too, and the replies that a saga's code will be fed. In memory are a page of events, one stream that has
-something to go on with, and a line for each sort of event.
+are read too, and the replies that a saga's code will be fed; and where events were erased, the snapshot that stands
+for them. In memory are a page of events, one stream that has something to go on with, the names of the streams of which
+something was erased, and a line for each sort of event.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -11,17 +12,18 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, JournalMismatch, Saga, Service, UnknownActor
+from actors import Address, Command, EventsErased, JournalMismatch, Saga, Service, UnknownActor
 from persistence import Journal, JournalDamaged, Keys, NotDecodable, Record, Stream
 from persistence.journal import BURIED, DELETED, ERASED, Sleeper
 from runtime import saga_events
 from runtime.directory import Directory
-from runtime.history import stream
 from runtime.kinds import INTERNAL, Kind, decoded, meta_of
 from runtime.personal import PersonalData
 from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
 from runtime.reminders import Reminders
+from runtime.replay import stream
 from runtime.saga_story import StepStory, Story
+from runtime.snapshots import read_kept, state_in
 from runtime.subjects import Subjects
 
 MOST_SORTS = 10_000
@@ -111,6 +113,8 @@ async def check_journal(
         position = page[-1].position
         if progress is not None:
             progress(position, max(position, journal.position))
+    for name in check.erased:
+        await check.snapshot(name)
     for name in await journal.unfinished():
         await check.saga(name)
     async for name in _sleeping(journal):
@@ -123,6 +127,8 @@ class _Check:
 
     def __init__(self, journal: Journal, directory: Directory) -> None:
         self.report = CheckReport()
+        self.erased: dict[Stream, int] = {}
+        """Streams of which something was erased, and the positions of the first of it."""
         self._journal = journal
         self._directory = directory
         self._sorts: dict[tuple[str, str, int], StoredEvents] = {}
@@ -132,6 +138,8 @@ class _Check:
         """Count an event, and read it as its reader would."""
         self.report.events += 1
         if record.type in _JOURNALS_OWN:
+            if record.type == ERASED:
+                self.erased.setdefault(record.stream, record.position)
             return
         what = record.type
         try:
@@ -142,6 +150,21 @@ class _Check:
             _read(kind, record)
         except (JournalMismatch, UnknownActor, JournalDamaged) as error:
             self._problem(record.stream, record.position, what, error)
+
+    async def snapshot(self, name: Stream) -> None:
+        """Read the snapshot that stands for what was erased, where one has to."""
+        try:
+            kind = self._directory.kind(name[0])
+        except UnknownActor:
+            return  # it is among the events, where there are any left
+        left = await self._journal.read(name, 0, 1)
+        if not issubclass(kind.cls, Service) or not left or left[0].type in (DELETED, BURIED):
+            return
+        snapshot = (await self._journal.snapshots([name])).get(name)
+        erased = left[0].version - 1
+        if snapshot is None or snapshot.version < erased or state_in(kind, snapshot, erased=True) is None:
+            error = EventsErased("no snapshot stands for them that today's class can read")
+            self._problem(name, self.erased[name], "what was erased", error)
 
     async def saga(self, name: Stream) -> None:
         """Read what a saga that has not ended needs to go on: commands, undos and replies."""
@@ -180,16 +203,26 @@ class _Check:
         """Read the commands of the reminders that are pending in a service's stream."""
         pending: PendingByName = NOTHING_PENDING
         positions: dict[int, int] = {}
+        after = 0
+        if name in self.erased:
+            snapshot = (await self._journal.snapshots([name])).get(name)
+            kept = read_kept(snapshot)
+            if kept is not None and snapshot is not None:
+                pending, after = {one.name: one for one in kept.pending}, snapshot.version
         try:
-            async for record in stream(self._journal, Address[Any](*name)):
-                if record.type in REMINDERS:
+            async for record in stream(self._journal, Address[Any](*name), after):
+                if record.type in (DELETED, BURIED):
+                    pending = NOTHING_PENDING
+                elif record.type in REMINDERS:
                     pending = replayed(pending, record)
                     positions[record.version] = record.position
-        except JournalMismatch:
-            return  # it is among the events
+        except (JournalMismatch, KeyError):
+            return  # it is among the events, or what was erased would be needed
         for one in pending.values():
             to = one.to.actor if one.to is not None else name[0]
-            self._command(name, positions[one.version], f"reminder {one.name!r}", to, msgspec.Raw(one.command))
+            self._command(
+                name, positions.get(one.version, one.position), f"reminder {one.name!r}", to, msgspec.Raw(one.command)
+            )
 
     def _command(self, name: Stream, position: int, what: str, to: str, data: msgspec.Raw) -> Command[Any, Any] | None:
         try:

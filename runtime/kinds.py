@@ -21,9 +21,10 @@ from actors import (
 )
 from actors.evolution import names_by_alias
 from actors.messages import name_of, reply_type
-from persistence import JournalDamaged, KeyMissing, NewEvent, NotDecodable, Record
-from persistence.codec import PLAIN, Codec, Decoder
+from persistence import BURIED, DELETED, JournalDamaged, KeyMissing, NewEvent, NotDecodable, Record
+from persistence.codec import PLAIN, Codec, Decoder, encode
 from runtime.evolution import Evolution, Several, renamed
+from runtime.state_form import StateForm
 
 FENCED = "service.fenced"
 """In a service's stream: an undo came before its step, which is refused from here on."""
@@ -39,7 +40,7 @@ RESENT = "service.resent"
 """In a service's stream: a reminder is sent again after a crash of the process, at which it may have been under way."""
 FORGOTTEN = "service.forgotten"
 """In a service's stream: a reminder was dropped."""
-INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, RESENT, FORGOTTEN})
+INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, RESENT, FORGOTTEN, DELETED, BURIED})
 """What the runtime writes into a service's stream; ``evolve`` never sees it."""
 
 
@@ -57,6 +58,11 @@ class EventMeta(msgspec.Struct, omit_defaults=True, gc=False):
     reply: msgspec.Raw = msgspec.Raw(b"null")
     trace: str = ""
     revision: int = 1
+
+
+def deletion(cause: str, *, for_good: bool) -> NewEvent:
+    """Return the event by which a stream is deleted."""
+    return NewEvent(BURIED if for_good else DELETED, b"{}", encode(EventMeta(cause, cause)))
 
 
 _REVISED = b'{"revision":'
@@ -146,6 +152,10 @@ class Kind:
         self.at_once: int = getattr(cls, "at_once", 1)
         """How many messages one actor may handle at the same time."""
         self.counts = Counts()
+        self.tagged = _has_tags(self.cls)
+        """Whether its events have tags."""
+        self.state = StateForm(self.cls, codec)
+        """Reads and writes a service's state."""
         self.result = Decoder(getattr(cls, "result", None), codec)
         """Reads and writes what a saga ends with."""
         self._replies: dict[type, Decoder] = {}
@@ -307,6 +317,11 @@ class _Tagged(msgspec.Struct):
 
 
 _tag = Decoder(_Tagged)
+
+
+def _has_tags(cls: Any) -> bool:
+    plain: Any = Service
+    return issubclass(cls, plain) and cls.tags is not plain.tags
 
 
 def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from actors import Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Stopped, UnknownActor
-from persistence import Batch, Journal, JournalTaken, Stream
+from persistence import Batch, Journal, Stream
 from persistence.records import to_records
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
@@ -22,6 +22,7 @@ from runtime.dead_letters import DeadLetters
 from runtime.directory import Directory
 from runtime.dispatcher import Dispatcher
 from runtime.log import log
+from runtime.log_watch import LogWatch
 from runtime.mailbox import Envelope
 from runtime.observed_cells import ObservedSaga, makers
 from runtime.observed_writer import new_writer
@@ -43,6 +44,7 @@ from runtime.supervision import Supervisor
 from runtime.suspects import Suspects
 from runtime.tasks import Tasks
 from runtime.timers import Timers
+from runtime.trouble import Trouble
 from runtime.watches import Watches
 
 A = TypeVar("A")
@@ -113,11 +115,9 @@ class Node:
         self.alarm = Alarm(journal, self.timers, self.spawn, self._ring)
         self.projectors: dict[str, Projector] = {}
         self.promises = Promises(self.writer, self.delays)
+        self._log_watch = LogWatch("the journal")
+        self.trouble = Trouble(self.writer, self.promises, self.delays)
         self.closing = False
-        self.taken: asyncio.Future[JournalTaken] = asyncio.get_running_loop().create_future()
-        """Done when another process has taken this one's place at the journal."""
-        self._attempts = 0
-        """How often the journal has been lost since something became durable."""
         self._name = os.urandom(6).hex()
         self._count = 0
 
@@ -347,7 +347,8 @@ class Node:
         self.observer.group_written(events, seconds)
 
     def _durable(self, batches: list[Batch], first: int) -> None:
-        self._attempts = 0
+        self.trouble.over()
+        self._log_watch.look(self.journal.log_bytes)
         self.alarm.note(batches)
         self.suspects.look()
         if self.projectors:
@@ -376,27 +377,13 @@ class Node:
         self.suspects.clear()
         supervised = {address: cell.phase for address in self.owners if (cell := self.find(address)) is not None}
         self.directory.clear(keep=ActorCell, error=error)
-        self.promises.lose_all("the journal could not be written")
-        while True:
-            self._attempts += 1
-            if self._attempts > 2:
-                # Nothing has become durable in the meantime: a full disk, say. Waking would send all again.
-                await self.delays.pause(min(0.1 * 2 ** min(self._attempts - 3, 6), 5.0))
-            try:
-                if isinstance(error, JournalTaken):
-                    raise error
-                await self.journal.recover()
-                for projector in self.projectors.values():
-                    projector.look()  # what failed may have been written all the same
-                await self.wake_unfinished()
-                self._start_again(supervised)
-                return
-            except JournalTaken as taken:  # for good: whoever has it does what is unfinished in it
-                log.error("the journal belongs to another process, this one is out", error=str(taken))
-                if not self.taken.done():  # the runtime is not being left anyway
-                    self.taken.set_result(taken)
-                self.writer.end()
-                self.promises.lose_all("another process has taken the journal over")
-                return
-            except Exception as again:  # noqa: BLE001 (a full or a broken disk; it is tried until it is mended)
-                log.error("the journal is not usable", error=repr(again), attempt=self._attempts)
+        self.promises.lose_all(f"the journal could not be written ({error})")
+
+        async def begin_again() -> None:
+            await self.journal.recover()
+            for projector in self.projectors.values():
+                projector.look()  # what failed may have been written all the same
+            await self.wake_unfinished()
+            self._start_again(supervised)
+
+        await self.trouble.mend(error, begin_again)

@@ -18,13 +18,14 @@ from runtime.mailbox import Envelope
 from runtime.observer import Observer, outcome_of
 from runtime.reminder_mail import Look, Sent
 from runtime.saga_cell import SagaCell
-from runtime.saga_mail import Join, StepOutcome, Wake
+from runtime.saga_mail import Bury, Join, StepOutcome, Wake
 from runtime.service_cell import ServiceCell
+from runtime.service_mail import Delete, Erase, TakeSnapshot
 from runtime.timers import Timers
 from runtime.tracing import Span
 from runtime.turn_cell import TurnCell
 
-UNTRACED = (Join, Look, Sent, StepOutcome, Wake)
+UNTRACED = (Bury, Delete, Erase, Join, Look, Sent, StepOutcome, TakeSnapshot, Wake)
 """Messages of the runtime's own that are no part of a trace; what they lead to is."""
 
 

@@ -7,6 +7,7 @@ from heapq import nsmallest
 from runtime.cells import Cell
 from runtime.directory import Directory
 from runtime.kinds import Kind
+from runtime.service_memory import ServiceMemory
 from runtime.timers import Timers
 
 ACTIVE = 1_000_000
@@ -56,8 +57,8 @@ class Passivator:
             # A tenth below the limit, so that not every newcomer makes for another look at all.
             too_many = len(cells) - most + most // 10
             resting = [cell for cell in cells if cell.resting]
-            for cell in nsmallest(too_many, resting, key=_last_used):
-                self._let_go(cell)
+            for number, cell in enumerate(nsmallest(too_many, resting, key=_last_used)):
+                self._let_go(cell, get_ready=number < STRETCH)
             if len(resting) < too_many:
                 self._patience.add(crowd)
                 self._timers.after(PATIENCE, partial(self._look_again, crowd))
@@ -86,15 +87,18 @@ class Passivator:
         else:
             self._next_round()
 
-    def _let_go(self, cell: Cell) -> None:
+    def _let_go(self, cell: Cell, *, get_ready: bool = True) -> None:
         """Let an actor leave when all that it has written is durable, unless it has been used meanwhile."""
         used = cell.used
+        if get_ready and isinstance(cell, ServiceMemory):
+            cell.rest()
 
         def leave(durable: bool) -> None:
             if durable and cell.used == used and cell.resting:
                 self._directory.release(cell)
 
         cell.world.writer.hold(leave)
+        cell.world.writer.kick()
 
 
 def _last_used(cell: Cell) -> int:

@@ -21,12 +21,15 @@ class PersonalData:
     With keys it seals and opens them. Without, it refuses them; but if it is ``blind``, it reads them as forgotten.
     """
 
-    def __init__(self, keys: Keys | None = None, *, blind: bool = False) -> None:
-        """Use these keys.
+    def __init__(self, keys: Keys | None = None, actors: Sequence[type] = (), *, blind: bool = False) -> None:
+        """Use these keys, for these actors.
 
         Raises:
             KeysUnusable: ``cryptography`` is not installed.
+            DefinitionError: there are no keys, and an event of one of the actors holds personal data.
         """
+        if keys is None:
+            _check_impersonal(actors)
         self.ring = None if keys is None else Keyring(keys)
         self.prepare = None if self.ring is None else self.ring.flush
         """To be awaited before anything that was sealed is written."""
@@ -107,12 +110,8 @@ def _no_keys(why: str) -> str:
     return f'{why}, and the runtime has no keys; write Runtime(..., keys=KeyFile("trips.keys"))'
 
 
-def check_impersonal(actors: Sequence[type]) -> None:
-    """Make sure that no actor could ever write a personal value, for there are no keys.
-
-    Raises:
-        DefinitionError: an event of one holds some.
-    """
+def _check_impersonal(actors: Sequence[type]) -> None:
+    """Make sure that no actor could ever write a personal value, for there are no keys."""
     for actor in actors:
         for event in getattr(actor, "events", {}).values():
             if holds_personal(event):

@@ -17,9 +17,11 @@ import anyio
 from actors import JournalMismatch, Meta, Parked, ReadModel, ReadModelBehind, RuntimeClosed, Statement, SubjectForgotten
 from actors.messages import name_of
 from persistence import Journal, JournalDamaged, JournalUnusable, Record
+from persistence.sqlite_file import may_pass
 from persistence.views import SqliteView
 from runtime.kinds import Kind, meta_of
 from runtime.log import log
+from runtime.log_watch import LogWatch
 from runtime.timers import Timers
 
 FORGOTTEN = name_of(SubjectForgotten)
@@ -63,6 +65,7 @@ class Projector:
             log.warning("read model follows events that no actor here writes", read_model=kind.name, events=names)
         self.failures = 0
         """Attempts at the next events that have failed in a row."""
+        self._log_watch = LogWatch(f"read model {kind.name}")
         self._closed = False
         self._live: deque[Record] = deque()
         self._wake = asyncio.Event()
@@ -101,8 +104,10 @@ class Projector:
         self._live.clear()
         self.failures = since = 0
         while True:
+            reading = True
             try:
                 records = await self._next()
+                reading = False
                 await self._project(records)
                 self.failures = 0
             except Exception as error:  # noqa: BLE001 (the author's code, the database, a damaged journal)
@@ -110,7 +115,9 @@ class Projector:
                 self.kind.counts.failures += 1
                 since = since if self.failures > 1 else self._timers.now()
                 retry = self.model.retry
-                spent = (self._timers.now() - since) / 1e6 >= retry.budget.total_seconds()
+                # A disk that is full or away, or a journal that can't be read for now, is not the read model's fault.
+                passes = isinstance(error, JournalUnusable) if reading else may_pass(error)
+                spent = not passes and (self._timers.now() - since) / 1e6 >= retry.budget.total_seconds()
                 if spent or isinstance(error, JournalDamaged | JournalMismatch):
                     self._park(error)
                     return
@@ -135,13 +142,6 @@ class Projector:
                 await self._clean()
             await self._wake.wait()
 
-    async def _clean(self) -> None:
-        """Have no copy left of what was blanked; here, when all is done, for it takes long in a large file."""
-        try:
-            await self.view.clean()
-        except sqlite3.Error as error:
-            log.warning("read model not cleaned", read_model=self.kind.name, error=repr(error))  # after the next batch
-
     async def _read(self) -> list[Record]:
         """Read on in the journal. One that can't be read, on a server that is down, say, is no failure of ours."""
         told = False
@@ -154,6 +154,13 @@ class Projector:
                     log.warning(what, read_model=self.kind.name, error=str(error))
                 told = True
                 await self._timers.pause(AGAIN)
+
+    async def _clean(self) -> None:
+        """Have no copy left of what was blanked; here, when all is done, for it takes long in a large file."""
+        try:
+            await self.view.clean()
+        except sqlite3.Error as error:
+            log.warning("read model not cleaned", read_model=self.kind.name, error=repr(error))  # after the next batch
 
     async def _project(self, records: list[Record]) -> None:
         statements: list[Statement] = []
@@ -170,6 +177,7 @@ class Projector:
             last = record.position
         if statements or last - self.view.checkpoint >= CHECKPOINT_EVERY:
             await self.view.apply(statements, last, blanks=blanks)
+            self._log_watch.look(self.view.log_bytes)
         self.position = last
         self._let_go()
         if failure is not None:

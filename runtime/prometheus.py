@@ -75,6 +75,9 @@ class PrometheusCollector(Collector):
     def _journal(self, stats: JournalStats) -> Iterator[Metric]:
         yield self._gauge("journal_position", "Position of the last durable event", stats.position)
         yield self._gauge("journal_queued_events", "Events enqueued and not yet durable", stats.queued)
+        yield self._gauge("journal_failing", "1 where the last group could not be written", stats.error is not None)
+        yield self._gauge("journal_damaged", "1 where a check has found damage", stats.damage is not None)
+        yield self._gauge("journal_log_bytes", "Size of the write-ahead log beside the journal", stats.log_bytes)
         yield self._histogram("journal_group_events", "Events in each group", stats.group_events)
         yield self._histogram("journal_group_write_seconds", "Time to write and sync each group", stats.group_seconds)
 
@@ -85,6 +88,7 @@ class PrometheusCollector(Collector):
         )
         lag = GaugeMetricFamily(f"{self._prefix}_read_model_lag_events", "Durable events not come to yet", labels=label)
         parked = GaugeMetricFamily(f"{self._prefix}_read_model_parked", "1 where it is set aside", labels=label)
+        log = GaugeMetricFamily(f"{self._prefix}_read_model_log_bytes", "Size of the write-ahead log", labels=label)
         failures = CounterMetricFamily(
             f"{self._prefix}_read_model_failures", "Attempts to project that failed", labels=label
         )
@@ -92,8 +96,9 @@ class PrometheusCollector(Collector):
             position.add_metric([name], stats.position)
             lag.add_metric([name], stats.lag)
             parked.add_metric([name], stats.parked)
+            log.add_metric([name], stats.log_bytes)
             failures.add_metric([name], stats.failures)
-        yield from (position, lag, parked, failures)
+        yield from (position, lag, parked, log, failures)
 
     def _gauge(self, name: str, says: str, value: float) -> Metric:
         return GaugeMetricFamily(f"{self._prefix}_{name}", says, value=value)
@@ -108,5 +113,5 @@ class PrometheusCollector(Collector):
 
 
 _EMPTY = HistogramStats((), (0,), 0, 0.0, 0.0)
-NOTHING = Stats({}, JournalStats(0, 0, 0, _EMPTY, _EMPTY), {}, 0, 0, 0)
+NOTHING = Stats({}, JournalStats(0, 0, 0, _EMPTY, _EMPTY, None, 0, None), {}, 0, 0, 0)
 """The numbers of a runtime that is not open."""

@@ -85,7 +85,8 @@ class Promise:
         if self.future.done():
             return  # the caller has gone, or was told that the outcome is unknown
         if not durable:
-            self.lose("the journal could not be written")
+            error = self._promises.writer.error
+            self.lose("the journal could not be written" + (f" ({error})" if error is not None else ""))
         elif self._error is not None:
             self.future.set_exception(self._error)
         else:

@@ -1,17 +1,20 @@
 """Recovery: reads the streams of revived cells, many at a time, a page of each in turn.
 
-One long stream doesn't hold the others back, and a thousand short ones share the way to the disk.
+One long stream doesn't hold the others back, and a thousand short ones share the way to the disk. Long ones are
+looked up among the snapshots, and begin there.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from actors import Elsewhere
-from persistence import Journal, Record
+from persistence import Journal, Record, Snapshot
 from persistence.journal import PAGE
 from persistence.writer import Writer
 from runtime.cells import Cell
+from runtime.service_memory import ServiceMemory
 
 
 class Recovery:
@@ -83,6 +86,9 @@ class Recovery:
         try:
             heads = await self._journal.heads([reading.cell.stream for reading in readings])
             theirs = await self._journal.strangers(list(heads)) if heads and self._journal.shared else {}
+            for reading in readings:
+                reading.head = heads.get(reading.cell.stream, 0)
+            await self._look_for_snapshots([reading for reading in readings if reading.head and reading.long])
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the cells' to deal with)
             if epoch == self._epoch:
                 self.opening -= len(readings)
@@ -94,25 +100,39 @@ class Recovery:
                     if reading.cell.stream in theirs:
                         self.opening -= 1
                         reading.elsewhere(theirs[reading.cell.stream])
-                    elif reading.cell.stream in heads:
+                        continue
+                    ready = reading.start()
+                    if ready and reading.head:
                         self._reading.append(reading)
                     else:
                         self.opening -= 1
-                        reading.take([])
+                        if ready:
+                            reading.take([])
         finally:
             self._busy -= len(readings)
+
+    async def _look_for_snapshots(self, readings: "list[_Reading]") -> None:
+        if readings:
+            found = await self._journal.snapshots([reading.cell.stream for reading in readings])
+            for reading in readings:
+                reading.asked, reading.snapshot = True, found.get(reading.cell.stream)
 
     async def _read_page(self, reading: "_Reading") -> None:
         epoch = self._epoch
         self._busy += 1
-        first = reading.version == 0
+        first, reading.opened = not reading.opened, True
+        more: Callable[[], bool]
         try:
             page = await self._journal.read(reading.cell.stream, reading.version, PAGE)
+            more = partial(reading.take, page)
+            if reading.gap(page) and not reading.asked:
+                await self._look_for_snapshots([reading])
+                more = reading.start
         except Exception as error:  # noqa: BLE001 (a damaged record, a lost disk)
             if epoch == self._epoch:
                 reading.failed(error)
         else:
-            if epoch == self._epoch and reading.take(page):
+            if epoch == self._epoch and more():
                 self._reading.append(reading)
         finally:
             self._busy -= 1
@@ -127,27 +147,59 @@ class _Reading:
     later would reset an actor in the middle of its work.
     """
 
-    __slots__ = ("cell", "incarnation", "version")
+    __slots__ = ("asked", "cell", "head", "incarnation", "opened", "snapshot", "version")
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
         self.incarnation = cell.incarnation
-        self.version = 0
+        self.version = self.head = 0
+        """What has been read, and what there is."""
+        self.opened = False
+        self.asked = False
+        """Whether its snapshot has been looked for."""
+        self.snapshot: Snapshot | None = None
 
     @property
     def current(self) -> bool:
         return self.cell.incarnation == self.incarnation
+
+    @property
+    def long(self) -> bool:
+        """Whether a snapshot may spare reading much."""
+        return isinstance(self.cell, ServiceMemory) and self.head >= self.cell.ask_snapshot_from
+
+    def gap(self, page: list[Record]) -> int:
+        """Return the version up to which events were erased that have not been read; 0: there are none."""
+        return page[0].version - 1 if page and page[0].version > self.version + 1 else 0
+
+    def start(self) -> bool:
+        """Begin, from the snapshot if it fits; return whether it could."""
+        if not self.current:
+            return False
+        try:
+            self.cell.begin()
+            if self.snapshot is not None and isinstance(self.cell, ServiceMemory):
+                self.version = self.cell.restore(self.snapshot, self.head)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 (an author's __init__)
+            self.failed(error)
+            return False
+        return True
 
     def take(self, page: list[Record]) -> bool:
         """Replay a page; the last one ends the recovery. Return whether there is more to read."""
         if not self.current:
             return False
         try:
-            if self.version == 0:
-                self.cell.begin()
+            gap = self.gap(page)
+            if gap and isinstance(self.cell, ServiceMemory):  # of a saga's stream, only the end is left then
+                self.version = self.cell.lose(gap, self.snapshot, self.head)
             for record in page:
-                self.cell.replay(record)
-            self.version += len(page)
+                if record.version > self.version:
+                    self.cell.replay(record)
+            if page:
+                self.version = max(self.version, page[-1].version)  # a snapshot may have been ahead of the page
             if len(page) < PAGE:
                 self.cell.recovered()
         except (SystemExit, KeyboardInterrupt):

@@ -9,10 +9,11 @@ from actors import Address
 from runtime.cells import Cell
 from runtime.mailbox import Envelope
 from runtime.reminder_events import FiringKey
+from runtime.service_mail import ServiceMail
 
 
-class ReminderMail(msgspec.Struct):
-    """The base of it all, so that a turn needs one look to tell it from a command."""
+class ReminderMail(ServiceMail):
+    """What comes about reminders."""
 
 
 class Due(ReminderMail):

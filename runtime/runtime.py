@@ -37,9 +37,10 @@ from runtime.mailbox import Envelope
 from runtime.node import Node
 from runtime.observer import Observer
 from runtime.passivation import ACTIVE
-from runtime.personal import PersonalData, check_impersonal
+from runtime.personal import PersonalData
 from runtime.projector import Projector
 from runtime.read_models import follow, head, open_read_models
+from runtime.retention import Retention
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
 from runtime.slow_turns import SLOW_TURN
@@ -60,17 +61,16 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting):
+class Runtime(Forgetting, Retention):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
-    journal; ``actors`` are the classes that live
-    here. Use it as ``async with Runtime(...) as runtime``, on asyncio or on uvloop (``pip install
-    'understudy[uvloop]'``, then ``uvloop.run(main())`` where you would write ``asyncio.run(main())``). ``groups`` are
-    supervised together, and started when it opens. ``active`` is how many actors may be in memory; beyond it, those
-    that have rested longest leave. A turn that takes longer than ``slow_turn`` is named in the log; None: never.
-    ``instruments`` are told of what happens, and ``tracing`` follows each request wherever it leads; see
-    ``docs/observability.md``. ``keys`` seal what is personal; see ``docs/personal_data.md``.
+    journal; ``actors`` are the classes that live here. Use it as ``async with Runtime(...) as runtime``, on asyncio or
+    on uvloop (``understudy[uvloop]``: ``uvloop.run(main())``). ``groups`` are supervised together, and started when it
+    opens. ``active`` is how many actors may be in memory; beyond it, those that have rested longest leave. A turn that
+    takes longer than ``slow_turn`` is named in the log; None: never. ``instruments`` are told of what happens, and
+    ``tracing`` follows each request; see ``docs/observability.md``. ``keys`` seal what is personal; see
+    ``docs/personal_data.md``.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
@@ -106,18 +106,13 @@ class Runtime(Forgetting):
         self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
         self._actors = actors
         self._clock = clock or SystemClock()
-        self._chaos = chaos
-        self._groups = groups
-        self._active = active
-        self._slow_turn = slow_turn
+        self._chaos, self._groups = chaos, groups
+        self._active, self._slow_turn = active, slow_turn
         self._observer = Observer(self._clock, instruments, tracing)
         self._keys = keys
-        self._personal = PersonalData(keys)
-        if keys is None:
-            check_impersonal(actors)
+        self._personal = PersonalData(keys, actors)
         self._shutdown_timeout = shutdown_timeout
-        self._entered = False
-        self._node = self._inside = None
+        self._entered, self._node, self._inside = False, None, None
         self._stack = AsyncExitStack()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -152,6 +147,7 @@ class Runtime(Forgetting):
             stack.callback(node.delays.close)
             tasks.start_soon(node.writer.run)
             tasks.start_soon(node.recovery.run)
+            tasks.start_soon(node.trouble.look, node.journal)
             for projector in node.projectors.values():
                 tasks.start_soon(projector.run)
             if node.projectors and self._journal.shared:
@@ -166,7 +162,7 @@ class Runtime(Forgetting):
                 failure = error
             else:
                 self._entered, self._node, self._inside, self._stack = True, node, node, stack.pop_all()
-                node.taken.add_done_callback(self._let_nobody_in)
+                node.trouble.taken.add_done_callback(self._let_nobody_in)
         if failure is not None:
             raise failure
         return self
@@ -180,8 +176,8 @@ class Runtime(Forgetting):
             await shielded(self._finish(node))
         finally:
             node.promises.close()
-            if not node.taken.done():
-                node.taken.cancel()
+            if not node.trouble.taken.done():
+                node.trouble.taken.cancel()
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
             await self._stack.__aexit__(None, None, None)
 

@@ -24,14 +24,14 @@ from actors import (
     SagaMisuse,
 )
 from actors.actor import Reason
-from persistence import NotDecodable, NotEncodable
+from persistence import NEVER, Append, NotDecodable, NotEncodable
 from runtime import saga_events as events
 from runtime.cells import Phase, World
-from runtime.kinds import Kind
+from runtime.kinds import Kind, deletion
 from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
-from runtime.saga_mail import Join, Resume, StepOutcome, Waiters, Wake
+from runtime.saga_mail import Bury, Join, Resume, StepOutcome, Waiters, Wake
 from runtime.saga_retry import pause_before_retry
 from runtime.saga_run import SagaRun
 from runtime.saga_stage import SagaStage
@@ -167,6 +167,8 @@ class SagaCell(SagaStage):
                 self._turn(f"{self.name}#{message.step}" if message.step else self.name, self._wake, message)
         elif isinstance(message, Join):
             self._join(envelope.reply)
+        elif isinstance(message, Bury):
+            self._bury(envelope)
         elif isinstance(message, Resume):
             self._resume(message)
         else:
@@ -192,7 +194,7 @@ class SagaCell(SagaStage):
         except (NotEncodable, CommandIdReused) as error:
             self.give_back(envelope, error)
             return
-        if started is not None:
+        if started is not None or self.story.buried:
             self._join(envelope.reply)
             return
         deadline: timedelta | None = self.kind.cls.deadline
@@ -213,6 +215,22 @@ class SagaCell(SagaStage):
             self._answer_waiters()
         if status == "new":
             self.world.writer.hold(self._leave)
+
+    def _bury(self, envelope: Envelope) -> None:
+        """Erase the whole story in one append, so that nobody ever reads a part of it; refuse everything then."""
+        if not self.story.ended:
+            self.give_back(envelope, Refused(f"{self.address} has not ended, so it can't be deleted"))
+            return
+        if not self.story.buried:
+            event = deletion(self.world.new_id(), for_good=True)
+            append = Append(self.stream, self._version, [event], self.world.clock.now(), wake=NEVER)
+            self._version = append.erase_before = self._version + 1
+            self.world.writer.enqueue((append,))
+            self.written = True
+            self.story = Story(buried=True)
+        if envelope.reply is not None:
+            envelope.reply.done(None)
+        self.world.writer.hold(self._leave)
 
     def _answer_waiters(self) -> None:
         if not self._waiters:

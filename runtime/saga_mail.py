@@ -39,6 +39,10 @@ class Join(msgspec.Struct):
     """Somebody asks for the saga's result without starting it."""
 
 
+class Bury(msgspec.Struct):
+    """Erase the whole story, if it has ended, and refuse everything from then on."""
+
+
 class StepReturn(msgspec.Struct, gc=False):
     """Where the reply to a step goes: into the mailbox of its saga."""
 

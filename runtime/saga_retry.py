@@ -3,11 +3,21 @@
 from random import Random
 from typing import Any
 
-from actors import AskCycle, CommandIdReused, DefinitionError, NotTaken, RetryPolicy, Saga, SagaGaveUp, UnknownActor
+from actors import (
+    AskCycle,
+    CommandIdReused,
+    DefinitionError,
+    NotTaken,
+    ReplyErased,
+    RetryPolicy,
+    Saga,
+    SagaGaveUp,
+    UnknownActor,
+)
 from persistence import NotEncodable
 from runtime.saga_story import StepStory
 
-FINAL = (AskCycle, UnknownActor, NotTaken, CommandIdReused, DefinitionError, NotEncodable)
+FINAL = (AskCycle, UnknownActor, NotTaken, CommandIdReused, DefinitionError, NotEncodable, ReplyErased)
 """Failures that no retry can mend."""
 
 

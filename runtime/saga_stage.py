@@ -3,7 +3,7 @@
 from typing import Any
 
 from actors import Address, Command
-from persistence import AT_ONCE, NEVER, Append, NewEvent, Record
+from persistence import AT_ONCE, BURIED, NEVER, Append, NewEvent, Record
 from persistence.codec import encode
 from runtime import saga_events as events
 from runtime.cells import Cell, World
@@ -58,6 +58,8 @@ class SagaStage(Cell):
             self.story.apply(event, record.time)
             if isinstance(event, events.Started):
                 self._correlation = meta_of(record).correlation or self._correlation
+        elif record.type == BURIED:
+            self.story = Story(buried=True)
         self._version, self._position = record.version, record.position
 
     def emit(self, event: events.SagaEvent) -> None:

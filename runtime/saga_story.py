@@ -86,11 +86,13 @@ class Story(msgspec.Struct, gc=False):
     crashes: int = 0
     """How often in a row the process has crashed with the saga under way, as far as that is counted."""
     result: msgspec.Raw | None = None
+    buried: bool = False
+    """It was deleted; there was a story once, and there will be no other."""
 
     @property
     def ended(self) -> bool:
-        """Whether the saga is completed or compensated."""
-        return self.result is not None or self.compensated
+        """Whether the saga is completed or compensated, or was deleted since."""
+        return self.result is not None or self.compensated or self.buried
 
     @property
     def status(self) -> str:
@@ -105,6 +107,8 @@ class Story(msgspec.Struct, gc=False):
 
     def error_for(self, address: Address[Any]) -> Exception | None:
         """Return what to tell those who ask for the result, where there is none and will be none by itself."""
+        if self.buried:
+            return actors.DeletedForGood(f"{address} was deleted; use another key")
         if self.started is None:
             return UnknownActor(f"{address} was never started")
         if self.compensated:

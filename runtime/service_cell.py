@@ -1,8 +1,7 @@
 """The cell of a service: decide, evolve, enqueue, reply, all in one synchronous turn."""
 
-from functools import reduce
 from types import CoroutineType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -14,48 +13,37 @@ from actors import (
     Failed,
     OutcomeUnknown,
     Refused,
-    Service,
+    ReplyErased,
 )
-from persistence import Append, JournalError, NewEvent, NotDecodable, Record
+from actors.messages import reply_type
+from persistence import Append, JournalError, NewEvent, NotDecodable
 from persistence.codec import encode
-from runtime.cells import Cell, Phase, World
-from runtime.evolution import Several
+from runtime.cells import Phase, World
+from runtime.conditions import Told, submit, tag
 from runtime.failures import failure
 from runtime.fingerprint import fingerprint_of, fingerprints_of
-from runtime.kinds import FENCED, HANDLED, INTERNAL, EventMeta, Kind, meta_of
+from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
 from runtime.mailbox import Envelope, ReplyTo
-from runtime.reminder_events import NOTHING_PENDING, Pending, PendingByName, replayed, wake_of
+from runtime.reminder_events import Pending, PendingByName, wake_of
 from runtime.reminder_mail import ReminderMail
+from runtime.service_mail import ServiceMail
+from runtime.service_memory import Fenced, ServiceMemory
 from runtime.service_reminders import ServiceReminders, changes_of
 from runtime.transaction import Outcome, Part
+from runtime.upkeep import keep_up
 
 
-class Fenced(msgspec.Struct):
-    """An undo overtook its step: the step, should it still come, is refused."""
+class ServiceCell(ServiceMemory):
+    """A service at work."""
 
-    step: str
-
-
-class ServiceCell(Cell):
-    """A service at work.
-
-    ``seen`` maps the ids of commands that took effect to the version of their first event (P3), and the ids of
-    steps that were undone before they came to minus that of the fence (P9). It is rebuilt from the stream, so it
-    has an entry for each command with an id that the stream holds.
-    """
-
-    __slots__ = ("_part", "_reminders", "pending", "seen", "service", "state", "version")
+    __slots__ = ("_part", "_reminders", "_submitted")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
-        self.service: Service[Any, Any, Any] | None = None
-        self.state: Any = None
-        self.version = 0
-        self.seen: dict[str, int] = {}
         self._part: Envelope | None = None
         """The part of a transaction that it waits in."""
-        self.pending: PendingByName = NOTHING_PENDING
-        """Its reminders; replaced as a whole, never changed."""
+        self._submitted = False
+        """Whether it waits for the journal to say whether what it has decided may be."""
         self._reminders: ServiceReminders | None = None
 
     @property
@@ -71,29 +59,6 @@ class ServiceCell(Cell):
         return self._reminders
 
     # -- life ---------------------------------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        """Start from the initial state."""
-        self.forget()
-        self.service = self.kind.cls(self.address.key)
-        self.state = self.kind.cls.initial
-
-    def replay(self, record: Record) -> None:
-        """Take in one event of the stream."""
-        if record.type not in INTERNAL:
-            assert self.service is not None
-            event = self.kind.event(record)
-            if type(event) is Several:
-                self.state = reduce(self.service.evolve, event, self.state)
-            else:
-                self.state = self.service.evolve(self.state, event)
-        elif record.type == FENCED:
-            self.seen[_step(record)] = -record.version
-        elif record.type != HANDLED:
-            self.pending = replayed(self.pending, record)
-        if record.command is not None:
-            self.seen[record.command] = record.version
-        self.version = record.version
 
     def recovered(self) -> None:
         """Go on, with what has become due meanwhile."""
@@ -118,11 +83,8 @@ class ServiceCell(Cell):
 
     def forget(self) -> None:
         """Drop state and ids. A transaction that waits here comes again, before all other mail."""
-        self.service = None
-        self.state = None
-        self.version = 0
-        self.seen = {}
-        self.pending = NOTHING_PENDING
+        super().forget()
+        self._submitted = False
         if self._part is not None:
             self.put_back((self._part,), self.world.clock.steady())
             self._part.message.left(self)
@@ -131,7 +93,7 @@ class ServiceCell(Cell):
     @property
     def resting(self) -> bool:
         """Whether it could leave the memory, and nobody would notice."""
-        return self._part is None and super().resting
+        return self._part is None and not self._submitted and super().resting
 
     # -- turns --------------------------------------------------------------------------------------------------
 
@@ -143,17 +105,23 @@ class ServiceCell(Cell):
                 if type(message) is Part:
                     self._arrive(envelope, message)
                     return
-                if isinstance(message, ReminderMail):
-                    self.reminders.turn(envelope)
+                if isinstance(message, ServiceMail):
+                    if isinstance(message, ReminderMail):
+                        self.reminders.turn(envelope)
+                    else:
+                        keep_up(self, envelope)
                     return
-            elif command_id in self.seen:
-                self._repeat(envelope, self.seen[command_id])
+            elif self._seen(envelope, command_id):
                 return
-            if envelope.undoes is not None and self.seen.get(envelope.undoes, -1) < 0:
+            if envelope.undoes is not None and self.seen.get(envelope.undoes, 0) <= 0:
+                if self.buried:
+                    if envelope.reply is not None:
+                        envelope.reply.done(None)  # there is nothing to undo, and the step will be refused
+                    return
                 outcome = self._fence(envelope, envelope.undoes)
             else:
                 decision = self._decide(message)
-                if command_id is None and not decision.events and not decision.reminders:
+                if command_id is None and not (decision.events or decision.reminders or decision.conditions):
                     if envelope.reply is not None:  # nothing to write; the shortest way
                         self.kind.check_reply(message.__class__, decision.reply)
                         envelope.reply.done(decision.reply)
@@ -162,10 +130,30 @@ class ServiceCell(Cell):
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self.give_back(envelope, failure(self.address, message, error))
             return
+        if outcome.conditions:
+            self.submit(outcome, lambda error: self._tell(envelope, outcome.reply, error))
+            return
         if outcome.append is not None:
             self.carry_out(outcome)
         if envelope.reply is not None:
             envelope.reply.done(outcome.reply)
+
+    def _tell(self, envelope: Envelope, reply: Any, error: Exception | None) -> None:
+        if error is not None:
+            self.give_back(envelope, error)
+        elif envelope.reply is not None:
+            envelope.reply.done(reply)
+
+    def _seen(self, envelope: Envelope, command_id: str) -> bool:
+        """Answer a command that has been seen; whether it has been may be for the journal to say."""
+        seen, undoes = self.seen, envelope.undoes
+        if version := seen.get(command_id):
+            self._repeat(envelope, version)
+            return True
+        older = seen.older
+        if older is None or (undoes is None and not older.may_hold(command_id)):
+            return False
+        return self.look_up(envelope, command_id, undoes)
 
     def _decide(self, command: Command[Any, Any]) -> Decision:
         assert self.service is not None
@@ -210,14 +198,17 @@ class ServiceCell(Cell):
             raw = msgspec.Raw(self.kind.reply(type(command)).encode(decision.reply, "the reply"))
             meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, self.kind.codec), raw))
         new = self.kind.new_events(events, meta) if events else []
+        if self.kind.tagged:
+            tag(service, events, new)
+        conditions = decision.conditions
         changes = None
         if decision.reminders or fired is not None:
             version, now = self.version + len(new), self.world.clock.now()
             changes = changes_of(self, decision.reminders, fired, version, now, correlation)
             new += changes.events
         if not new:
-            if command_id is None:
-                return Outcome(state, decision.reply, None)  # it dropped a reminder that was not there
+            if command_id is None:  # it dropped a reminder that was not there, or only asks whether something holds
+                return Outcome(state, decision.reply, self._append([], None) if conditions else None, None, conditions)
             new = [NewEvent(HANDLED, b"{}", meta)]
         if len(new) > 1:
             rest = encode(EventMeta(cause, correlation))
@@ -228,9 +219,9 @@ class ServiceCell(Cell):
             self.kind.stamp(new)
         append = self._append(new, command_id)
         if changes is None:
-            return Outcome(state, decision.reply, append)
+            return Outcome(state, decision.reply, append, None, conditions)
         append.wake = wake_of(changes.pending)
-        return Outcome(state, decision.reply, append, changes.pending)
+        return Outcome(state, decision.reply, append, changes.pending, conditions)
 
     def _append(self, events: list[NewEvent], command_id: str | None) -> Append:
         return Append(self.stream, self.version, events, self.world.clock.now(), command_id)
@@ -240,6 +231,24 @@ class ServiceCell(Cell):
         assert outcome.append is not None
         self.world.writer.enqueue((outcome.append,))
         self.apply(outcome)
+        if self.version >= self.snapshot_at:
+            self.keep(outcome.append)
+
+    def submit(self, outcome: Outcome, told: Told) -> None:
+        """Have the journal write an outcome if its conditions hold; take no turns until that is known."""
+        self.runnable, self._submitted, self.written = False, True, True
+        incarnation = self.incarnation
+
+        def settle(error: Exception | None) -> None:
+            if self.incarnation == incarnation:  # else it has begun anew, with what the journal holds
+                if error is None:
+                    self.apply(outcome)
+                    if self.version >= self.snapshot_at:
+                        self.rest()
+                self.leave()
+            told(error)
+
+        submit(self.world, [(self.address, outcome)], settle)
 
     def apply(self, outcome: Outcome) -> None:
         """Make the outcome's state the service's own; its events have been enqueued, or will be in this turn."""
@@ -247,7 +256,7 @@ class ServiceCell(Cell):
         if append is not None:
             self.state = outcome.state
             if append.command is not None:
-                self.seen[append.command] = self.version + 1
+                self.seen.note(append.command, self.version + 1)
             self.version += len(append.events)
             self.written = True
             if outcome.pending is not None:
@@ -256,7 +265,7 @@ class ServiceCell(Cell):
     def roll_back(self, state: Any, version: int, pending: PendingByName) -> None:
         """Take back what :meth:`apply` did since the service was there; none of it was enqueued."""
         if self.version != version:
-            self.seen = {command: at for command, at in self.seen.items() if abs(at) <= version}
+            self.seen.roll_back(version)
         self.state = state
         self.version = version
         self.pending = pending
@@ -267,7 +276,7 @@ class ServiceCell(Cell):
         fingerprint = fingerprint_of(envelope.message, envelope.data, self.kind.codec)
         meta = EventMeta(command_id, envelope.correlation or command_id, fingerprint)
         append = self._append([NewEvent(FENCED, encode(Fenced(step)), encode(meta))], command_id)
-        self.seen[step] = -(self.version + 1)
+        self.seen.note(step, -(self.version + 1))
         return Outcome(self.state, None, append)
 
     # -- repeats ------------------------------------------------------------------------------------------------
@@ -284,6 +293,12 @@ class ServiceCell(Cell):
         """Answer a repeated command with its first reply, from the journal."""
         try:
             value = await self.first_reply(envelope.message, version, envelope.data)
+        except ReplyErased as error:
+            request = cast(type[Command[Any, Any]], type(envelope.message))
+            if envelope.undoes is None and reply_type(request) is not type(None):
+                reply.failed(error)
+            else:
+                reply.done(None)  # that is what the reply was, or all that an undo has to say
         except Exception as error:  # noqa: BLE001 (goes to the asker, who may ask again)
             reply.failed(error)
         else:
@@ -294,6 +309,7 @@ class ServiceCell(Cell):
 
         Raises:
             CommandIdReused: it was another command.
+            ReplyErased: it has been erased.
             OutcomeUnknown: the journal can't be read now.
         """
         try:
@@ -301,8 +317,13 @@ class ServiceCell(Cell):
             page = await self.world.journal.read(self.stream, version - 1, 1) if durable else []
         except JournalError as error:
             raise OutcomeUnknown(f"the first reply of {self.address} can't be read: {error}") from error
-        if not page:
+        if not durable:
             raise OutcomeUnknown(f"the first reply of {self.address} may be lost: the journal could not be written")
+        if not page or page[0].version != version:
+            raise ReplyErased(
+                f"{self.address} has handled this {type(command).__name__} before, once; its reply was erased since, "
+                f"with the event at version {version}"
+            )
         record = page[0]
         meta = meta_of(record)
         if meta.fingerprint not in fingerprints_of(command, data, self.kind.codec):
@@ -320,20 +341,47 @@ class ServiceCell(Cell):
     # -- transactions -------------------------------------------------------------------------------------------
 
     def _arrive(self, envelope: Envelope, part: Part) -> None:
+        if self.seen.older is not None and self.look_up(envelope, *part.ids(self)):
+            return
         self._part = envelope
         self.runnable = False
         part.arrived(self)
 
     def leave(self) -> None:
-        """Go on with other mail: the transaction is over."""
-        self._part = None
+        """Go on with other mail: the transaction is over, or the journal has answered."""
+        self._part, self._submitted = None, False
         self.runnable = True
         if (self.mail or self.control) and not self.queued:
             self.ready_again()
 
+    # -- older ids ----------------------------------------------------------------------------------------------
 
-def _step(record: Record) -> str:
-    return msgspec.json.decode(record.data, type=Fenced).step
+    def look_up(self, envelope: Envelope, *ids: str | None) -> bool:
+        """Have the journal asked for the ids of which only it can tell, if there are any; the message comes again then.
+
+        Meanwhile it lies in the mailbox before all others, and the service takes no turns.
+        """
+        unsure = [one for one in ids if one is not None and self.seen.unsure(one)]
+        if unsure:
+            self.put_back((envelope,), self.world.clock.steady())
+            self.runnable = False
+            self.world.spawn(self._look_up(unsure, self.incarnation))
+        return bool(unsure)
+
+    async def _look_up(self, ids: list[str], incarnation: int) -> None:
+        world, found = self.world, dict[str, int]()
+        try:
+            if not await world.writer.barrier():
+                return  # whoever comes next will read it all anew
+            for one in ids:
+                found[one] = await world.journal.find(self.stream, one) or 0
+        except Exception as error:  # noqa: BLE001 (a lost disk, or a damaged record: as in recovery)
+            if self.incarnation == incarnation:
+                self.crashed(error)
+            return
+        if self.incarnation == incarnation:
+            self.seen.update(found)
+            self.leave()
 
 
 def _no_decision(name: str, returned: object) -> TypeError:

@@ -9,16 +9,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from actors import Address, Command, CommandIdReused, NotTaken, PoisonMessage, Refused, RetryPolicy
+from actors import Address, Command, CommandIdReused, NotTaken, PoisonMessage, Refused, ReplyErased, RetryPolicy
 from actors.reminders import Forget, Remind
 from persistence import Append, NewEvent, Stream
 from persistence.codec import encode
 from runtime.cells import World
+from runtime.conditions import Told
 from runtime.kinds import EventMeta, Kind
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.reminder_events import Changes, FiringKey, Pending, PendingByName, wake_of
 from runtime.reminder_mail import Due, Look, ReminderMail, ReminderReturn, Resend, Sent
+from runtime.seen import Seen
 from runtime.suspects import Suspect
 from runtime.transaction import Outcome
 
@@ -37,7 +39,7 @@ class Owner(Protocol):
     name: str
     version: int
     state: Any
-    seen: dict[str, int]
+    seen: Seen
     pending: PendingByName
 
     @property
@@ -53,6 +55,10 @@ class Owner(Protocol):
         """Put a message into the control lane."""
         ...
 
+    def look_up(self, envelope: Envelope, *ids: str | None) -> bool:
+        """Have the journal asked for the ids of which only it can tell; the message comes again then."""
+        ...
+
     def consider(
         self,
         command: Any,
@@ -66,6 +72,10 @@ class Owner(Protocol):
 
     def carry_out(self, outcome: Outcome) -> None:
         """Enqueue an outcome's events and make its state the service's own."""
+        ...
+
+    def submit(self, outcome: Outcome, told: Told) -> None:
+        """Have the journal write an outcome if its conditions hold."""
         ...
 
 
@@ -196,10 +206,13 @@ class ServiceReminders:
             elif self._suspect(one):
                 self._resend(one)
         elif isinstance(message, Due | Sent):
-            self.under_way.discard(message.key)
             one = self._owner.pending.get(message.key[0])
             if one is None or one.key != message.key:
+                self.under_way.discard(message.key)
                 return  # forgotten, replaced, or done: a second copy
+            if isinstance(message, Due) and self._owner.look_up(envelope, one.id_at(self._owner.name)):
+                return
+            self.under_way.discard(message.key)
             if isinstance(message, Due):
                 self._fire(one)
             else:
@@ -214,7 +227,7 @@ class ServiceReminders:
             self._write([], owner.pending, wake_of(owner.pending))  # the clock was set back since it was sent: not yet
             return
         command_id = one.id_at(owner.name)
-        if command_id in owner.seen:
+        if owner.seen.get(command_id):
             self._settle(one, None)  # somebody has sent it by hand
             return
         try:
@@ -223,12 +236,23 @@ class ServiceReminders:
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything)
             self._settle(one, error)
         else:
-            owner.carry_out(outcome)
+            if outcome.conditions:
+                owner.submit(outcome, lambda error: self._refused(one, error))
+            else:
+                owner.carry_out(outcome)
+
+    def _refused(self, one: Pending, error: Exception | None) -> None:
+        """Take in that the conditions don't hold, unless the service has begun anew meanwhile: then it fires again."""
+        if error is not None and self._owner.pending.get(one.name) is one:
+            self._settle(one, error)
+            self._owner.world.writer.kick()  # it is no turn's
 
     def _settle(self, one: Pending, error: Exception | None) -> None:
         """Note that one was done or refused; or have it tried again, with the same id."""
         owner = self._owner
         now = owner.world.clock.now()
+        if isinstance(error, ReplyErased):
+            error = None  # it has arrived before, and nobody wants the reply
         if error is None or isinstance(error, Refused | CommandIdReused):
             if error is not None:
                 log.warning("reminder refused", actor=owner.name, reminder=one.name, to=_to(one), error=str(error))

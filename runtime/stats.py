@@ -57,6 +57,12 @@ class JournalStats(msgspec.Struct, frozen=True):
     """Events in each group."""
     group_seconds: HistogramStats
     """Seconds that each group took to write and sync."""
+    error: str | None
+    """Why the last group could not be written: a full disk, say, or damage; None again when one has been written."""
+    log_bytes: int
+    """The size of SQLite's write-ahead log beside the journal's file; it grows while somebody reads an old state."""
+    damage: str | None
+    """What the check of a large file has found since it was opened; None: nothing so far."""
 
 
 class ReadModelStats(msgspec.Struct, frozen=True):
@@ -69,6 +75,8 @@ class ReadModelStats(msgspec.Struct, frozen=True):
     failures: int
     """Attempts to project that failed, since the runtime was entered."""
     parked: bool
+    log_bytes: int
+    """The size of SQLite's write-ahead log beside its file."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -99,10 +107,18 @@ class Groups:
         self._events.add(events)
         self._seconds.add(seconds)
 
-    def stats(self, journal: Journal, writer: Writer) -> JournalStats:
+    def stats(self, journal: Journal, writer: Writer, damage: str | None) -> JournalStats:
         """Return the numbers of the journal as they are now."""
+        error = None if writer.error is None else str(writer.error)
         return JournalStats(
-            journal.position, writer.pending, writer.groups, self._events.stats(), self._seconds.stats()
+            journal.position,
+            writer.pending,
+            writer.groups,
+            self._events.stats(),
+            self._seconds.stats(),
+            error,
+            journal.log_bytes,
+            damage,
         )
 
 
@@ -146,6 +162,7 @@ def read_model_stats(projectors: Iterable[Projector], journal: Journal) -> dict[
             lag=max(0, journal.position - projector.position),
             failures=projector.kind.counts.failures,
             parked=projector.error is not None,
+            log_bytes=projector.view.log_bytes,
         )
         for projector in projectors
     }

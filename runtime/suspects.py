@@ -10,6 +10,7 @@ not counted.
 """
 
 import heapq
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -50,6 +51,8 @@ class Suspects:
         """Look at a journal that has just been opened."""
         self.position = journal.position if journal.crashed else 0
         """Who was under way by an event up to here, and has written none since, is suspect; 0: nobody is."""
+        self.run = os.urandom(6).hex()
+        """Tells this process's work on the journal from that of all others."""
         self.time = clock.now()
         """When the journal was opened, in microseconds since 1970."""
         self._delays = delays

@@ -12,13 +12,16 @@ from typing import Any, Protocol
 import msgspec
 
 from actors import Address, CommandIdReused, Refused
+from actors.messages import Condition
 from persistence import Append
 from runtime.cells import World
+from runtime.conditions import submit
 from runtime.failures import failure
 from runtime.fingerprint import canonical
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
 from runtime.promises import Promise
+from runtime.seen import Seen
 
 
 class Outcome(msgspec.Struct, gc=False):
@@ -29,6 +32,8 @@ class Outcome(msgspec.Struct, gc=False):
     append: Append | None
     pending: Any = None
     """The service's reminders from then on; None: as they are."""
+    conditions: tuple[Condition, ...] = ()
+    """What the journal must be asked before any of it may happen."""
 
 
 class Participant(Protocol):
@@ -38,8 +43,10 @@ class Participant(Protocol):
     kind: Kind
     state: Any
     version: int
-    seen: dict[str, int]
+    seen: Seen
     pending: Any
+    written: bool
+    """Whether its recovery must wait until its own events are durable."""
 
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox."""
@@ -59,6 +66,10 @@ class Participant(Protocol):
 
     def roll_back(self, state: Any, version: int, pending: Any) -> None:
         """Take back what was applied since the service was there."""
+        ...
+
+    def keep(self, append: Append) -> None:
+        """Have a snapshot written with what was just enqueued, where it is time for one."""
         ...
 
     async def first_reply(self, command: Any, version: int, data: bytes | None) -> Any:
@@ -81,6 +92,10 @@ class Part:
     def left(self, cell: Participant) -> None:
         """The participant crashed while it waited; it will come again."""
         self._transaction.left(cell)
+
+    def ids(self, cell: Participant) -> list[str | None]:
+        """Return the ids of the participant's commands."""
+        return self._transaction.ids_of(cell)
 
     @property
     def gone(self) -> bool:
@@ -114,6 +129,8 @@ class Transaction:
         self._data = None if transaction_id is None else self._whole()
         """All that the id names: a repeat with other commands, or without one of them, is no repeat."""
         self.over = False
+        self._submitted = False
+        """Whether the journal has been asked: who comes again, for he crashed meanwhile, decides nothing anew."""
 
     def start(self) -> None:
         """Put the parts into all mailboxes, at one moment."""
@@ -126,7 +143,7 @@ class Transaction:
         self._missing.discard(id(cell))
         if self.over:
             cell.leave()
-        elif not self._missing:
+        elif not self._missing and not self._submitted:
             self._decide()
 
     def left(self, cell: Participant) -> None:
@@ -162,10 +179,14 @@ class Transaction:
             counts[id(cell)] += 1
         return ids
 
+    def ids_of(self, cell: Participant) -> list[str | None]:
+        """Return the ids of one participant's commands."""
+        return [i for (other, _), i in zip(self._requests, self._ids(), strict=True) if other is cell]
+
     def _decide(self) -> None:
         ids = self._ids()
-        seen = [cell.seen.get(i) for (cell, _), i in zip(self._requests, ids, strict=True) if i is not None]
-        if any(version is not None for version in seen):
+        seen = [cell.seen.get(i, 0) for (cell, _), i in zip(self._requests, ids, strict=True) if i is not None]
+        if any(seen):
             self._again(seen)
             return
         before = {key: (cell.state, cell.version, cell.pending) for key, cell in self._cells.items()}
@@ -182,23 +203,48 @@ class Transaction:
                 return
             cell.apply(outcome)
             outcomes.append(outcome)
+        replies = tuple(outcome.reply for outcome in outcomes)
+        if any(outcome.conditions for outcome in outcomes):
+            for key, other in self._cells.items():
+                other.roll_back(*before[key])
+            self._submit(outcomes, replies)
+            return
         batch = tuple(outcome.append for outcome in outcomes if outcome.append is not None)
         if batch:
             self._world.writer.enqueue(batch)
-        self._promise.done(tuple(outcome.reply for outcome in outcomes))
+            for (cell, _), outcome in zip(self._requests, outcomes, strict=True):
+                if outcome.append is not None:
+                    cell.keep(outcome.append)
+        self._promise.done(replies)
         self.end(None)
 
-    def _again(self, seen: list[int | None]) -> None:
+    def _submit(self, outcomes: Sequence[Outcome], replies: tuple[Any, ...]) -> None:
+        """Have the journal write it all if it may be; the participants wait until that is known."""
+        self._submitted = True
+        decided = [(cell, one) for (cell, _), one in zip(self._requests, outcomes, strict=True) if one.append]
+        for cell, _ in decided:
+            cell.written = True
+
+        def told(error: Exception | None) -> None:
+            if error is None:
+                for cell, outcome in decided:
+                    if id(cell) not in self._missing:  # who crashed meanwhile has read it from the journal
+                        cell.apply(outcome)
+                self._promise.done(replies)
+            self.end(error)
+
+        submit(self._world, [(cell.address, one) for cell, one in decided], told)
+
+    def _again(self, seen: list[int]) -> None:
         """It is a repeat: answer with the first replies, unless the participants are others than then."""
-        if any(version is None or version < 0 for version in seen):
+        if any(version <= 0 for version in seen):
             self.end(
                 CommandIdReused(
                     f"another transaction with the id {self._id!r} has taken effect; give this one an id of its own"
                 )
             )
             return
-        versions = [version for version in seen if version is not None]
-        self._world.spawn(self._first_replies(versions))
+        self._world.spawn(self._first_replies(seen))
         self.end(None)
 
     async def _first_replies(self, versions: list[int]) -> None:

@@ -176,6 +176,18 @@ class EventStoreContract(JournalContract):
         await journal.append([(put(ROOMS, 0, [new("Odd")]), put(SEATS, 1, 1))])
         assert [record.type for record in await journal.read_all()] == ["SeatHeld", "Odd", "Odd", "SeatHeld"]
 
+    async def test_what_was_refused_is_free_for_the_next_in_the_same_call(self, journal: Journal) -> None:
+        outcomes = await journal.append_each(
+            [
+                (put(SEATS, NONE, ids(1), "c1"), put(ROOMS, 7)),
+                (put(SEATS, NONE, ids(1), "c1"), put(ROOMS, NONE)),
+                (put(SEATS, ANY, 1, "c2"), put(CABS, NONE, ids(1))),
+                (put(SEATS, ANY, 1, "c2"), put(CABS, NONE, ids(1, 2))),
+            ]
+        )
+        assert [isinstance(outcome, Written) for outcome in outcomes] == [False, True, False, True]
+        assert where(await journal.read_all()) == [(SEATS, 1), (ROOMS, 1), (SEATS, 2), (CABS, 1)]
+
     # -- ids ----------------------------------------------------------------------------------------------------
 
     async def test_an_id_is_read_back(self, journal: Journal) -> None:
@@ -280,6 +292,22 @@ class EventStoreContract(JournalContract):
         outcomes = await journal.append_each([(one,), (two,)])
         assert outcomes[0] == Written(1, (1,))
         assert isinstance(outcomes[1], ConditionFailed)
+
+    async def test_conditions_do_not_see_what_the_batches_before_them_have_erased(self, journal: Journal) -> None:
+        taken = Unless((Match(tags=("x",)),))
+        await journal.append([(put(SEATS, 0, [new(tags=["x"]), new()]),)])
+        outcomes = await journal.append_each(
+            [
+                (given_that(ROOMS, ANY, [new(tags=["x"])], taken),),
+                (Append(SEATS, ANY, [], NOON, erase_before=2),),
+                (given_that(ROOMS, ANY, [new(tags=["x"]), new()], taken),),
+                (Append(ROOMS, ANY, [], NOON, erase_before=2), put(CABS, NONE)),
+                (given_that(SEATS, ANY, [new(tags=["x"])], taken),),
+                (given_that(SEATS, ANY, [new(tags=["x"])], taken),),
+            ]
+        )
+        assert [isinstance(outcome, Written) for outcome in outcomes] == [False, True, True, True, True, False]
+        assert await matching(journal, Match(tags=("x",))) == [6]
 
     async def test_a_repeat_is_not_refused_for_what_it_has_done_itself(self, journal: Journal) -> None:
         taken = Unless((Match(tags=("x",)),))
@@ -394,6 +422,14 @@ class EventStoreContract(JournalContract):
             await journal.append([(Append(SEATS, 3, [], NOON, snapshot=snapshot),)])
         assert await journal.snapshots([SEATS]) == {}
 
+    async def test_a_snapshot_of_no_stream_is_not_that_of_one_that_begins_later(self, journal: Journal) -> None:
+        kept = Append(SEATS, ANY, [], NOON, snapshot=Snapshot(1, "f", b"{}"))
+        outcomes = await journal.append_each([(kept,), (put(SEATS, ANY),), (put(ROOMS, NONE),)])
+        assert outcomes == [Written(0, (0,)), Written(1, (1,)), Written(2, (1,))]
+        assert await journal.snapshots([SEATS]) == {}
+        await journal.append_each([(kept, put(CABS, NONE))])
+        assert await journal.snapshots([SEATS]) == {SEATS: Snapshot(1, "f", b"{}")}
+
     # -- erasing ------------------------------------------------------------------------------------------------
 
     async def test_erased_events_leave_their_places(self, journal: Journal) -> None:
@@ -439,8 +475,12 @@ class EventStoreContract(JournalContract):
     async def test_erasing_goes_on_where_it_ended(self, journal: Journal) -> None:
         await journal.append([(put(SEATS, 0, 1_300),)])
         before = [digest_of(record) for record in await journal.read_all(limit=2_000)]
-        for bound in (700, 300, 701, 1_200):
+        furthest = 1
+        for bound in (700, 300, 701, 1_200, 700):
             await journal.append([(Append(SEATS, 1_300, [], NOON, erase_before=bound),)])
+            (oldest,) = await journal.read(SEATS, limit=1)
+            furthest = max(furthest, bound)
+            assert (oldest.version, oldest.type) == (furthest, "SeatHeld")
         records = await journal.read_all(limit=2_000)
         assert [record.type for record in records] == [ERASED] * 1_199 + ["SeatHeld"] * 101
         assert [digest_of(record) for record in records] == before

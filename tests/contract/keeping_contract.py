@@ -15,9 +15,6 @@ def hash_of(n: int) -> str:
 
 
 class KeepingContract(JournalContract):
-    plain = False
-    """Whether the engine keeps no more than the journal's contract."""
-
     async def test_streams_are_listed_as_they_are(self, journal: Journal) -> None:
         assert await journal.streams() == []
         await journal.append([(put(SEATS, 0, 3, wake=NOON), put(ROOMS, 0, 1, mark=True))])
@@ -56,7 +53,7 @@ class KeepingContract(JournalContract):
             assert await journal.last_seal() == seals[2]
 
     async def test_a_seal_changes_nothing_else(self, journal: Journal) -> None:
-        await fill(journal, plain=self.plain)
+        await fill(journal)
         before = await everything(journal)
         await journal.keep_seals([Seal(3, hash_of(3))])
         assert await everything(journal) == before
@@ -64,7 +61,7 @@ class KeepingContract(JournalContract):
     async def test_the_chain_is_the_same_on_each_engine(self, journal: Journal) -> None:
         reference = MemoryJournal()
         for each in (reference, journal):
-            await fill(each, plain=self.plain)
+            await fill(each)
         head = await seal(reference)
         assert await verify(journal, head) == head
         assert await verify(journal) != START
@@ -75,7 +72,7 @@ class KeepingContract(JournalContract):
         self, journal: Journal, tmp_path: Path
     ) -> None:
         reference, back = MemoryJournal(), MemoryJournal()
-        await fill(reference, plain=self.plain)
+        await fill(reference)
         await grow(reference, 2_300)
         await export_to(tmp_path / "there", reference)
         for _ in range(2):  # a second time changes nothing

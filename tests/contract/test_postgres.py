@@ -11,6 +11,7 @@ from persistence import Journal
 from persistence import postgres as engine
 from persistence import postgres_group as group
 from persistence.postgres import PostgresJournal
+from tests.contract.event_store_contract import EventStoreContract
 from tests.contract.keeping_contract import KeepingContract
 from tests.postgres import drop, needs_server, url_of
 
@@ -21,9 +22,7 @@ def schema_of(folder: Path) -> str:
     return f"test_{blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
 
 
-class TestPostgresJournal(KeepingContract):
-    plain = True
-
+class TestPostgresJournal(EventStoreContract, KeepingContract):
     def make(self, folder: Path) -> Journal:
         return PostgresJournal(url_of(schema_of(folder)))
 

@@ -28,7 +28,7 @@ from actors import (
     SubjectForgotten,
     upcast,
 )
-from persistence import Key, KeysUnusable, MemoryKeys
+from persistence import Key, KeysUnusable, MemoryKeys, SqliteJournal
 from persistence.views import SqliteView
 from runtime import KeyFile, ManualClock, Runtime
 from runtime.subjects import SUBJECTS
@@ -562,3 +562,23 @@ def test_all_else_works_without_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=False)
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout == "personal data is encrypted by cryptography: pip install 'understudy[encryption]'\n" * 2
+
+
+async def test_a_snapshot_holds_it_sealed_and_forgets_it(tmp_path: Path) -> None:
+    keys = tmp_path / "trips.keys"
+    async with Runtime(f"sqlite:{tmp_path}/trips.db", ALL, keys=KeyFile(keys)) as runtime:
+        await runtime.ask(CUSTOMER, SignUp(ana()))
+        await runtime.snapshot(CUSTOMER)
+    journal = SqliteJournal(tmp_path / "trips.db")
+    await journal.open()
+    snapshot = (await journal.snapshots([("Customer", "c")]))[("Customer", "c")]
+    await journal.close()
+    assert snapshot.data is not None
+    assert b"sealed" in snapshot.data
+    assert SECRET.encode() not in (tmp_path / "trips.db").read_bytes()
+    async with Runtime(f"sqlite:{tmp_path}/trips.db", ALL, keys=KeyFile(keys)) as runtime:
+        assert (await runtime.ask(CUSTOMER, Greet())).to.value == SECRET
+        await runtime.forget_subject(ANA)
+        assert (await runtime.ask(CUSTOMER, Greet())).to.forgotten
+    async with Runtime(f"sqlite:{tmp_path}/trips.db", ALL, keys=KeyFile(keys)) as runtime:
+        assert (await runtime.ask(CUSTOMER, Greet())).to.forgotten

@@ -6,16 +6,18 @@ the rest in the end, when all has been mended and the runtime is quiet.
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import Backoff, Group, Parked, Passivation, RestartPolicy, Stopped
 from actors.address import AnyAddress
-from runtime import ManualClock, Runtime
+from runtime import ManualClock, Runtime, seen
 from runtime.cells import Phase
 from runtime.plain_cell import PlainCell
 from tests.runtime.company import BROKEN, LOG, Ledger, Quick, QuickWorker, Say, Slow, clear_the_stage, name, passes
@@ -123,6 +125,7 @@ class Worker(QuickWorker):
 class Book(Ledger):
     restart = POLICY
     passivation = Passivation(idle=timedelta(seconds=20))
+    snapshot_every = 3
 
 
 PLAIN: list[Any] = [FastOne.at("1"), FastOne.at("2"), LateOne.at("1"), LateOne.at("2")]
@@ -153,6 +156,14 @@ STEPS = st.lists(
     ),
     max_size=50,
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_ids() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seen, "RECENT", 2)
+        patch.setattr(seen, "FIRST_FILTER", 8)
+        yield
 
 
 @settings(max_examples=300, deadline=None)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors import Elsewhere, OutcomeUnknown, ReadModelBehind, Refused
-from persistence import JournalUnusable, postgres_schema
+from persistence import AppendFailed, JournalUnusable, postgres_schema
 from persistence.postgres import PostgresJournal
 from runtime import Runtime, projector
 from tests.postgres import a_schema, needs_server, run, url_of
@@ -68,7 +68,7 @@ async def left_behind(schema: str, owner: str, nap: float) -> None:
             return len(await runtime.unfinished()) == 5
 
         await becomes(begun)
-        node_of(runtime).writer.end()
+        node_of(runtime).writer.end(AppendFailed("gone"))
 
 
 # -- each its own -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors import OutcomeUnknown, Refused, RuntimeClosed
-from persistence import JournalTaken, Record
+from persistence import AppendFailed, JournalTaken, Record
 from persistence.postgres import PostgresJournal
 from runtime import Chaos, Runtime
 from tests.postgres import a_schema, needs_server, run, url_of
@@ -137,7 +137,7 @@ async def test_sagas_go_on_after_a_restart(schema: str) -> None:
                 asked.append(asyncio.create_task(runtime.ask(Tour.at(f"{seed}-{n}"), tour)))
             for _ in range(random.randrange(60)):
                 await asyncio.sleep(0)
-            node_of(runtime).writer.end()
+            node_of(runtime).writer.end(AppendFailed("gone"))
             await asyncio.gather(*asked, return_exceptions=True)
         async with Runtime(url_of(schema), ALL) as runtime:
             await finish(runtime)
@@ -255,7 +255,7 @@ async def test_one_that_is_left_while_it_finds_out_that_it_was_replaced(schema: 
             with pytest.raises(OutcomeUnknown):
                 await zombie.ask(Room.at("r"), Hold("t3"))
             inside = node_of(zombie)
-            inside.taken.cancel()
+            inside.trouble.taken.cancel()
             async with asyncio.timeout(60):
                 while not inside.writer.ended:  # noqa: ASYNC110 (nobody tells)
                     await asyncio.sleep(0.001)

@@ -34,11 +34,15 @@ BY_READ_MODEL = {
     "understudy_read_model_position": "gauge",
     "understudy_read_model_lag_events": "gauge",
     "understudy_read_model_parked": "gauge",
+    "understudy_read_model_log_bytes": "gauge",
     "understudy_read_model_failures": "counter",
 }
 OF_ALL = {
     "understudy_journal_position": "gauge",
     "understudy_journal_queued_events": "gauge",
+    "understudy_journal_damaged": "gauge",
+    "understudy_journal_failing": "gauge",
+    "understudy_journal_log_bytes": "gauge",
     "understudy_journal_group_events": "histogram",
     "understudy_journal_group_write_seconds": "histogram",
     "understudy_dead_letters": "counter",

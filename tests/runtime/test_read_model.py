@@ -218,12 +218,12 @@ async def test_killed_between_rows_and_checkpoint(after_commit: bool, monkeypatc
     """There is no between: whichever side the kill falls on, no line is lost and none comes twice."""
     apply, kills = SqliteView.apply, 0
 
-    async def apply_and_die(view: SqliteView, statements: Sequence[Any], checkpoint: int) -> None:
+    async def apply_and_die(view: SqliteView, statements: Sequence[Any], checkpoint: int, *, blanks: bool) -> None:
         nonlocal kills
         kills += 1
         if kills % 2 and not after_commit:
             raise sqlite3.OperationalError("killed before the commit")
-        await apply(view, statements, checkpoint)
+        await apply(view, statements, checkpoint, blanks=blanks)
         if kills % 2:
             raise sqlite3.OperationalError("killed after the commit")
 
@@ -360,9 +360,9 @@ async def test_live_events_beyond_the_limit_are_read_from_the_journal(monkeypatc
     monkeypatch.setattr(projecting, "BATCH", 3)
     gate, apply = asyncio.Event(), SqliteView.apply
 
-    async def slowly(view: SqliteView, statements: Sequence[Any], checkpoint: int) -> None:
+    async def slowly(view: SqliteView, statements: Sequence[Any], checkpoint: int, *, blanks: bool) -> None:
         await gate.wait()
-        await apply(view, statements, checkpoint)
+        await apply(view, statements, checkpoint, blanks=blanks)
 
     monkeypatch.setattr(SqliteView, "apply", slowly)
     async with Runtime("memory:", ALL) as runtime:

@@ -136,6 +136,7 @@ def test_a_cancelled_one_at_the_front_does_not_keep_the_next_one_waiting() -> No
 
 
 def test_the_clock_is_set_back_by_an_hour() -> None:
+    """Failure 31."""
     watch = Watch()
     watch.at(60, "minute")
     watch.clock.step(-3600)
@@ -147,7 +148,7 @@ def test_the_clock_is_set_back_by_an_hour() -> None:
 
 
 def test_the_clock_is_set_forward_by_an_hour() -> None:
-    """It is noticed within the longest nap, not when the sleep that was planned is over."""
+    """Failure 31: it is noticed within the longest nap, not when the sleep that was planned is over."""
     watch = Watch()
     watch.at(3_600 + 30, "soon")
     watch.at(1_800, "due")

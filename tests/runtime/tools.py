@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 
 from actors import Address
-from persistence import AppendFailed, Batch, JournalUnusable, MemoryJournal, Record, Stream
+from persistence import AppendFailed, Batch, JournalError, JournalUnusable, MemoryJournal, Record, Stream, Written
 from persistence.journal import PAGE
 from runtime import Runtime
 from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT
@@ -44,16 +45,24 @@ class HeldJournal(MemoryJournal):
         """Streams that can't be read for now."""
 
     async def append(self, batches: Sequence[Batch]) -> int:
+        async with self._disk(batches):
+            return await super().append(batches)
+
+    async def append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
+        async with self._disk(batches):
+            return await super().append_each(batches)
+
+    @asynccontextmanager
+    async def _disk(self, batches: Sequence[Batch]) -> AsyncGenerator[None]:
         self.groups.append(list(batches))
         self.arrived.set()
         await self.gate.wait()
         fate = "before" if self.full else self.fail.pop(0) if self.fail else ""
         if fate == "before":
             raise AppendFailed("the disk is full")
-        first = await super().append(batches)
+        yield
         if fate == "after":
             raise AppendFailed("the disk went away")
-        return first
 
     async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
         for stream in streams:

@@ -26,27 +26,17 @@ def put(stream: Stream, expected: int, events: Sequence[NewEvent], command: str 
     return Append(stream, expected, events, NOON + expected, command, **more)
 
 
-async def fill(journal: Journal, *, plain: bool = False) -> None:
-    """Write a bit of everything that a journal can hold; ``plain``: without ids, tags, erasing and deleting."""
-
-    def named(n: int, name: str, id_: str, tags: tuple[str, ...]) -> NewEvent:
-        return event(n, name) if plain else event(n, name, id_, tags)
-
-    def marked(n: int, name: str) -> NewEvent:
-        return event(n, "SeatHeld" if plain else name)
-
-    def erase(before: int) -> dict[str, Any]:
-        return {} if plain else {"erase_before": before}
-
-    await journal.append([(put(LH441, 0, [event(1), named(2, "SeatHeld", "two", ("a", "b\0"))], "c1", wake=NOON + 5),)])
+async def fill(journal: Journal) -> None:
+    """Write a bit of everything that a journal can hold."""
+    await journal.append([(put(LH441, 0, [event(1), event(2, "SeatHeld", "two", ("a", "b\0"))], "c1", wake=NOON + 5),)])
     await journal.append([(put(TRIP, 0, [event(3, "Started")], "c2", wake=AT_ONCE), put(RITZ, 0, [event(4)]))])
-    await journal.append([(put(ODD, 0, [named(5, "\n", "\n", ("", "é"))], "\0"),)])
+    await journal.append([(put(ODD, 0, [event(5, "\n", "\n", ("", "é"))], "\0"),)])
     await journal.append([(put(LH441, 2, [event(6)], "c3"),), (put(LH441, 3, [event(7), event(8)], "c4"),)])
-    old = [named(n, "SeatHeld", f"old {n}", ("x",)) for n in range(5)]
+    old = [event(n, "SeatHeld", f"old {n}", ("x",)) for n in range(5)]
     await journal.append([(put(OLD, 0, old, "c5", wake=NEVER),)])
-    await journal.append([(put(OLD, 5, [event(9)], **erase(4)),)])
-    await journal.append([(put(GONE, 0, [event(10)], "c6"),), (put(GONE, 1, [marked(0, DELETED)]),)])
-    await journal.append([(put(GONE, 2, [marked(11, BURIED)], "c7", **erase(3)),)])
+    await journal.append([(put(OLD, 5, [event(9)], erase_before=4),)])
+    await journal.append([(put(GONE, 0, [event(10)], "c6"),), (put(GONE, 1, [event(0, DELETED)]),)])
+    await journal.append([(put(GONE, 2, [event(11, BURIED)], "c7", erase_before=3),)])
     await journal.append([(put(TRIP, 1, [event(12)], "c8"), put(RITZ, 1, [event(13)], "c8", wake=NOON))])
 
 

@@ -181,6 +181,7 @@ def test_a_value_of_another_type_is_refused() -> None:
 
 
 def test_the_largest_payload_is_a_mebibyte() -> None:
+    """Failure 36."""
     whole = "x" * (MAX_PAYLOAD - 2)
     assert len(encode(whole)) == MAX_PAYLOAD == 1_048_576
     assert Decoder(str).decode(encode(whole)) == whole
@@ -215,6 +216,7 @@ def test_the_largest_payload_is_a_mebibyte() -> None:
     ids=range(15),
 )
 def test_bytes_that_do_not_fit_are_refused(cls: Any, data: bytes, reason: str) -> None:
+    """Failure 36."""
     with pytest.raises(NotDecodable, match=rf"^not a .*: .*({reason})"):
         Decoder(cls).decode(data)
 

@@ -230,7 +230,7 @@ async def test_a_newer_layout_is_refused(schema: str) -> None:
         await watcher.open()
 
 
-@pytest.mark.parametrize("name", ["journal", "events", "streams", "log", "owners"])
+@pytest.mark.parametrize("name", ["journal", "events", "streams", "log", "owners", "tags", "snapshots"])
 async def test_a_table_that_is_not_ours_is_left_alone(schema: str, name: str) -> None:
     await run(f"create schema {quoted(schema)}")
     await run(f"create table {name} (a int)", schema=schema)

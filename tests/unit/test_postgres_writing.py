@@ -609,7 +609,7 @@ async def test_a_gap_is_found_by_who_reads_one_stream_or_a_page(schema: str, jou
 async def test_what_is_missing_at_the_end_is_missed(schema: str, journal: PostgresJournal) -> None:
     await journal.append([(put(SEATS, 0, 3),)])
     await run("delete from events where position = 3", schema=schema)
-    with pytest.raises(JournalDamaged, match="the event at position 3 is missing"):
+    with pytest.raises(JournalDamaged, match="the event with position 3 is missing"):
         await journal.read_all()
     with pytest.raises(JournalDamaged, match="ends at position 2, but was written up to position 3"):
         await journal.recover()

@@ -56,6 +56,7 @@ async def groups_in(path: Path) -> int:
 
 @pytest.mark.parametrize("acknowledged", [0, 1, 2, 5, 6, 30, 31, 32, 100])
 async def test_a_killed_process_leaves_a_prefix_with_all_that_it_acknowledged(path: Path, acknowledged: int) -> None:
+    """Failure 30."""
     command = [sys.executable, "-m", "tests.unit.crashing", str(path)]
     with subprocess.Popen(command, cwd=HOUSE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -93,6 +94,7 @@ async def test_the_files_are_a_prefix_before_and_after_every_statement(path: Pat
 
 
 async def test_a_write_ahead_log_that_is_cut_anywhere_is_a_prefix(path: Path) -> None:
+    """Failure 30."""
     async with opened(path) as journal:
         for number in range(12):
             await journal.append(group(number))
@@ -147,6 +149,7 @@ POINTS = [
 
 @pytest.mark.parametrize(("statement", "after"), POINTS)
 async def test_a_cancelled_append_runs_to_its_end(path: Path, probe: Probe, statement: str, after: bool) -> None:
+    """Failure 25."""
     async with opened(path) as journal:
         await journal.append(group(0))
         gate = Gate(probe, statement, after=after)
@@ -168,6 +171,7 @@ async def test_a_cancelled_append_runs_to_its_end(path: Path, probe: Probe, stat
 async def test_an_append_under_a_cancelled_scope_runs_to_its_end(
     path: Path, probe: Probe, statement: str, after: bool
 ) -> None:
+    """Failure 25."""
     async with opened(path) as journal:
         gate = Gate(probe, statement, after=after)
         async with anyio.create_task_group() as tasks:
@@ -181,6 +185,7 @@ async def test_an_append_under_a_cancelled_scope_runs_to_its_end(
 
 
 async def test_an_append_behind_a_cancelled_one_finds_the_true_state(path: Path, probe: Probe) -> None:
+    """Failure 25."""
     async with opened(path) as journal:
         gate = Gate(probe, "begin")
         first = asyncio.create_task(journal.append(group(0)))
@@ -208,6 +213,7 @@ async def test_reading_goes_on_while_a_group_is_being_written(path: Path, probe:
 
 @pytest.mark.parametrize("turns", range(14))
 async def test_a_cancelled_opening_leaves_nothing_behind(path: Path, turns: int) -> None:
+    """Failure 39."""
     journal = SqliteJournal(path)
     task = asyncio.create_task(journal.open())
     for _ in range(turns):
@@ -224,6 +230,7 @@ async def test_a_cancelled_opening_leaves_nothing_behind(path: Path, turns: int)
 async def test_an_opening_that_is_cancelled_at_work_leaves_nothing_behind(
     path: Path, probe: Probe, statement: str
 ) -> None:
+    """Failure 39."""
     gate = Gate(probe, statement)
     task = asyncio.create_task(SqliteJournal(path).open())
     await gate.reached()
@@ -236,6 +243,7 @@ async def test_an_opening_that_is_cancelled_at_work_leaves_nothing_behind(
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_cancelled_closing_closes(path: Path, turns: int) -> None:
+    """Failure 39."""
     journal = SqliteJournal(path)
     await journal.open()
     await journal.append(group(0))
@@ -268,6 +276,7 @@ async def test_a_cancelled_closing_closes(path: Path, turns: int) -> None:
 async def test_after_a_failed_write_recovery_finds_the_truth(
     path: Path, probe: Probe, statement: str, after: bool, written: bool
 ) -> None:
+    """Failure 5."""
     batches = [*group(1), (put(SEATS, 2 + 1, 0, mark=False),)]
     async with opened(path) as journal:
         await journal.append(group(0))
@@ -333,6 +342,7 @@ async def test_without_recovery_nothing_is_written_over_what_is_there(path: Path
 
 
 async def test_a_full_disk_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failure 28."""
     made: list[Connection] = []
 
     async def connect_and_tell(path: Path | None, *, readonly: bool = False) -> Connection:

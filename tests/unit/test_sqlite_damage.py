@@ -63,6 +63,7 @@ def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """Whether the file is small enough to be checked as a whole when it is opened."""
     if request.param == "large":
         monkeypatch.setattr(sqlite_file, "CHECKED_BYTES", 0)
+        monkeypatch.setattr(sqlite_file, "COUNTED_BYTES", 0)
     return str(request.param)
 
 
@@ -210,6 +211,17 @@ async def test_a_lost_row_stops_its_readers(path: Path, size: str) -> None:
         await read(path, STREAMS[0])
 
 
+@pytest.mark.parametrize("version", [1, 2, 3])
+async def test_a_lost_row_is_not_passed_over_by_who_erases(path: Path, version: int) -> None:
+    async with opened(path) as journal:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("delete from events where position = ?", (3 * version - 2,))
+            db.commit()
+        with pytest.raises(JournalDamaged, match=f"the event with version {version} is missing"):
+            await journal.append([(Append(STREAMS[0], 80, [], 1, erase_before=4),)])
+        assert [record.version for record in await journal.read(STREAMS[0], version)] == list(range(version + 1, 81))
+
+
 @pytest.mark.parametrize("first", [1, EVENTS - 5, EVENTS])
 async def test_rows_lost_at_the_end_are_missed(path: Path, size: str, first: int) -> None:
     damage(path, f"delete from events where position >= {first}")
@@ -332,6 +344,7 @@ async def test_no_flipped_bit_goes_unseen_in_a_file_that_is_checked(path: Path) 
 
 async def test_a_write_into_a_damaged_file_is_no_success(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_file, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(sqlite_file, "COUNTED_BYTES", 0)
     content = path.read_bytes()
     page = int.from_bytes(content[16:18])
     (root,) = rootpage(path, "events_version")

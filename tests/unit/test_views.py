@@ -141,7 +141,8 @@ async def test_a_batch_whose_outcome_was_unknown_is_not_run_twice(path: Path | N
         probe.fail("commit", after=True)
         with pytest.raises(sqlite3.Error):
             await view.apply([add], 2)
-        with pytest.raises(JournalUnusable, match="changed by somebody else"):
+        assert view.checkpoint == 2
+        with pytest.raises(JournalUnusable, match="is at position 2 already"):
             await view.apply([add], 2)
         assert await rows(view) == [("a", 2)]
     if path is not None:
@@ -149,8 +150,21 @@ async def test_a_batch_whose_outcome_was_unknown_is_not_run_twice(path: Path | N
             assert await kept(view) == ([("a", 2)], 2)
 
 
+async def test_one_that_somebody_else_has_moved_goes_on_from_there(file: Path) -> None:
+    async with opened(file) as view:
+        await view.apply([(INSERT, ("a", 1))], 1)
+        with closing(sqlite3.connect(file)) as db:
+            db.execute("update understudy_checkpoint set position = 5")
+            db.commit()
+        with pytest.raises(JournalUnusable, match="changed by somebody else"):
+            await view.apply([(INSERT, ("b", 2))], 2)
+        assert await kept(view) == ([("a", 1)], 5)
+        await view.apply([(INSERT, ("f", 6))], 6)
+
+
 @pytest.mark.parametrize("turns", range(5))
 async def test_a_cancelled_batch_is_remembered_as_it_was_kept(path: Path | None, turns: int) -> None:
+    """Failure 25."""
     async with opened(path) as view:
         task = asyncio.create_task(view.apply([(INSERT, (f"{n}", n)) for n in range(200)], 200))
         for _ in range(turns):
@@ -163,6 +177,7 @@ async def test_a_cancelled_batch_is_remembered_as_it_was_kept(path: Path | None,
 
 
 async def test_a_crash_in_the_middle_of_a_batch_changes_nothing(file: Path, probe: Probe) -> None:
+    """Failure 13."""
     image = file.with_name("image.db")
 
     def take_before(point: str, _: sqlite3.Connection, statement: str) -> None:
@@ -298,6 +313,7 @@ async def test_a_database_in_memory_is_gone_when_closed() -> None:
 
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_cancelled_opening_leaves_nothing_behind(path: Path | None, turns: int) -> None:
+    """Failure 39."""
     view = SqliteView(path, SCHEMA, "j1")
     task = asyncio.create_task(view.open(0))
     for _ in range(turns):
