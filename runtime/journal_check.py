@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, EventsErased, JournalMismatch, Saga, Service, UnknownActor
+from actors import Address, Command, EventsErased, JournalMismatch, Saga, SagaMismatch, Service, UnknownActor
 from persistence import Journal, JournalDamaged, Keys, NotDecodable, Record, Stream
 from persistence.journal import BURIED, DELETED, ERASED, Sleeper
 from runtime import saga_events
@@ -22,7 +22,7 @@ from runtime.personal import PersonalData
 from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
 from runtime.reminders import Reminders
 from runtime.replay import stream
-from runtime.saga_story import COMPENSATE, StepStory, Story, has
+from runtime.saga_story import COMPENSATE, StepStory, Story, code_of, has
 from runtime.snapshots import read_kept, state_in
 from runtime.subjects import Subjects
 
@@ -185,7 +185,13 @@ class _Check:
             return  # it is among the events
         if story.started is None or story.ended:
             return
+        try:
+            code_of(kind, story)
+        except SagaMismatch as error:
+            self._problem(name, position, f"version {story.started.version} of its code", error)
         self._command(name, position, "command that it began with", kind.name, story.started.command)
+        for message in story.inbox:
+            self._command(name, position, f"message {message.name}", kind.name, message.data)
         for step in story.steps.values():
             self._step(name, position, step)
 

@@ -14,6 +14,7 @@ import msgspec
 
 from actors import (
     Address,
+    AskCycle,
     CommandIdReused,
     JournalMismatch,
     PoisonMessage,
@@ -30,8 +31,9 @@ from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
 from runtime.saga_alerts import SagaAlert
+from runtime.saga_intent import later
 from runtime.saga_mail import Bury, Join, OnlyStart, Resume, StepOutcome, Verb, Waiters, Wake
-from runtime.saga_rehearsal import rehearse
+from runtime.saga_rehearsal import rehearsed
 from runtime.saga_story import Story, check_same
 from runtime.saga_verbs import SagaVerbs
 from runtime.suspects import Suspect
@@ -43,7 +45,7 @@ SHORT = 10_000_000
 class SagaCell(SagaVerbs):
     """A saga at work."""
 
-    __slots__ = ("_suspect", "_waiters")
+    __slots__ = ("_counting", "_starters", "_suspect", "_waiters")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
@@ -62,8 +64,10 @@ class SagaCell(SagaVerbs):
     def begin(self) -> None:
         """Start from an empty story."""
         super().begin()
-        self._suspect = False
+        self._suspect = self._counting = False
         """Whether it may have been under way when the process before this one crashed, and has not gone on since."""
+        self._starters: list[ReplyTo] = []
+        """Who only wants to hear that it was started, at the end of the turn: it is not enqueued before."""
 
     def recovered(self) -> None:
         """Go on where the journal ends."""
@@ -80,6 +84,8 @@ class SagaCell(SagaVerbs):
                 self._turn(self.name, self._go_on, None)
             return
         self._answer_waiters()
+        if self._summoned and self.story.ended:
+            self._turn(self.name, lambda _: None, None)  # to rest for good
         if status != "parked" and not self.mail and not self.control:
             self.world.writer.hold(self._leave)
 
@@ -100,12 +106,15 @@ class SagaCell(SagaVerbs):
 
     def _resume(self, turn: Resume) -> None:
         """Count the crash, and go on when that is durable: what ends the process each time must come to its limit."""
+        if not self._suspect:
+            return  # it has gone on since, by what a person has told it, or has ended
         if turn.incarnation is None:
-            if self._suspect:
-                self._suspect = False
+            if not self._counting:
+                self._counting = True
                 self._turn(self.name, self._count, None)
                 self.world.writer.hold(partial(self._counted, self.incarnation))
-        elif turn.incarnation == self.incarnation and self.story.status in ("running", "compensating"):
+        elif turn.incarnation == self.incarnation:
+            self._suspect = False
             self._turn(self.name, self._go_on_counted, None)
 
     def _count(self, _: None) -> None:
@@ -131,8 +140,14 @@ class SagaCell(SagaVerbs):
         """Whether nothing is under way but what can't end the process: times to come, and sagas, which are counted."""
         if self.story.reason is not None or any(timer.due <= self.now for timer in self._timers.values()):
             return False
-        targets = (step.asked.to for step in self.story.steps.values() if not step.ended)
-        return all(to is None or issubclass(self.world.kind(to.actor).cls, Saga) for to in targets)
+        steps = [step for step in self.story.steps.values() if step.open or (step.dropped and step.needs_undo)]
+        targets = [step.asked.to for step in steps if step.asked.to is not None]
+        return all(issubclass(self.world.kind(to.actor).cls, Saga) for to in targets)
+
+    def circle(self, path: tuple[Address[Any], ...], message: object = None) -> AskCycle | None:
+        """Return the error for an asker who would wait for itself; nobody waits for more of these than an arrival."""
+        soon = type(message) in self.kind.messages or type(message) in self.kind.queries
+        return None if soon else super().circle(path, message)
 
     # -- the end of an incarnation ------------------------------------------------------------------------------
 
@@ -150,10 +165,25 @@ class SagaCell(SagaVerbs):
         super().park(error)
         self._waiters.answer(None, self.parked_error())
         self._undoers.answer(None, self.parked_error())
+        self.world.alert(SagaAlert(self.address, "parked", "", events.told(error)))
+
+    def turn_away(self, error: Callable[[], Exception]) -> None:
+        """Say of all mail, and of what people want, why it will not be handled."""
+        super().turn_away(error)
+        control = [self.control.popleft() for _ in range(len(self.control))]
+        for envelope in control:
+            if isinstance(envelope.message, Verb):
+                self.give_back(envelope, error())
+            else:
+                self.control.append(envelope)
 
     def _leave(self, durable: bool) -> None:
         if durable:
             self.world.release(self)
+
+    def _end_run(self) -> None:
+        super()._end_run()
+        self._suspect = False  # it goes on from here, or back, or has ended
 
     # -- turns --------------------------------------------------------------------------------------------------
 
@@ -161,10 +191,14 @@ class SagaCell(SagaVerbs):
         """Take in one thing that happened, and go as far as it leads."""
         message = envelope.message
         if isinstance(message, StepOutcome):
-            self._under_way.discard(message.request)
+            last = self._under_way.get(message.request, message.attempt)
+            if message.error is not None and message.attempt != last:
+                return  # another attempt is under way, and may still work
+            self._under_way.pop(message.request, None)
             self._turn(message.request, self._take_undo if message.undo else self._take_outcome, message)
         elif isinstance(message, Wake):
-            if message.incarnation == self.incarnation:
+            if self._timers.get(message.step or "") is message:
+                del self._timers[message.step or ""]
                 self._turn(f"{self.name}#{message.step}" if message.step else self.name, self._wake, message)
         elif isinstance(message, Join):
             self._join(envelope.reply)
@@ -185,8 +219,8 @@ class SagaCell(SagaVerbs):
         """Answer a query by the author's code, from where the story has come to; nothing comes of it."""
         message = envelope.message
         try:
-            saga = rehearse(self.world, self.address, self.kind, self.story)
-            value = saga.answer(message)
+            with rehearsed(self.world, self.address, self.kind, self.story) as saga:
+                value = saga.answer(message)
             self.kind.check_reply(type(message), value)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self.give_back(envelope, failure(self.address, message, error))
@@ -219,7 +253,7 @@ class SagaCell(SagaVerbs):
             self._join(envelope.reply)
             return
         deadline: timedelta | None = self.kind.cls.deadline
-        due = 0 if deadline is None else self.now + round(deadline / timedelta(microseconds=1))
+        due = 0 if deadline is None else later(self.now, deadline)
         self._correlation = envelope.correlation or self._correlation
         self.emit(events.Started(msgspec.Raw(data), due, envelope.path, self.kind.cls.version))
         self._join(envelope.reply)
@@ -228,7 +262,7 @@ class SagaCell(SagaVerbs):
 
     def _join(self, reply: ReplyTo | None) -> None:
         if isinstance(reply, (ReminderReturn, OnlyStart)) and self.story.started is not None:
-            reply.done(None)  # it has arrived, and need not wait for the end
+            self._starters.append(reply)  # it has arrived, and need not wait for the end
         elif reply is not None:
             self._waiters.add(reply)
         status = self.story.status
@@ -269,7 +303,8 @@ class SagaCell(SagaVerbs):
         """Park the saga, with what went wrong written into its stream; what was not sent yet stays unsent."""
         assert not self.story.ended
         self._end_run()
-        self._under_way.difference_update(envelope.id for _, envelope in self._outbox)
+        for _, envelope in self._outbox:
+            self._under_way.pop(envelope.id or "", None)
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
@@ -277,6 +312,9 @@ class SagaCell(SagaVerbs):
 
     def _end_turn(self) -> None:
         super()._end_turn()
+        starters, self._starters = self._starters, []
+        for reply in starters:
+            reply.done(None)
         until = self.story.asleep_until()
         if until is not None and until - self.now > SHORT and not self.unfinished:
             self.world.writer.hold(self._leave)
