@@ -41,6 +41,10 @@ from runtime.suspects import Suspect
 SHORT = 10_000_000
 """A saga that has to wake in so many microseconds, or sooner, stays in memory; one that sleeps longer leaves."""
 
+BRIEF = 100
+"""One with so many events, or fewer, leaves at once when it sleeps; one that would take longer to read back leaves when
+it has rested for a while, as all actors do: a saga that takes a thousand messages must not be read a thousand times."""
+
 
 class SagaCell(SagaVerbs):
     """A saga at work."""
@@ -82,12 +86,11 @@ class SagaCell(SagaVerbs):
                 self._line_up()
             else:
                 self._turn(self.name, self._go_on, None)
-            return
-        self._answer_waiters()
-        if self._summoned and self.story.ended:
-            self._turn(self.name, lambda _: None, None)  # to rest for good
-        if status != "parked" and not self.mail and not self.control:
-            self.world.writer.hold(self._leave)
+        else:
+            self._answer_waiters()
+            if self._summoned and self.story.ended:
+                self._turn(self.name, lambda _: None, None)  # to rest for good
+        self._rest()
 
     def ring(self) -> None:
         """Wake up: the alarm has rung. One that is awake has a timer of its own."""
@@ -189,6 +192,17 @@ class SagaCell(SagaVerbs):
 
     def turn(self, envelope: Envelope) -> None:
         """Take in one thing that happened, and go as far as it leads."""
+        self._take_in(envelope)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Leave the memory when all is durable, where there is nothing to do for long; who is parked stays in sight."""
+        story, until = self.story, self.story.asleep_until()
+        asleep = until is not None and until - self.world.clock.now() > SHORT and self._version <= BRIEF
+        if (asleep or story.started is None or story.ended) and not self.unfinished:
+            self.world.writer.hold(self._leave)
+
+    def _take_in(self, envelope: Envelope) -> None:
         message = envelope.message
         if isinstance(message, StepOutcome):
             last = self._under_way.get(message.request, message.attempt)
@@ -227,7 +241,6 @@ class SagaCell(SagaVerbs):
         else:
             if envelope.reply is not None:
                 envelope.reply.done(value)
-        self.world.writer.hold(self._leave)
 
     def _turn(self, cause: str, handle: Callable[[Any], None], message: Any) -> None:
         self._cause = cause
@@ -268,8 +281,6 @@ class SagaCell(SagaVerbs):
         status = self.story.status
         if status in ("new", "parked") or self.story.ended:
             self._answer_waiters()
-        if status == "new":
-            self.world.writer.hold(self._leave)
 
     def _bury(self, envelope: Envelope) -> None:
         """Erase the whole story in one append, so that nobody ever reads a part of it; refuse everything then."""
@@ -285,7 +296,6 @@ class SagaCell(SagaVerbs):
             self.story = Story(buried=True)
         if envelope.reply is not None:
             envelope.reply.done(None)
-        self.world.writer.hold(self._leave)
 
     def _answer_waiters(self) -> None:
         self._answer_undoers()
@@ -315,12 +325,7 @@ class SagaCell(SagaVerbs):
         starters, self._starters = self._starters, []
         for reply in starters:
             reply.done(None)
-        until = self.story.asleep_until()
-        if until is not None and until - self.now > SHORT and not self.unfinished:
-            self.world.writer.hold(self._leave)
 
     def _over(self) -> None:
         self._end_run()
         self._answer_waiters()
-        if self.story.ended:  # one that is parked stays, so that it can be seen
-            self.world.writer.hold(self._leave)

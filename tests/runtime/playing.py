@@ -1,12 +1,16 @@
 """What the tests of sagas share: one saga whose story each test writes, and what it is to be parked."""
 
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
 import pytest
 
 from actors import Parked
-from runtime import Runtime
-from tests.runtime.cast import Begin, BookTrip, Hold, Play, Release, Room, Trip
+from persistence import Record
+from runtime import ManualClock, Runtime
+from tests.runtime.cast import ALL, Begin, BookTrip, Hold, Play, Release, Room, Trip
+from tests.runtime.tools import HeldJournal, quiet, restart_of
 
 PLAY = Play.at("p")
 
@@ -23,3 +27,49 @@ async def parked_with(text: str, runtime: Runtime) -> None:
         await runtime.result(PLAY)
     assert await runtime.unfinished() == [PLAY]
     assert (await runtime.ask(Trip.at("other"), BookTrip(["elsewhere"]))).trip == "other"
+
+
+class House(NamedTuple):
+    """A runtime with a journal and a clock of the test's own."""
+
+    runtime: Runtime
+    journal: HeldJournal
+    clock: ManualClock
+
+    async def passes(self, seconds: float, step: float = 1.0) -> None:
+        """Let time pass, a step at a time, with all that it leads to."""
+        await quiet(self.runtime)
+        while seconds > 0:
+            self.clock.advance(min(step, seconds))
+            seconds -= step
+            await quiet(self.runtime)
+
+    async def begin(self, line: str = "") -> None:
+        """Start the saga, and go as far as that leads."""
+        await self.runtime.start(PLAY, Begin(line))
+        await quiet(self.runtime)
+
+    async def held(self, room: str) -> tuple[str, ...]:
+        """Return who holds a room."""
+        return (await self.runtime.state_of(Room.at(room))).held
+
+    async def status(self) -> str:
+        """Return where the saga is."""
+        return (await self.runtime.progress_of(PLAY)).status
+
+
+@asynccontextmanager
+async def house(
+    records: Sequence[Record] = (), clock: ManualClock | None = None, actors: Sequence[type] = ALL, **more: Any
+) -> AsyncGenerator[House]:
+    """Open a house, with what a crash has left of another one."""
+    journal, clock = restart_of(records), clock or ManualClock()
+    async with Runtime(journal, actors, clock=clock, **more) as runtime:
+        await quiet(runtime)
+        yield House(runtime, journal, clock)
+
+
+def later(records: Sequence[Record], seconds: float = 0.0) -> ManualClock:
+    """Return a clock that stands so long after the last record."""
+    clock = ManualClock()
+    return ManualClock(records[-1].time + round(seconds * 1e6)) if records else clock
