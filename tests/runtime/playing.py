@@ -1,6 +1,8 @@
 """What the tests of sagas share: one saga whose story each test writes, and what it is to be parked."""
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -10,7 +12,7 @@ from actors import Parked
 from persistence import Record
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import ALL, Begin, BookTrip, Hold, Play, Release, Room, Trip
-from tests.runtime.tools import HeldJournal, quiet, restart_of
+from tests.runtime.tools import HeldJournal, check_once, quiet, restart_of
 
 PLAY = Play.at("p")
 
@@ -44,6 +46,16 @@ class House(NamedTuple):
             seconds -= step
             await quiet(self.runtime)
 
+    async def goes_on(self, playing: asyncio.Task[Any]) -> None:
+        """Let time pass until something has ended."""
+        for _ in range(500):
+            await quiet(self.runtime)
+            if playing.done():
+                return
+            self.clock.advance(1)
+        playing.cancel()
+        raise AssertionError(f"it has not ended: {await self.runtime.progress_of(PLAY)}")
+
     async def begin(self, line: str = "") -> None:
         """Start the saga, and go as far as that leads."""
         await self.runtime.start(PLAY, Begin(line))
@@ -73,3 +85,36 @@ def later(records: Sequence[Record], seconds: float = 0.0) -> ManualClock:
     """Return a clock that stands so long after the last record."""
     clock = ManualClock()
     return ManualClock(records[-1].time + round(seconds * 1e6)) if records else clock
+
+
+def stands(records: Sequence[Record]) -> dict[str, int]:
+    """Return how often each room is held, of those that are."""
+    count = Counter[str]()
+    for record in records:
+        if record.type in ("WasHeld", "WasReleased"):
+            count[record.stream[1]] += 1 if record.type == "WasHeld" else -1
+            assert count[record.stream[1]] >= 0, "released more often than held"
+    return dict(+count)
+
+
+async def from_every_prefix(
+    whole: Sequence[Record], play: Callable[[House], Awaitable[None]], check: Callable[[Sequence[Record]], None]
+) -> None:
+    """Crash behind each event, and behind some events of each recovery too; play on, and check the books."""
+    for crash in range(len(whole)):
+        again = await _again(whole[:crash], play)
+        check(again)
+        for second in range(crash + 1, len(again), 3):
+            check(await _again(again[:second], play))
+
+
+async def _again(records: Sequence[Record], play: Callable[[House], Awaitable[None]]) -> list[Record]:
+    async with house(records, later(records)) as at:
+        playing = asyncio.create_task(play(at))
+        await at.goes_on(playing)
+        await playing
+    check_once(at.journal.records)
+    assert [(r.stream, r.type, r.data) for r in at.journal.records[: len(records)]] == [
+        (r.stream, r.type, r.data) for r in records
+    ]
+    return at.journal.records

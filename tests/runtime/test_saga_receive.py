@@ -201,7 +201,7 @@ async def test_before_the_start_and_behind_the_end() -> None:
             await at.runtime.ask(PLAY, Approve())
         await at.runtime.tell(PLAY, Reject())
         await quiet(at.runtime)
-        assert [letter.address for letter in at.runtime.dead_letters] == [PLAY]
+        assert [letter.address for letter in at.runtime.dead_letters()] == [PLAY]
 
 
 async def test_while_it_is_parked_it_takes_them_and_goes_on_with_them() -> None:
