@@ -98,18 +98,21 @@ def stands(records: Sequence[Record]) -> dict[str, int]:
 
 
 async def from_every_prefix(
-    whole: Sequence[Record], play: Callable[[House], Awaitable[None]], check: Callable[[Sequence[Record]], None]
+    whole: Sequence[Record],
+    play: Callable[[House], Awaitable[None]],
+    check: Callable[[Sequence[Record]], None],
+    actors: Sequence[type] = ALL,
 ) -> None:
     """Crash behind each event, and behind some events of each recovery too; play on, and check the books."""
     for crash in range(len(whole)):
-        again = await _again(whole[:crash], play)
+        again = await _again(whole[:crash], play, actors)
         check(again)
         for second in range(crash + 1, len(again), 3):
-            check(await _again(again[:second], play))
+            check(await _again(again[:second], play, actors))
 
 
-async def _again(records: Sequence[Record], play: Callable[[House], Awaitable[None]]) -> list[Record]:
-    async with house(records, later(records)) as at:
+async def _again(records: Sequence[Record], play: Callable[[House], Any], actors: Sequence[type]) -> list[Record]:
+    async with house(records, later(records), actors) as at:
         playing = asyncio.create_task(play(at))
         await at.goes_on(playing)
         await playing
