@@ -20,6 +20,8 @@ from actors import (
     PoisonMessage,
     Refused,
     Saga,
+    SagaMismatch,
+    UnknownActor,
 )
 from actors.actor import Reason
 from persistence import NEVER, Append, NotDecodable, NotEncodable
@@ -236,6 +238,8 @@ class SagaCell(SagaVerbs):
             with rehearsed(self.world, self.address, self.kind, self.story) as saga:
                 value = saga.answer(message)
             self.kind.check_reply(type(message), value)
+        except (UnknownActor, SagaMismatch) as error:
+            self.give_back(envelope, error)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self.give_back(envelope, failure(self.address, message, error))
         else:
