@@ -338,13 +338,13 @@ async def test_the_same_on_sqlite(tmp_path: Path) -> None:
 # -- many ---------------------------------------------------------------------------------------------------------
 
 
-async def test_10_000_that_sleep_take_no_memory_and_all_wake() -> None:
+async def test_thousands_that_sleep_take_no_memory_and_all_wake() -> None:
     async def story(self: Play, command: Begin) -> Held:
         await self.sleep("nap", timedelta(seconds=100))
         return Held(1)
 
     Play.script = story
-    clock, many = ManualClock(), 10_000
+    clock, many = ManualClock(), 2_500  # more than the alarm keeps in memory
     actors = [cls for cls in ALL if cls is not Board]
     async with Runtime("memory:", actors, clock=clock) as runtime:
         for first in range(0, many, 500):
@@ -362,7 +362,7 @@ async def test_10_000_that_sleep_take_no_memory_and_all_wake() -> None:
             if not await runtime.unfinished():
                 break
         assert await runtime.unfinished() == []
-        assert (await runtime.progress_of(Play.at("9999"))).status == "completed"
+        assert (await runtime.progress_of(Play.at("2499"))).status == "completed"
 
 
 async def test_a_hundred_that_fail_do_not_keep_a_good_one_asleep() -> None:
