@@ -12,7 +12,7 @@ from actors import Parked
 from persistence import Record
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import ALL, Begin, BookTrip, Hold, Play, Release, Room, Trip
-from tests.runtime.tools import HeldJournal, check_once, quiet, restart_of
+from tests.runtime.tools import HeldJournal, check_once, check_stories, quiet, restart_of
 
 PLAY = Play.at("p")
 
@@ -117,6 +117,7 @@ async def _again(records: Sequence[Record], play: Callable[[House], Any], actors
         await at.goes_on(playing)
         await playing
     check_once(at.journal.records)
+    check_stories(at.journal.records)
     assert [(r.stream, r.type, r.data) for r in at.journal.records[: len(records)]] == [
         (r.stream, r.type, r.data) for r in records
     ]
