@@ -36,7 +36,7 @@ from tests.runtime.cast import (
     Where,
     Withdraw,
 )
-from tests.runtime.playing import PLAY, hold, house, later
+from tests.runtime.playing import PLAY, breaks, hold, house, later
 from tests.runtime.tools import comes, of, quiet, types_of
 
 
@@ -197,16 +197,20 @@ async def test_a_query_changes_nothing_that_the_story_draws() -> None:
     assert len(set(drawn)) == 1
 
 
+def answers_5(*_: object) -> int:
+    return 5
+
+
 async def test_an_answer_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     Play.script = two
     anyone: Any
     async with house() as at:
         anyone = at.runtime
         await at.begin()
-        monkeypatch.setattr(Play, "answer", lambda self, query: 5)
+        monkeypatch.setattr(Play, "answer", answers_5)
         with pytest.raises(Failed, match="Where declares the reply"):
             await at.runtime.ask(PLAY, Where())
-        monkeypatch.setattr(Play, "answer", lambda self, query: 1 / 0)
+        monkeypatch.setattr(Play, "answer", breaks)
         with pytest.raises(Failed, match="ZeroDivisionError"):
             await at.runtime.ask(PLAY, Where())
         with pytest.raises(NotTaken, match="Play/p answers no queries of this kind"):
