@@ -6,6 +6,7 @@ from actors.errors import (
     ActorMisuse,
     AskCycle,
     CommandIdReused,
+    Deadlock,
     DefinitionError,
     DeletedForGood,
     Elsewhere,
@@ -13,6 +14,7 @@ from actors.errors import (
     Failed,
     Forgotten,
     JournalMismatch,
+    Locked,
     MailboxFull,
     NotTaken,
     OutcomeUnknown,
@@ -29,6 +31,7 @@ from actors.errors import (
     UnknownActor,
 )
 from actors.evolution import Upcast, upcast
+from actors.locks import ServiceLocked, ServiceUnlocked
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
 from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
@@ -45,6 +48,7 @@ __all__ = [
     "Backoff",
     "Command",
     "CommandIdReused",
+    "Deadlock",
     "Decision",
     "DefinitionError",
     "DeletedForGood",
@@ -55,6 +59,7 @@ __all__ = [
     "Forgotten",
     "Group",
     "JournalMismatch",
+    "Locked",
     "Mailbox",
     "MailboxFull",
     "Message",
@@ -81,6 +86,8 @@ __all__ = [
     "SagaMismatch",
     "SagaMisuse",
     "Service",
+    "ServiceLocked",
+    "ServiceUnlocked",
     "State",
     "Statement",
     "Step",

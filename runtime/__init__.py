@@ -8,6 +8,7 @@ from runtime.differences import Change, Difference, Position
 from runtime.history import HistoryEntry
 from runtime.instruments import BaseInstrument, Instrument
 from runtime.journal_check import CheckReport, check_journal
+from runtime.locks import HeldLock
 from runtime.reminders import PendingReminder
 from runtime.runtime import Runtime
 from runtime.signals import stop_on_signals
@@ -21,6 +22,7 @@ __all__ = [
     "Clock",
     "DeadLetter",
     "Difference",
+    "HeldLock",
     "HistoryEntry",
     "Instrument",
     "KeyFile",

@@ -22,6 +22,7 @@ from persistence.writer import Writer
 from runtime.clock import Clock
 from runtime.inbox import Inbox
 from runtime.kinds import Kind
+from runtime.lock_waits import LockWaits
 from runtime.log import log
 from runtime.mailbox import NO_MAIL, SPARE, Envelope
 from runtime.observer import Observer
@@ -71,6 +72,7 @@ class World(Protocol):
     watches: Watches
     slow: SlowTurns
     suspects: Suspects
+    lock_waits: LockWaits
     observer: Observer
     closing: bool
     """Whether the node is closing, so that plain actors that have ended are not started again."""
@@ -146,18 +148,7 @@ class Phase(Enum):
 class Cell(Inbox):
     """An actor's place in the runtime: its mailbox, its phase, and its incarnation, kept by subclasses."""
 
-    __slots__ = (
-        "budget",
-        "error",
-        "incarnation",
-        "name",
-        "phase",
-        "queued",
-        "runnable",
-        "used",
-        "world",
-        "written",
-    )
+    __slots__ = ("budget", "error", "incarnation", "name", "phase", "queued", "runnable", "used", "world", "written")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(address, kind)

@@ -18,6 +18,8 @@ from actors import (
     RestartPolicy,
     Saga,
     Service,
+    ServiceLocked,
+    ServiceUnlocked,
 )
 from actors.evolution import names_by_alias
 from actors.messages import name_of, reply_type
@@ -40,7 +42,10 @@ RESENT = "service.resent"
 """In a service's stream: a reminder is sent again after a crash of the process, at which it may have been under way."""
 FORGOTTEN = "service.forgotten"
 """In a service's stream: a reminder was dropped."""
-INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, RESENT, FORGOTTEN, DELETED, BURIED})
+LOCKED, UNLOCKED = name_of(ServiceLocked), name_of(ServiceUnlocked)
+"""In a service's stream: a saga has taken a lock, and it was given back. Read models can follow them."""
+LOCK_EVENTS: dict[str, type[Event]] = {LOCKED: ServiceLocked, UNLOCKED: ServiceUnlocked}
+INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, RESENT, FORGOTTEN, LOCKED, UNLOCKED, DELETED, BURIED})
 """What the runtime writes into a service's stream; ``evolve`` never sees it."""
 
 
@@ -135,6 +140,8 @@ class Kind:
         """The classes of commands that it takes."""
         self.events: dict[str, type[Event]] = dict(getattr(cls, "events", {}))
         decoders = {name: Decoder(event, codec) for name, event in self.events.items()}
+        self.internal: dict[str, type[Event]] = LOCK_EVENTS if issubclass(self.cls, Service) else {}
+        """What the runtime writes into its streams and read models can follow, by name."""
         self.names = {event: name for name, event in self.events.items()}
         self._by_class = {event: decoders[name] for name, event in self.events.items()}
         self.evolution = Evolution(cls, decoders)
@@ -142,6 +149,7 @@ class Kind:
         self.revised = {name: at for name, at in self.evolution.revisions.items() if at > 1}
         """The events whose class is not at its first revision, which is stored with them."""
         self._unchanged = {name: decoder for name, decoder in decoders.items() if name not in self.revised}
+        self._unchanged.update({name: Decoder(event) for name, event in self.internal.items()})
         self._command_decoders = {name: Decoder(command, codec) for name, command in self.commands.items()}
         self._command_names = names_by_alias(cls, self.commands)
         self.restart: RestartPolicy = getattr(cls, "restart", RestartPolicy())

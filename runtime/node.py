@@ -21,6 +21,7 @@ from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
 from runtime.directory import Directory
 from runtime.dispatcher import Dispatcher
+from runtime.lock_waits import LockWaits
 from runtime.log import log
 from runtime.log_watch import LogWatch
 from runtime.mailbox import Envelope
@@ -87,6 +88,7 @@ class Node:
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
         self.suspects = Suspects(journal, clock, self.delays)
+        self.lock_waits = LockWaits()
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.writer.prepare = self.personal.prepare
         self.written = Groups()
@@ -297,6 +299,8 @@ class Node:
                 cell.cut_off()
             elif isinstance(cell, ObservedSaga):
                 cell.left()
+            elif isinstance(cell, ServiceCell):
+                cell.let_go()
         await self.tasks.close(GRACE)
         for cell in self.directory:
             self.directory.lose_mail(cell, "the runtime was closed")  # what waits for a restart, say

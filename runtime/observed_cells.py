@@ -14,6 +14,7 @@ from runtime.directory import MakeCell
 from runtime.inbox import Inbox
 from runtime.instruments import StopReason
 from runtime.kinds import Kind, meta_of
+from runtime.lock_mail import LockMail
 from runtime.mailbox import Envelope
 from runtime.observer import Observer, outcome_of
 from runtime.reminder_mail import Look, Sent
@@ -25,7 +26,7 @@ from runtime.timers import Timers
 from runtime.tracing import Span
 from runtime.turn_cell import TurnCell
 
-UNTRACED = (Bury, Delete, Erase, Join, Look, Sent, StepOutcome, TakeSnapshot, Wake)
+UNTRACED = (Bury, Delete, Erase, Join, LockMail, Look, Sent, StepOutcome, TakeSnapshot, Wake)
 """Messages of the runtime's own that are no part of a trace; what they lead to is."""
 
 

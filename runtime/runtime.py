@@ -32,6 +32,7 @@ from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
 from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
+from runtime.locks import Locking
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.node import Node
@@ -40,7 +41,6 @@ from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
 from runtime.projector import Projector
 from runtime.read_models import follow, head, open_read_models
-from runtime.retention import Retention
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
 from runtime.slow_turns import SLOW_TURN
@@ -61,7 +61,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Retention):
+class Runtime(Forgetting, Locking):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
