@@ -140,7 +140,7 @@ class Kind:
         """The classes of commands that it takes."""
         self.events: dict[str, type[Event]] = dict(getattr(cls, "events", {}))
         decoders = {name: Decoder(event, codec) for name, event in self.events.items()}
-        self.internal: dict[str, type[Event]] = LOCK_EVENTS if issubclass(self.cls, Service) else {}
+        self.internal = _internal(self.cls)
         """What the runtime writes into its streams and read models can follow, by name."""
         self.names = {event: name for name, event in self.events.items()}
         self._by_class = {event: decoders[name] for name, event in self.events.items()}
@@ -330,6 +330,10 @@ _tag = Decoder(_Tagged)
 def _has_tags(cls: Any) -> bool:
     plain: Any = Service
     return issubclass(cls, plain) and cls.tags is not plain.tags
+
+
+def _internal(cls: Any) -> dict[str, type[Event]]:
+    return LOCK_EVENTS if issubclass(cls, Service) else {}
 
 
 def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:
