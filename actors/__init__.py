@@ -2,6 +2,7 @@
 
 from actors.actor import Actor, Stopped, Timer
 from actors.address import Address
+from actors.endings import SagaCompensated, SagaCompleted, SagaParked, SagaStarted, SagaWasKilled
 from actors.errors import (
     ActorMisuse,
     AskCycle,
@@ -25,6 +26,7 @@ from actors.errors import (
     ReplyErased,
     RuntimeClosed,
     SagaGaveUp,
+    SagaKilled,
     SagaMismatch,
     SagaMisuse,
     UnderstudyError,
@@ -36,8 +38,9 @@ from actors.messages import Command, Decision, Event, Message, Meta, Query, Requ
 from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
-from actors.saga import Parallel, Saga, Step
+from actors.saga import Saga
 from actors.service import Service
+from actors.steps import Chosen, Parallel, Select, Step
 
 __all__ = [
     "UNDO_RETRY",
@@ -46,6 +49,7 @@ __all__ = [
     "Address",
     "AskCycle",
     "Backoff",
+    "Chosen",
     "Command",
     "CommandIdReused",
     "Deadlock",
@@ -82,9 +86,16 @@ __all__ = [
     "RetryPolicy",
     "RuntimeClosed",
     "Saga",
+    "SagaCompensated",
+    "SagaCompleted",
     "SagaGaveUp",
+    "SagaKilled",
     "SagaMismatch",
     "SagaMisuse",
+    "SagaParked",
+    "SagaStarted",
+    "SagaWasKilled",
+    "Select",
     "Service",
     "ServiceLocked",
     "ServiceUnlocked",

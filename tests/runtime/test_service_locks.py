@@ -7,7 +7,9 @@ import pytest
 
 from actors import Address, CommandIdReused, Deadlock, Failed, Locked, MailboxFull, OutcomeUnknown, Parked, Refused
 from actors.policies import Mailbox
+from persistence import Snapshot
 from runtime import ManualClock, Runtime
+from tests.runtime.keeping import set_snapshot
 from tests.runtime.locking import (
     A,
     B,
@@ -25,7 +27,7 @@ from tests.runtime.locking import (
     release,
     step,
 )
-from tests.runtime.tools import HeldJournal, content, node_of, of, quiet, restart_of, types_of
+from tests.runtime.tools import HeldJournal, content, node_of, of, quiet, types_of
 
 ALL = [Page, Queued, Told]
 POLICIES: list[type[Page]] = [Page, Queued, Told]
