@@ -118,7 +118,8 @@ def _in_words(
     who: Address[Any],
     waits: Waiting,
 ) -> str:
-    words = [str(goal)]
+    first = waiting.envelope.path[-1]
+    words = [str(goal) if goal == first else f"{goal}, which waits for {first}"]
     while True:
         words.append(f"{who} waits at {waits.line.address} for lock {waits.lock!r} of")
         if waits is waiting:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from actors import Address, Service
+from runtime import saga_progress
 from runtime.lock_events import Held
 from runtime.lock_mail import LookAtLocks, Unlock
 from runtime.retention import Retention
@@ -41,7 +42,9 @@ class Locking(Retention):
         """
         self._service(address)
         found: list[tuple[Held, int]] = await self._in_turn(address, LookAtLocks())
-        unfinished = set(await self._open_node().journal.unfinished())
+        journal = self._open_node().journal
+        kinds = {one.holder.actor for one, _ in found}
+        unfinished = {saga async for saga in saga_progress.unfinished(journal, kinds.__contains__)} if found else set()
         held = [
             HeldLock(
                 one.lock,
@@ -49,7 +52,7 @@ class Locking(Retention):
                 one.step,
                 datetime.fromtimestamp(one.since / 1e6, UTC),
                 waiting,
-                (one.holder.actor, one.holder.key) not in unfinished,
+                one.holder not in unfinished,
             )
             for one, waiting in found
         ]

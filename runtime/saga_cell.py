@@ -30,6 +30,7 @@ from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
 from runtime.saga_alerts import SagaAlert
+from runtime.saga_locks import GivenBack
 from runtime.saga_mail import Bury, Join, OnlyStart, Resume, StepOutcome, Verb, Waiters, Wake
 from runtime.saga_rehearsal import rehearse
 from runtime.saga_story import Story, check_same
@@ -57,7 +58,7 @@ class SagaCell(SagaVerbs):
             asleep = status == "parked" or (status == "running" and self.story.asleep_until() is not None)
             if not asleep or self._under_way:
                 return True
-        return bool(self._waiters or self._undoers) or super().unfinished
+        return bool(self._waiters or self._undoers or self.story.lockers) or super().unfinished
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -81,6 +82,8 @@ class SagaCell(SagaVerbs):
             else:
                 self._turn(self.name, self._go_on, None)
             return
+        if self.story.ended and self.story.locks:
+            self._give_back_locks()
         self._answer_waiters()
         if not self.mail and not self.control:
             self.world.writer.hold(self._leave)
@@ -174,6 +177,8 @@ class SagaCell(SagaVerbs):
             self._bury(envelope)
         elif isinstance(message, Resume):
             self._resume(message)
+        elif isinstance(message, GivenBack):
+            self._turn(self.name, self._given_back, message)
         elif isinstance(message, Verb):
             self._carry_out(envelope)
         elif type(message) in self.kind.queries:
@@ -241,8 +246,9 @@ class SagaCell(SagaVerbs):
 
     def _bury(self, envelope: Envelope) -> None:
         """Erase the whole story in one append, so that nobody ever reads a part of it; refuse everything then."""
-        if not self.story.ended:
-            self.give_back(envelope, Refused(f"{self.address} has not ended, so it can't be deleted"))
+        if not self.story.ended or self.story.lockers:
+            why = "has locks to give back" if self.story.ended else "has not ended"
+            self.give_back(envelope, Refused(f"{self.address} {why}, so it can't be deleted"))
             return
         if not self.story.buried:
             event = deletion(self.world.new_id(), for_good=True)
