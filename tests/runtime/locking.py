@@ -55,6 +55,13 @@ class Tear(Command["Page", None]):
     line: str
 
 
+class Later(Command["Page", None]):
+    """Needs no lock, and has a line written in so many seconds."""
+
+    line: str
+    seconds: float = 1.0
+
+
 class Read(Command["Page", tuple[str, ...]]):
     """Needs no lock, and changes nothing."""
 
@@ -75,19 +82,19 @@ class Lines(State):
     lines: tuple[str, ...] = ()
 
 
-class Page(Service[Lines, Write | Tear | Read | Nod | Whom, Wrote | Tore]):
+class Page(Service[Lines, Write | Tear | Later | Read | Nod | Whom, Wrote | Tore]):
     """Each line has a lock, named by its first word; what is under way is refused."""
 
     initial = Lines()
     restart = RestartPolicy(restarts=0)
     when_locked: ClassVar[WhenLocked] = "refuse"
 
-    def lock_of(self, command: Write | Tear | Read | Nod | Whom) -> str | None:
-        if isinstance(command, Read | Whom):
+    def lock_of(self, command: Write | Tear | Later | Read | Nod | Whom) -> str | None:
+        if isinstance(command, Later | Read | Whom):
             return None
         return command.line.split()[0]
 
-    def decide(self, state: Lines, command: Write | Tear | Read | Nod | Whom) -> Decision:
+    def decide(self, state: Lines, command: Write | Tear | Later | Read | Nod | Whom) -> Decision:
         match command:
             case Write(line) if "no" in line.split():
                 raise Refused("no")
@@ -95,8 +102,13 @@ class Page(Service[Lines, Write | Tear | Read | Nod | Whom, Wrote | Tore]):
                 if self.locked_by.get(line.split()[0]):
                     raise Refused(f"taken by {', '.join(map(str, self.locked_by[line.split()[0]]))}")
                 return command.reply(len(state.lines) + 1, Wrote(line, who))
+            case Write(line, who) if "unique" in line:
+                reply = command.reply(len(state.lines) + 1, Wrote(line, who))
+                return reply.unless(f"{line} is there", Wrote, tags=[line])
             case Write(line, who):
                 return command.reply(len(state.lines) + 1, Wrote(line, who))
+            case Later(line, seconds):
+                return command.reply(None).remind("later", Write(line, "later"), after=timedelta(seconds=seconds))
             case Tear(line):
                 return command.reply(None, Tore(line))
             case Read():
@@ -107,6 +119,9 @@ class Page(Service[Lines, Write | Tear | Read | Nod | Whom, Wrote | Tore]):
                 return command.reply(tuple(map(str, self.locked_by.get(line, ()))))
             case _:
                 assert_never(command)
+
+    def tags(self, event: Wrote | Tore) -> tuple[str, ...]:
+        return (event.line,)
 
     def evolve(self, state: Lines, event: Wrote | Tore) -> Lines:
         match event:

@@ -12,6 +12,7 @@ import pytest
 from actors import Command, Locked, OutcomeUnknown, Parked, Refused, Saga, SagaKilled
 from persistence import Record
 from runtime import Chaos, ManualClock, Runtime
+from runtime.service_cell import ServiceCell
 from tests.runtime.locking import (
     ALL,
     A,
@@ -259,7 +260,9 @@ async def test_going_back_while_a_step_waits_fences_it(monkeypatch: pytest.Monke
         assert await results(asked) == {"b": "the deadline has passed"}
         types = types_of(journal.records, Queued.at("p"))
         assert types == ["Wrote", "service.locked", "service.fenced"]
-        assert len(node_of(runtime).cell(Queued.at("p")).locking.lines) == 0  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
+        cell = node_of(runtime).cell(Queued.at("p"))
+        assert isinstance(cell, ServiceCell)
+        assert len(cell.locking.lines) == 0
         assert await runtime.unfinished() == []
 
 
