@@ -119,6 +119,7 @@ async def check_journal(
         await check.saga(name)
     async for name in _sleeping(journal):
         await check.saga(name)
+    async for name in _sleeping(journal):
         await check.reminders(name)
     return check.report
 

@@ -54,11 +54,11 @@ class SagaCell(SagaVerbs):
     def unfinished(self) -> bool:
         """Whether it must live on: there is mail, somebody waits, or the story goes on by itself."""
         status = self.story.status
-        if status in ("compensating", "running", "parked"):
-            asleep = status == "parked" or (status == "running" and self.story.asleep_until() is not None)
-            if not asleep or self._under_way:
-                return True
-        return bool(self._waiters or self._undoers or self.story.lockers) or super().unfinished
+        if status in ("running", "compensating") and (self._under_way or self.story.asleep_until() is None):
+            return True
+        if self.story.locks and self.story.ended and self.story.lockers:
+            return True
+        return bool(self._waiters or self._undoers) or super().unfinished
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ class SagaCell(SagaVerbs):
         if self.story.ended and self.story.locks:
             self._give_back_locks()
         self._answer_waiters()
-        if not self.mail and not self.control:
+        if status != "parked" and not self.mail and not self.control:
             self.world.writer.hold(self._leave)
 
     def ring(self) -> None:
@@ -292,4 +292,5 @@ class SagaCell(SagaVerbs):
     def _over(self) -> None:
         self._end_run()
         self._answer_waiters()
-        self.world.writer.hold(self._leave)
+        if self.story.ended:  # one that is parked stays, so that it can be seen
+            self.world.writer.hold(self._leave)

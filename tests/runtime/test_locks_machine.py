@@ -21,7 +21,7 @@ from runtime.service_cell import ServiceCell
 from tests.runtime.locking import ALL, Page, Queued, Tear, Write, check_locks, release, step
 from tests.runtime.tools import HeldJournal, check_once, node_of, quiet
 
-PAGES = (Queued.at("p"), Queued.at("q"), Queued.at("r"))
+PAGES: tuple[Address[Page], ...] = (Queued.at("p"), Queued.at("q"), Queued.at("r"))
 WORDS = ("one", "two")
 
 
@@ -92,6 +92,11 @@ class Play:
             steps = [str(number) for number, (to, _, lock) in enumerate(player.steps) if to == page and lock]
             self.asked.append(release(self.runtime, page, player.address, *steps))
 
+    def leave(self) -> None:
+        """Wait for nobody any more, as nobody will look at what comes of it."""
+        for one in [*self.asked, *(one for player in self.players for one in player.pending)]:
+            one.add_done_callback(lambda done: done.exception())
+
     async def finish(self) -> None:
         """Let all that can end do so, until all have."""
         while not all(player.ended for player in self.players):
@@ -123,9 +128,12 @@ async def play(moves: Sequence[tuple[str, int, int, int, bool, bool]]) -> None:
     journal = HeldJournal()
     async with Runtime(journal, ALL) as runtime:
         game = Play(runtime)
-        for move in moves:
-            await game.move(*move)
-        await game.finish()
+        try:
+            for move in moves:
+                await game.move(*move)
+            await game.finish()
+        finally:
+            game.leave()
         assert node_of(runtime).lock_waits.tally == {}
         for page in PAGES:
             cell = node_of(runtime).cell(page)
