@@ -127,8 +127,8 @@ class ServiceCell(ServiceMemory):
                     return
             elif self._seen(envelope, command_id):
                 return
-            locking = self.locks is not None or envelope.lock
-            if locking and not self.locking.admit(envelope):
+            takes = command_id is not None and envelope.lock
+            if (takes or self.locks is not None) and not self.locking.admit(envelope):
                 return
             if envelope.undoes is not None and self.seen.get(envelope.undoes, 0) <= 0:
                 if self.buried:
@@ -144,7 +144,7 @@ class ServiceCell(ServiceMemory):
                         envelope.reply.done(decision.reply)
                     return
                 outcome = self._outcome(message, decision, command_id, envelope.correlation, envelope.data)
-                if locking and envelope.lock:
+                if takes:
                     self.locking.take(envelope, outcome)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self.give_back(envelope, failure(self.address, message, error))
