@@ -46,7 +46,7 @@ def _saga(text: str) -> type[Saga[Any, Any]]:
     saga = found
     if not (isinstance(found, type) and issubclass(found, Saga)):
         raise ValueError(f"{text!r} names no saga; write {HELP}")
-    return saga
+    return saga  # type: ignore[no-any-return]
 
 
 def _command(saga: type[Saga[Any, Any]], text: str) -> Command[Any, Any]:
