@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from actors import Address, Deadlock, MailboxFull, OutcomeUnknown, Refused
 from runtime import Runtime
-from runtime.lock_waits import LockWaits
+from runtime.lock_waits import LockWaits, Waiting
 from runtime.service_cell import ServiceCell
 from tests.runtime.locking import ALL, Page, Queued, Tear, Write, check_locks, release, step
 from tests.runtime.tools import HeldJournal, check_once, node_of, quiet
@@ -155,6 +155,11 @@ async def test_the_play_finds_those_who_wait_for_each_other(lock: bool, monkeypa
     circle = [("step", 0, 0, 0, True, True), ("step", 2, 1, 0, True, True), ("step", 0, 1, 0, lock, True)]
     circle.append(("step", 2, 0, 0, lock, True))
     await play(circle)
-    monkeypatch.setattr(LockWaits, "circle", lambda *_: None)
+
+    def no_circle(_: LockWaits, waiting: Waiting) -> str | None:
+        del waiting
+        return None
+
+    monkeypatch.setattr(LockWaits, "circle", no_circle)
     with pytest.raises(AssertionError, match="these wait for each other: Tale/a, Tale/b"):
         await play(circle)
