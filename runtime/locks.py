@@ -44,7 +44,9 @@ class Locking(Retention):
         found: list[tuple[Held, int]] = await self._in_turn(address, LookAtLocks())
         journal = self._open_node().journal
         kinds = {one.holder.actor for one, _ in found}
-        unfinished = {saga async for saga in saga_progress.unfinished(journal, kinds)} if found else set()
+        unfinished: set[Address[Any]] = set()
+        if found:
+            unfinished = {saga async for saga in saga_progress.unfinished(journal, kinds)}
         held = [
             HeldLock(
                 one.lock,

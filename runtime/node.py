@@ -90,8 +90,7 @@ class Node:
         self.tasks = Tasks()
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
-        self.suspects = Suspects(journal, clock, self.delays)
-        self.lock_waits = LockWaits()
+        self.suspects, self.lock_waits = Suspects(journal, clock, self.delays), LockWaits()
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.writer.prepare = self.personal.prepare
         self.written = Groups()
@@ -307,8 +306,6 @@ class Node:
                 cell.cut_off()
             elif isinstance(cell, ObservedSaga):
                 cell.left()
-            elif isinstance(cell, ServiceCell):
-                cell.let_go()
         await self.tasks.close(GRACE)
         for cell in self.directory:
             self.directory.lose_mail(cell, "the runtime was closed")  # what waits for a restart, say
