@@ -43,10 +43,9 @@ class Locking(Retention):
         self._service(address)
         found: list[tuple[Held, int]] = await self._in_turn(address, LookAtLocks())
         journal = self._open_node().journal
-        kinds = {one.holder.actor for one, _ in found}
         unfinished: set[Address[Any]] = set()
         if found:
-            unfinished = {saga async for saga in saga_progress.unfinished(journal, kinds)}
+            unfinished = {saga async for saga in saga_progress.unfinished(journal, ())}
         held = [
             HeldLock(
                 one.lock,
