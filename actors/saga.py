@@ -27,6 +27,9 @@ R3 = TypeVar("R3")
 R4 = TypeVar("R4")
 R5 = TypeVar("R5")
 
+NAME_LIMIT = 200
+"""The longest name of a step, in characters: it is part of the ids of its commands."""
+
 StepKind = Literal["ask", "pivot", "sleep"]
 
 
@@ -44,9 +47,12 @@ class Step(Generic[R_co]):
         undo: Command[Any, Any] | None = None,
         duration: timedelta = timedelta(0),
     ) -> None:
-        if not name or "#" in name or "!" in name:
+        if not 0 < len(name) <= NAME_LIMIT or "#" in name or "!" in name:
             # These two mark a step and its undo in command ids; without the rule two ids could be one.
-            raise SagaMisuse(f"a step can't be called {name!r}; use a name without # and !, like 'flight'")
+            raise SagaMisuse(
+                f"a step can't be called {name!r:.250}; use a name without # and !, like 'flight', of {NAME_LIMIT} "
+                "characters at the most"
+            )
         self.kind: StepKind = kind
         self.name = name
         self.target = target

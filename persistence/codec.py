@@ -8,9 +8,7 @@ from typing import Any
 import msgspec
 
 from persistence.errors import KeyMissing, NotDecodable, NotEncodable
-
-MAX_PAYLOAD = 1_048_576
-"""The largest payload of one event, command or reply, in bytes of JSON: 1 MiB."""
+from persistence.limits import MAX_DEPTH, MAX_PAYLOAD, WRAPPED_DEPTH, WRAPPED_PAYLOAD, oversize, too_deep
 
 EncHook = Callable[[Any], Any]
 """Gives what to write for a value of a type that JSON doesn't know. Raises TypeError where it doesn't either."""
@@ -22,14 +20,22 @@ class Codec:
     """One way to write values as JSON and to read them: it says what becomes of types that JSON doesn't know.
 
     ``enc_hook`` writes and ``dec_hook`` reads these; ``mark_hook`` gives what stands for them in :meth:`mark`. Without
-    hooks they are refused.
+    hooks they are refused. Nothing is larger than ``max_payload``, in bytes of JSON, or deeper than ``max_depth``, be
+    it written or read.
     """
 
-    __slots__ = ("_encoder", "_in_order", "_reader", "dec_hook", "enc_hook")
+    __slots__ = ("_encoder", "_in_order", "_reader", "dec_hook", "enc_hook", "max_depth", "max_payload")
 
     def __init__(
-        self, enc_hook: EncHook | None = None, dec_hook: DecHook | None = None, mark_hook: EncHook | None = None
+        self,
+        enc_hook: EncHook | None = None,
+        dec_hook: DecHook | None = None,
+        mark_hook: EncHook | None = None,
+        *,
+        max_payload: int = MAX_PAYLOAD,
+        max_depth: int = MAX_DEPTH,
     ) -> None:
+        self.max_payload, self.max_depth = max_payload, max_depth
         self.enc_hook = enc_hook
         self.dec_hook = dec_hook
         self._encoder = msgspec.json.Encoder(enc_hook=enc_hook)
@@ -48,17 +54,25 @@ class Codec:
         """Return the value as JSON.
 
         Raises:
-            NotEncodable: the value has a type, a text or a number that JSON can't hold, or is too large.
+            NotEncodable: the value has a type, a text or a number that JSON can't hold, or is too large or too deep.
         """
         try:
             data = self._encoder.encode(value)
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
             raise NotEncodable(f"{name} can't be stored: {error}") from error
-        if len(data) > MAX_PAYLOAD:
-            raise NotEncodable(f"{name} can't be stored: it has {len(data):,} bytes, the limit is {MAX_PAYLOAD:,}")
+        if (size := len(data)) > 2 * self.max_depth:
+            if size > self.max_payload:
+                raise NotEncodable(f"{name} can't be stored: {oversize(size, self.max_payload)}")
+            if too_deep(data, self.max_depth):
+                raise NotEncodable(f"{name} can't be stored: {self.depth_told}")
         if b"null" in data and self._lost_a_number(value, data):
             raise NotEncodable(f"{name} can't be stored: JSON has no NaN and no infinity")
         return data
+
+    @property
+    def depth_told(self) -> str:
+        """What is wrong with what is too deep."""
+        return f"more than {self.max_depth} lists and objects stand within each other"
 
     def _lost_a_number(self, value: object, data: bytes) -> bool:
         # NaN and infinity are written as null. Most nulls are None, which a look at what reads back tells quickly.
@@ -89,16 +103,20 @@ def _nothing(_: object) -> None:
 
 PLAIN = Codec()
 """For all that has no types of its own."""
-encode = PLAIN.encode
+WRAPPING = Codec(max_payload=WRAPPED_PAYLOAD, max_depth=WRAPPED_DEPTH)
+"""For what a runtime writes around payloads, each of which is within its own limit."""
+encode = WRAPPING.encode
 
 
 class Decoder:
     """Reads one type back."""
 
-    __slots__ = ("_codec", "_decode", "_name")
+    __slots__ = ("_codec", "_decode", "_name", "_small")
 
     def __init__(self, cls: Any, codec: Codec = PLAIN) -> None:
         self._codec = codec
+        self._small = 2 * codec.max_depth
+        """What has not more bytes can't be too deep, nor too large."""
         self._decode = codec.reader(cls).decode
         self._name = getattr(cls, "__name__", str(cls))
 
@@ -106,17 +124,23 @@ class Decoder:
         """Return the value.
 
         Raises:
-            NotDecodable: the bytes don't fit the type, or are more than may be stored.
+            NotDecodable: the bytes don't fit the type, or are more or deeper than may be stored.
             KeyMissing, JournalDamaged: of the codec's hooks, where a value in it can't be opened.
         """
-        if (size := len(data)) > MAX_PAYLOAD:
-            raise NotDecodable(f"not a {self._name}: it has {size:,} bytes, the limit is {MAX_PAYLOAD:,}")
+        if len(data) > self._small:
+            self._check(data)
         try:
             return self._decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             if isinstance(error.__cause__, KeyMissing):
                 raise error.__cause__ from None  # of the hook, and not of the form
             raise NotDecodable(f"not a {self._name}: {error}") from error
+
+    def _check(self, data: bytes | msgspec.Raw) -> None:
+        if (size := len(data)) > self._codec.max_payload:
+            raise NotDecodable(f"not a {self._name}: {oversize(size, self._codec.max_payload)}")
+        if too_deep(bytes(data), self._codec.max_depth):
+            raise NotDecodable(f"not a {self._name}: {self._codec.depth_told}")
 
     def encode(self, value: object, name: str) -> bytes:
         """Return the value as JSON, having made sure that it reads back: a field may hold what its type forbids.

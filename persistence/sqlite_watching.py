@@ -7,6 +7,7 @@ from pathlib import Path
 from persistence.connection import connect, shielded
 from persistence.errors import JournalError, JournalUnusable
 from persistence.journal import Batch, Seal, Written
+from persistence.limits import MAX_PAYLOAD, usable_limit
 from persistence.sqlite_file import check_format, damaged, opening_error
 from persistence.sqlite_reading import SqliteReading
 
@@ -17,8 +18,9 @@ LOOK_EVERY = 0.05
 class SqliteWatch(SqliteReading):
     """A journal in one file, for reading only. ``position`` is kept up by :meth:`changed` and :meth:`recover`."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, max_payload: int = MAX_PAYLOAD) -> None:
         super().__init__()
+        self.max_payload = usable_limit(max_payload)
         self.path = Path(path)
         self.url = f"sqlite:{path}"
 

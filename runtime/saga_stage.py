@@ -79,7 +79,8 @@ class SagaStage(Cell):
                 self.kind.stamp(self._new)
             first = self._version == 0
             wake = NEVER if story.ended else AT_ONCE if first else None
-            append = Append(self.stream, self._version, self._new, self.now, self._cause if first else None, wake)
+            cause = self._cause if first else None
+            append = Append(self.stream, self._version, self._new, self.now, cause, wake, sound=True)
             self.world.writer.enqueue((append,))
             self._version += len(self._new)
             self.written = True

@@ -179,6 +179,6 @@ class ServiceMemory(Cell):
     def rest(self) -> None:
         """Get ready to leave the memory: keep what would take long to read back."""
         if self.phase is Phase.RUNNING and worthwhile(self) and (snapshot := snapshot_of(self)) is not None:
-            append = Append(self.stream, self.version, [], self.world.clock.now(), snapshot=snapshot)
+            append = Append(self.stream, self.version, [], self.world.clock.now(), snapshot=snapshot, sound=True)
             self.world.writer.enqueue((append,))
             self.written = True

@@ -448,7 +448,7 @@ class JournalContract(ABC):
             [("é", "x"), ("e\u0301", "x")],
             [("1", "1"), ("1", "01"), ("1", "1.0"), ("01", "1")],
             [("t", "'; drop table events; --"), ("t", '"'), ("t", "''"), ("t", "%"), ("t", "_")],
-            [("x" * 5_000, "y" * 5_000), ("x" * 5_000, "y" * 4_999)],
+            [("x" * 255, "y" * 2_048), ("x" * 255, "y" * 2_047)],
         ],
     )
     async def test_names_that_look_alike_are_apart(self, journal: Journal, streams: list[Stream]) -> None:

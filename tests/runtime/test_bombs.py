@@ -11,7 +11,8 @@ import pytest
 from actors import Failed, Parked
 from persistence import NotDecodable
 from persistence.checksum import crc_of
-from persistence.codec import MAX_PAYLOAD, Decoder
+from persistence.codec import Decoder
+from persistence.limits import MAX_PAYLOAD
 from runtime import Runtime
 from tests.runtime.cast import Board, Hold, Lines, Odd, Room, WasHeld
 
