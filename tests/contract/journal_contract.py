@@ -84,12 +84,12 @@ def where(records: Sequence[Record]) -> list[tuple[Stream, int]]:
 
 class JournalContract(ABC):
     @abstractmethod
-    def make(self, folder: Path) -> Journal:
+    def make(self, folder: Path, **limits: int) -> Journal:
         """Return a new journal, not yet open, that keeps its files in ``folder``."""
 
     @asynccontextmanager
-    async def opened(self, folder: Path) -> AsyncGenerator[Journal]:
-        journal = self.make(folder)
+    async def opened(self, folder: Path, **limits: int) -> AsyncGenerator[Journal]:
+        journal = self.make(folder, **limits)
         await journal.open()
         try:
             yield journal

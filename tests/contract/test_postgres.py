@@ -12,6 +12,7 @@ from persistence import postgres as engine
 from persistence import postgres_group as group
 from persistence.postgres import PostgresJournal
 from tests.contract.event_store_contract import EventStoreContract
+from tests.contract.intake_contract import IntakeContract
 from tests.contract.keeping_contract import KeepingContract
 from tests.postgres import drop, needs_server, url_of
 
@@ -22,14 +23,14 @@ def schema_of(folder: Path) -> str:
     return f"test_{blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
 
 
-class TestPostgresJournal(EventStoreContract, KeepingContract):
-    def make(self, folder: Path) -> Journal:
-        return PostgresJournal(url_of(schema_of(folder)))
+class TestPostgresJournal(EventStoreContract, KeepingContract, IntakeContract):
+    def make(self, folder: Path, **limits: int) -> Journal:
+        return PostgresJournal(url_of(schema_of(folder)), **limits)
 
     @asynccontextmanager
-    async def opened(self, folder: Path) -> AsyncGenerator[Journal]:
+    async def opened(self, folder: Path, **limits: int) -> AsyncGenerator[Journal]:
         try:
-            async with super().opened(folder) as journal:
+            async with super().opened(folder, **limits) as journal:
                 yield journal
         finally:
             await drop(schema_of(folder))
@@ -49,5 +50,5 @@ class TestPostgresJournalThatForgets(TestPostgresJournal):
         monkeypatch.setattr(engine, "IDS_KEPT", 0)
         monkeypatch.setattr(group, "CHUNK_BYTES", 1_000)
 
-    def make(self, folder: Path) -> Journal:
-        return PostgresJournal(url_of(schema_of(folder)), durability="normal")
+    def make(self, folder: Path, **limits: int) -> Journal:
+        return PostgresJournal(url_of(schema_of(folder)), durability="normal", **limits)
