@@ -47,7 +47,8 @@ def usable_limit(max_payload: int) -> int:
 
 def oversize(size: int, limit: int) -> str:
     """Return what is wrong with a payload of this size, and what to do."""
-    return f"it has {size:,} bytes, the limit is {limit:,}; max_payload= raises it, up to {MOST_PAYLOAD:,}"
+    told = f"it has {size:,} bytes, the limit is {limit:,}"
+    return told if limit >= MOST_PAYLOAD else f"{told}; max_payload= raises it, up to {MOST_PAYLOAD:,}"
 
 
 def too_deep(data: bytes, limit: int = MAX_DEPTH) -> bool:

@@ -289,7 +289,7 @@ class ReplyCheck:
     def __init__(self, request: type) -> None:
         self._request = request
         self._declared = reply_type(request)
-        self.cls: Any = self._declared if isinstance(self._declared, type) else None
+        self.cls: Any = self._declared if isinstance(self._declared, type) and self._declared is not Any else None
         """What most replies are made of, where one class says it; a reply of just this class needs no look."""
 
     def __call__(self, reply: object) -> None:
