@@ -23,7 +23,7 @@ from persistence.journal import (
 from persistence.limits import MAX_PAYLOAD, usable_limit
 from persistence.lock import LockFile
 from persistence.sqlite_check import count_entries
-from persistence.sqlite_file import check_sqlite, damaged, fault, make, opening_error, prepare, says_damage
+from persistence.sqlite_file import check_place, check_sqlite, damaged, fault, make, opening_error, prepare, says_damage
 from persistence.sqlite_group import Group, Head, write_all, write_one
 from persistence.sqlite_queries import READ
 from persistence.sqlite_reading import SqliteReading
@@ -63,10 +63,7 @@ class SqliteJournal(SqliteReading):
 
     async def open(self) -> None:
         """Open or make the file; see :meth:`Journal.open`."""
-        if self.path.is_dir() or not self.path.parent.is_dir():
-            raise JournalUnusable(
-                f"can't open {self.path}: " + ("it is a folder" if self.path.is_dir() else "no such folder")
-            )
+        check_place(self.path)
         check_sqlite()
         self._lock.acquire()
         self.crashed = self._lock.left_behind

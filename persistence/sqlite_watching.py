@@ -8,7 +8,7 @@ from persistence.connection import connect, shielded
 from persistence.errors import JournalError, JournalUnusable
 from persistence.journal import Batch, Seal, Written
 from persistence.limits import MAX_PAYLOAD, usable_limit
-from persistence.sqlite_file import check_format, damaged, opening_error
+from persistence.sqlite_file import check_format, check_place, damaged, opening_error
 from persistence.sqlite_reading import SqliteReading
 
 LOOK_EVERY = 0.05
@@ -26,9 +26,7 @@ class SqliteWatch(SqliteReading):
 
     async def open(self) -> None:
         """Open the file; see :meth:`Journal.open`. None is made where there is none."""
-        if not self.path.is_file():
-            what = "it is a folder" if self.path.is_dir() else "there is no such file"
-            raise JournalUnusable(f"can't open {self.path}: {what}")
+        check_place(self.path, there=True)
         try:
             self._reader = await connect(self.path, readonly=True)
             await self._reader.run(self._look_in)
