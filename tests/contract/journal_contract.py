@@ -26,6 +26,7 @@ from persistence import (
     Stream,
     VersionConflict,
 )
+from persistence.limits import MAX_PAYLOAD
 
 SEATS: Stream = ("Flight", "LH441")
 ROOMS: Stream = ("Hotel", "Ritz")
@@ -84,12 +85,12 @@ def where(records: Sequence[Record]) -> list[tuple[Stream, int]]:
 
 class JournalContract(ABC):
     @abstractmethod
-    def make(self, folder: Path, **limits: int) -> Journal:
+    def make(self, folder: Path, max_payload: int = MAX_PAYLOAD) -> Journal:
         """Return a new journal, not yet open, that keeps its files in ``folder``."""
 
     @asynccontextmanager
-    async def opened(self, folder: Path, **limits: int) -> AsyncGenerator[Journal]:
-        journal = self.make(folder, **limits)
+    async def opened(self, folder: Path, max_payload: int = MAX_PAYLOAD) -> AsyncGenerator[Journal]:
+        journal = self.make(folder, max_payload=max_payload)
         await journal.open()
         try:
             yield journal

@@ -10,6 +10,7 @@ import pytest
 from persistence import Journal
 from persistence import postgres as engine
 from persistence import postgres_group as group
+from persistence.limits import MAX_PAYLOAD
 from persistence.postgres import PostgresJournal
 from tests.contract.event_store_contract import EventStoreContract
 from tests.contract.intake_contract import IntakeContract
@@ -24,13 +25,13 @@ def schema_of(folder: Path) -> str:
 
 
 class TestPostgresJournal(EventStoreContract, KeepingContract, IntakeContract):
-    def make(self, folder: Path, **limits: int) -> Journal:
-        return PostgresJournal(url_of(schema_of(folder)), **limits)
+    def make(self, folder: Path, max_payload: int = MAX_PAYLOAD) -> Journal:
+        return PostgresJournal(url_of(schema_of(folder)), max_payload=max_payload)
 
     @asynccontextmanager
-    async def opened(self, folder: Path, **limits: int) -> AsyncGenerator[Journal]:
+    async def opened(self, folder: Path, max_payload: int = MAX_PAYLOAD) -> AsyncGenerator[Journal]:
         try:
-            async with super().opened(folder, **limits) as journal:
+            async with super().opened(folder, max_payload=max_payload) as journal:
                 yield journal
         finally:
             await drop(schema_of(folder))
@@ -50,5 +51,5 @@ class TestPostgresJournalThatForgets(TestPostgresJournal):
         monkeypatch.setattr(engine, "IDS_KEPT", 0)
         monkeypatch.setattr(group, "CHUNK_BYTES", 1_000)
 
-    def make(self, folder: Path, **limits: int) -> Journal:
-        return PostgresJournal(url_of(schema_of(folder)), durability="normal", **limits)
+    def make(self, folder: Path, max_payload: int = MAX_PAYLOAD) -> Journal:
+        return PostgresJournal(url_of(schema_of(folder)), durability="normal", max_payload=max_payload)
