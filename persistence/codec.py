@@ -3,9 +3,10 @@
 import json
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+from msgspec import inspect
 
 from persistence.errors import KeyMissing, NotDecodable, NotEncodable
 from persistence.limits import MAX_DEPTH, MAX_PAYLOAD, WRAPPED_DEPTH, WRAPPED_PAYLOAD, oversize, too_deep
@@ -63,7 +64,8 @@ class Codec:
         if (size := len(data)) > 2 * self.max_depth:
             if size > self.max_payload:
                 raise NotEncodable(f"{name} can't be stored: {oversize(size, self.max_payload)}")
-            if too_deep(data, self.max_depth):
+            cls: Any = type(value)
+            if _may_class_be_deep(cls) and too_deep(data, self.max_depth):
                 raise NotEncodable(f"{name} can't be stored: {self.depth_told}")
         if b"null" in data and self._lost_a_number(value, data):
             raise NotEncodable(f"{name} can't be stored: JSON has no NaN and no infinity")
@@ -97,6 +99,39 @@ class Codec:
         return self._in_order.encode(value)
 
 
+def may_be_deep(cls: Any) -> bool:
+    """Return whether values of a type may hold lists and objects within each other without end.
+
+    Of most types they can't, and then nobody needs to look. JSON that is left as it is counts for nothing: whoever
+    reads it looks at it.
+    """
+    try:
+        return _may_be_deep(inspect.type_info(cls), ())
+    except (TypeError, NameError):
+        return True  # a type that msgspec doesn't know
+
+
+_may_class_be_deep = lru_cache(maxsize=4_096)(may_be_deep)
+
+
+def _may_be_deep(info: object, within: tuple[object, ...]) -> bool:
+    if isinstance(info, tuple):
+        parts = cast(tuple[object, ...], info)
+        return any(_may_be_deep(part, within) for part in parts)
+    if isinstance(info, inspect.Field):
+        return _may_be_deep(info.type, within)
+    if isinstance(info, (inspect.AnyType, inspect.CustomType)):
+        return True
+    if not isinstance(info, inspect.Type):
+        return False
+    cls = getattr(info, "cls", None)
+    if cls is not None:
+        if cls in within:
+            return True  # a class within itself
+        within = (*within, cls)
+    return any(_may_be_deep(getattr(info, name), within) for name in info.__struct_fields__)
+
+
 def _nothing(_: object) -> None:
     """Stand for what holds no number of ours: a ``msgspec.Raw``, or what a hook has written."""
 
@@ -111,9 +146,11 @@ encode = WRAPPING.encode
 class Decoder:
     """Reads one type back."""
 
-    __slots__ = ("_codec", "_decode", "_name", "_small")
+    __slots__ = ("_cls", "_codec", "_decode", "_deep", "_name", "_small")
 
     def __init__(self, cls: Any, codec: Codec = PLAIN) -> None:
+        self._cls = cls
+        self._deep: bool | None = None
         self._codec = codec
         self._small = 2 * codec.max_depth
         """What has not more bytes can't be too deep, nor too large."""
@@ -139,7 +176,9 @@ class Decoder:
     def _check(self, data: bytes | msgspec.Raw) -> None:
         if (size := len(data)) > self._codec.max_payload:
             raise NotDecodable(f"not a {self._name}: {oversize(size, self._codec.max_payload)}")
-        if too_deep(bytes(data), self._codec.max_depth):
+        if self._deep is None:
+            self._deep = may_be_deep(self._cls)
+        if self._deep and too_deep(bytes(data), self._codec.max_depth):
             raise NotDecodable(f"not a {self._name}: {self._codec.depth_told}")
 
     def encode(self, value: object, name: str) -> bytes:
