@@ -116,7 +116,7 @@ async def check_journal(
         DefinitionError: a class can't work, or its upcasts don't lead to today's classes.
         JournalDamaged: a record is missing or is not what was written.
     """
-    codec = PersonalData(keys, blind=True).codec
+    codec = PersonalData(keys, blind=True, max_payload=journal.max_payload).codec
     check = _Check(journal, Directory([*actors, Reminders, Subjects], {}, _no_pools, codec))
     position = 0
     while page := await journal.read_all(position):

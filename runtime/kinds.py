@@ -22,8 +22,10 @@ from actors import (
 from actors.endings import ENDINGS
 from actors.evolution import names_by_alias
 from actors.messages import name_of, reply_type
-from persistence import BURIED, DELETED, JournalDamaged, KeyMissing, NewEvent, NotDecodable, Record
-from persistence.codec import PLAIN, Codec, Decoder, encode
+from persistence import BURIED, DELETED, JournalDamaged, KeyMissing, NewEvent, NotDecodable, NotEncodable, Record
+from persistence.codec import PLAIN, WRAPPING, Codec, Decoder, encode
+from persistence.intake import check_text
+from persistence.limits import NAME_LENGTH
 from runtime.evolution import Evolution, Several, renamed
 from runtime.state_form import StateForm
 
@@ -69,7 +71,7 @@ def deletion(cause: str, *, for_good: bool) -> NewEvent:
 _REVISED = b'{"revision":'
 """How metadata begins that says a revision: :meth:`Kind.stamp` puts it first, so that a glance tells."""
 
-_meta = Decoder(EventMeta)
+_meta = Decoder(EventMeta, WRAPPING)
 
 
 class Decodes(Protocol):
@@ -297,7 +299,7 @@ class ReplyCheck:
     def __init__(self, request: type) -> None:
         self._request = request
         self._declared = reply_type(request)
-        self.cls: Any = self._declared if isinstance(self._declared, type) else None
+        self.cls: Any = self._declared if isinstance(self._declared, type) and self._declared is not Any else None
         """What most replies are made of, where one class says it; a reply of just this class needs no look."""
 
     def __call__(self, reply: object) -> None:
@@ -326,7 +328,7 @@ class _Tagged(msgspec.Struct):
     type: str = ""
 
 
-_tag = Decoder(_Tagged)
+_tag = Decoder(_Tagged, WRAPPING)
 
 
 def _told_of(cls: Any) -> dict[str, type[Event]]:
@@ -344,8 +346,14 @@ def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:
     """Return the kind of a class given to a runtime.
 
     Raises:
-        DefinitionError: it is no class of actors.
+        DefinitionError: it is no class of actors, or a name is too long to be stored.
     """
     if issubclass(cls, (Service, Saga, ReadModel, Actor)):
-        return Kind(cast(type, cls), codec)
+        kind = Kind(cast(type, cls), codec)
+        try:
+            for name in (kind.name, *kind.events):
+                check_text("a name that is stored", name, NAME_LENGTH)
+        except NotEncodable as error:
+            raise DefinitionError(f"{cls.__name__:.80}: {error}") from error
+        return kind
     raise DefinitionError(f"{cls!r} is no actor; give actors= classes made from Service, Saga, ReadModel or Actor")

@@ -16,8 +16,10 @@ from actors import (
     ReplyErased,
 )
 from actors.messages import reply_type
-from persistence import Append, JournalError, NewEvent, NotDecodable
+from persistence import Append, JournalError, NewEvent, NotDecodable, NotEncodable
 from persistence.codec import encode
+from persistence.intake import check_text
+from persistence.limits import ID_LENGTH, MOST_EVENTS
 from runtime.cells import Phase, World
 from runtime.conditions import Told, submit, tag
 from runtime.failures import failure
@@ -195,6 +197,7 @@ class ServiceCell(ServiceMemory):
             self.kind.check_reply(type(command), decision.reply)
             meta = encode(EventMeta(cause, correlation))
         else:
+            check_text("a command's id", command_id, ID_LENGTH)
             raw = msgspec.Raw(self.kind.reply(type(command)).encode(decision.reply, "the reply"))
             meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, self.kind.codec), raw))
         new = self.kind.new_events(events, meta) if events else []
@@ -224,7 +227,9 @@ class ServiceCell(ServiceMemory):
         return Outcome(state, decision.reply, append, changes.pending, conditions)
 
     def _append(self, events: list[NewEvent], command_id: str | None) -> Append:
-        return Append(self.stream, self.version, events, self.world.clock.now(), command_id)
+        if len(events) > MOST_EVENTS:
+            raise NotEncodable(f"a decision has up to {MOST_EVENTS:,} events, not {len(events):,}; make several")
+        return Append(self.stream, self.version, events, self.world.clock.now(), command_id, sound=True)
 
     def carry_out(self, outcome: Outcome) -> None:
         """Enqueue an outcome's events, and make its state the service's own."""
