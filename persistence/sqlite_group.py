@@ -1,12 +1,12 @@
 """One group on its way into an SQLite file, in the writing connection's thread."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from persistence.checksum import crc_of, snapshot_crc
+from persistence.checksum import snapshot_crc, text_crc
 from persistence.errors import (
     AppendFailed,
     ConditionFailed,
@@ -19,8 +19,9 @@ from persistence.errors import (
 from persistence.journal import ANY, BURIED, DELETED, ERASED, EXISTS, NEVER, NONE, Append, Batch, Snapshot, Stream
 from persistence.sqlite_queries import matching
 
-CHUNKS = (256, 32, 4, 1)
-"""Rows per INSERT. Many rows in one call into SQLite keep its thread from queueing for the interpreter's lock."""
+CHUNKS = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
+"""Rows per INSERT. Many rows in one call into SQLite, and few calls, keep its thread from queueing for the
+interpreter's lock: while the event loop is busy each call may wait for it as long as a switch interval."""
 
 COLUMNS = "position, stream, version, type, time, command, data, meta, crc"
 EVENT_COLUMNS = 9
@@ -66,7 +67,7 @@ class Group:
 
     def __init__(self, known: Known, batches: Sequence[Batch], *, modes: bool = False) -> None:
         self._known = known
-        self._batches = batches
+        self._appends = [append for batch in batches for append in batch]
         self._modes = modes
         self.next_stream, self._known_types = known.new_ids()
         self.types: dict[str, int] = {}
@@ -89,24 +90,21 @@ class Group:
     def write(self, db: sqlite3.Connection) -> None:
         """Write the group; the caller has begun a transaction and ends it."""
         try:
-            for append in self._appends():
-                if append.unless is not None:
+            if self._modes:
+                for append in self._appends:
                     self._check_condition(db, append)
-            for append in self._appends():
+            for append in self._appends:
                 self._add(db, append)
                 if append.erase_before:
                     self._type(ERASED)
             self._insert(db)
-            for append in self._appends():
+            for append in self._appends:
                 if append.snapshot is not None:
                     self._keep(db, append.stream, append.snapshot)
                 if append.erase_before and append.stream in self.heads:
                     self._known.erase(db, self.heads[append.stream][0], append.erase_before, self._type(ERASED))
         except sqlite3.IntegrityError as error:
             raise _Refused(error) from error
-
-    def _appends(self) -> Iterator[Append]:
-        return (append for batch in self._batches for append in batch)
 
     def _check_condition(self, db: sqlite3.Connection, append: Append) -> None:
         condition = append.unless
@@ -159,16 +157,16 @@ class Group:
         for event in append.events:
             version += 1
             position += 1
-            data, meta = event.data, event.meta
+            name, data, meta = event.type, event.data.decode(), event.meta.decode()
             if event.id is None and not event.tags:
-                crc = crc_of(position, stream, version, event.type, time, command, data, meta)
+                crc = text_crc(position, stream, version, name, time, command, data, meta)
             else:
-                crc = crc_of(position, stream, version, event.type, time, command, data, meta, event.id, event.tags)
+                crc = text_crc(position, stream, version, name, time, command, data, meta, event.id, event.tags)
                 self._more[position] = event.id, msgspec.json.encode(event.tags).decode() if event.tags else None
                 for tag in set(event.tags):
                     self._tags += (tag, position)
-            kind = self._type(event.type)
-            rows += (position, number, version, kind, time, command, data.decode(), meta.decode(), crc)
+            kind = self._known_types.get(name) or self._type(name)
+            rows += (position, number, version, kind, time, command, data, meta, crc)
             command = None
 
     def _type(self, name: str) -> int:
@@ -207,13 +205,13 @@ class Group:
 
     def why(self, db: sqlite3.Connection, error: sqlite3.IntegrityError) -> JournalError:
         """Return what an index has found, when the group has been rolled back."""
-        for append in self._appends():
+        for append in self._appends:
             head = self._known.head(db, append.stream)
             if append.stream in self._new_streams and head is not None:
                 return VersionConflict(append.stream, append.expected, head[1])
         commands: set[tuple[Stream, str]] = set()
         ids: set[str] = set()
-        for append in self._appends():
+        for append in self._appends:
             command = (append.stream, append.command or "")
             if append.command is not None and append.events:
                 query = "select 1 from events where stream = ? and command = ?"
