@@ -171,7 +171,7 @@ class SagaRun:
                 f"{address} awaited a {what}, which is no step; a saga awaits only self.ask, "
                 "self.pivot, self.sleep and self.parallel: leave I/O to a plain actor and ask it"
             )
-        steps = cast(tuple[Step[Any], ...], awaited)
+        steps = cast("tuple[Step[Any], ...]", awaited)
         self._awaited = {}
         self._waited = []
         for step in steps:

@@ -73,7 +73,7 @@ class Story(msgspec.Struct, gc=False):
 
     started: Started | None = None
     started_at: int = 0
-    steps: dict[str, StepStory] = msgspec.field(default_factory=dict[str, StepStory])
+    steps: dict[str, StepStory] = {}
     """By name, in the order in which they were asked."""
     outcomes: int = 0
     """Steps that have an outcome."""
