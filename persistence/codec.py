@@ -56,7 +56,7 @@ class Codec:
             raise NotEncodable(f"{name} can't be stored: {error}") from error
         if len(data) > MAX_PAYLOAD:
             raise NotEncodable(f"{name} can't be stored: it has {len(data):,} bytes, the limit is {MAX_PAYLOAD:,}")
-        if b"null" in data and self._lost_a_number(value, data):
+        if data.find(b"null") >= 0 and self._lost_a_number(value, data):
             raise NotEncodable(f"{name} can't be stored: JSON has no NaN and no infinity")
         return data
 
