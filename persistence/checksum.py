@@ -1,8 +1,8 @@
 """What tells that a record is what was written: a checksum in each row, and a digest for who can't trust the disk."""
 
 import hashlib
-import zlib
 from collections.abc import Sequence
+from zlib import crc32
 
 import msgspec
 
@@ -25,11 +25,44 @@ def crc_of(
     tags: Sequence[str] = (),
 ) -> int:
     """Return the checksum over all that a row says, so that no part of it can change unseen."""
+    row = _head(position, stream, version, name, time, command, id_, tags)
+    return crc32(meta, crc32(data, crc32(row.encode())))
+
+
+def text_crc(
+    position: int,
+    stream: Stream,
+    version: int,
+    name: str,
+    time: int,
+    command: str | None,
+    data: str,
+    meta: str,
+    id_: str | None = None,
+    tags: Sequence[str] = (),
+) -> int:
+    """Return what :func:`crc_of` does, for who has payload and metadata as texts: in one go, as that is quicker."""
+    category, key = stream
+    if id_ is None and not tags:
+        row = f"{position} {time} {command} {name} {version} {len(category)} {category}/{key}{data}{meta}"
+    else:
+        row = f"{_head(position, stream, version, name, time, command, id_, tags)}{data}{meta}"
+    return crc32(row.encode())
+
+
+def _head(
+    position: int,
+    stream: Stream,
+    version: int,
+    name: str,
+    time: int,
+    command: str | None,
+    id_: str | None,
+    tags: Sequence[str],
+) -> str:
     category, key = stream
     row = f"{position} {time} {command} {name} {version} {len(category)} {category}/{key}"
-    if id_ is not None or tags:
-        row += f"{_MARK}{id_}{_MARK}{_MARK.join(tags)}"
-    return zlib.crc32(meta, zlib.crc32(data, zlib.crc32(row.encode())))
+    return row if id_ is None and not tags else f"{row}{_MARK}{id_}{_MARK}{_MARK.join(tags)}"
 
 
 class Erased(msgspec.Struct):
@@ -65,4 +98,4 @@ def snapshot_crc(stream: Stream, snapshot: Snapshot) -> int:
     """Return the checksum of a snapshot and of what it stands for."""
     category, key = stream
     row = f"{len(category)} {category}/{key} {snapshot.version} {snapshot.fingerprint}".encode()
-    return zlib.crc32(snapshot.data or b"", zlib.crc32(row))
+    return crc32(snapshot.data or b"", crc32(row))

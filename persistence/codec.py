@@ -67,7 +67,7 @@ class Codec:
             cls: Any = type(value)
             if _may_class_be_deep(cls) and too_deep(data, self.max_depth):
                 raise NotEncodable(f"{name} can't be stored: {self.depth_told}")
-        if b"null" in data and self._lost_a_number(value, data):
+        if data.find(b"null") >= 0 and self._lost_a_number(value, data):
             raise NotEncodable(f"{name} can't be stored: JSON has no NaN and no infinity")
         return data
 

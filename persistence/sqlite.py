@@ -53,7 +53,7 @@ class SqliteJournal(SqliteReading):
         self._lock = LockFile(Path(os.path.realpath(path) + ".lock"))  # one lock, whatever links lead here
         self._writer: Connection | None = None
         self._heads: OrderedDict[Stream, Head] = OrderedDict()
-        """Heads of streams as they are on disk, the most recently written last."""
+        """Heads of streams as they are on disk, the one that was longest here first."""
         self._types: dict[str, int] = {}
         self._next_stream = 1
         self.end = 0
@@ -195,9 +195,7 @@ class SqliteJournal(SqliteReading):
     def _adopt(self, group: Group) -> None:
         self._next_stream = group.next_stream
         self._types.update(group.types)
-        for stream, head in group.heads.items():
-            self._heads[stream] = head
-            self._heads.move_to_end(stream)
+        self._heads.update(group.heads)
         while len(self._heads) > HEADS_KEPT:
             self._heads.popitem(last=False)
         self.end += group.events

@@ -24,7 +24,7 @@ from runtime.cells import Phase, World
 from runtime.conditions import Told, submit, tag
 from runtime.failures import failure
 from runtime.fingerprint import fingerprint_of, fingerprints_of
-from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
+from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of, own_meta
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_events import Pending, PendingByName, wake_of
 from runtime.reminder_mail import ReminderMail
@@ -187,21 +187,22 @@ class ServiceCell(ServiceMemory):
         data: bytes | None,
         fired: Pending | None = None,
     ) -> Outcome:
-        service, state, events = self.service, self.state, decision.events
+        service, kind, state, events = self.service, self.kind, self.state, decision.events
         assert service is not None
         for event in events:
             state = service.evolve(state, event)
         cause = command_id or self.world.new_id()
-        correlation = correlation or cause
         if command_id is None:
-            self.kind.check_reply(type(command), decision.reply)
-            meta = encode(EventMeta(cause, correlation))
+            kind.check_reply(command.__class__, decision.reply)
+            meta = encode(EventMeta(cause, correlation)) if correlation else own_meta(EventMeta(cause, cause))
+            correlation = correlation or cause
         else:
+            correlation = correlation or cause
             check_text("a command's id", command_id, ID_LENGTH)
-            raw = msgspec.Raw(self.kind.reply(type(command)).encode(decision.reply, "the reply"))
-            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, self.kind.codec), raw))
-        new = self.kind.new_events(events, meta) if events else []
-        if self.kind.tagged:
+            raw = msgspec.Raw(kind.reply(command.__class__).encode(decision.reply, "the reply"))
+            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, kind.codec), raw))
+        new = kind.new_events(events, meta) if events else []
+        if kind.tagged:
             tag(service, events, new)
         conditions = decision.conditions
         changes = None
@@ -218,8 +219,8 @@ class ServiceCell(ServiceMemory):
             for other in new[1:]:
                 other.meta = rest
         new[0].meta = meta
-        if self.kind.revised:
-            self.kind.stamp(new)
+        if kind.revised:
+            kind.stamp(new)
         append = self._append(new, command_id)
         if changes is None:
             return Outcome(state, decision.reply, append, None, conditions)
@@ -229,15 +230,17 @@ class ServiceCell(ServiceMemory):
     def _append(self, events: list[NewEvent], command_id: str | None) -> Append:
         if len(events) > MOST_EVENTS:
             raise NotEncodable(f"a decision has up to {MOST_EVENTS:,} events, not {len(events):,}; make several")
-        return Append(self.stream, self.version, events, self.world.clock.now(), command_id, sound=True)
+        address, now = self.address, self.world.clock.now()
+        return Append((address.actor, address.key), self.version, events, now, command_id, sound=True)
 
     def carry_out(self, outcome: Outcome) -> None:
         """Enqueue an outcome's events, and make its state the service's own."""
-        assert outcome.append is not None
-        self.world.writer.enqueue((outcome.append,))
+        append = outcome.append
+        assert append is not None
+        self.world.writer.enqueue((append,))
         self.apply(outcome)
         if self.version >= self.snapshot_at:
-            self.keep(outcome.append)
+            self.keep(append)
 
     def submit(self, outcome: Outcome, told: Told) -> None:
         """Have the journal write an outcome if its conditions hold; take no turns until that is known."""
