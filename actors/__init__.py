@@ -10,6 +10,7 @@ from actors.errors import (
     DeletedForGood,
     Elsewhere,
     EventsErased,
+    ExtraMissing,
     Failed,
     Forgotten,
     JournalMismatch,
@@ -27,6 +28,7 @@ from actors.errors import (
     SagaMisuse,
     UnderstudyError,
     UnknownActor,
+    UnknownSchedule,
 )
 from actors.evolution import Upcast, upcast
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
@@ -34,6 +36,7 @@ from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
 from actors.saga import Parallel, Saga, Step
+from actors.schedules import planned_time
 from actors.service import Service
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "Elsewhere",
     "Event",
     "EventsErased",
+    "ExtraMissing",
     "Failed",
     "Forgotten",
     "Group",
@@ -89,7 +93,9 @@ __all__ = [
     "Timer",
     "UnderstudyError",
     "UnknownActor",
+    "UnknownSchedule",
     "Upcast",
+    "planned_time",
     "sql",
     "upcast",
 ]

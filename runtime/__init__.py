@@ -10,6 +10,7 @@ from runtime.instruments import BaseInstrument, Instrument
 from runtime.journal_check import CheckReport, check_journal
 from runtime.reminders import PendingReminder
 from runtime.runtime import Runtime
+from runtime.scheduling import ScheduledRun, ScheduleInfo
 from runtime.signals import stop_on_signals
 from runtime.stats import Stats
 
@@ -29,6 +30,8 @@ __all__ = [
     "PendingReminder",
     "Position",
     "Runtime",
+    "ScheduleInfo",
+    "ScheduledRun",
     "Stats",
     "SystemClock",
     "check_journal",

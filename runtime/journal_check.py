@@ -16,15 +16,14 @@ from actors import Address, Command, EventsErased, JournalMismatch, Saga, Servic
 from persistence import Journal, JournalDamaged, Keys, NotDecodable, Record, Stream
 from persistence.journal import BURIED, DELETED, ERASED, Sleeper
 from runtime import saga_events
+from runtime.built_in import BUILT_IN
 from runtime.directory import Directory
 from runtime.kinds import INTERNAL, Kind, decoded, meta_of
 from runtime.personal import PersonalData
 from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
-from runtime.reminders import Reminders
 from runtime.replay import stream
 from runtime.saga_story import StepStory, Story
 from runtime.snapshots import read_kept, state_in
-from runtime.subjects import Subjects
 
 MOST_SORTS = 10_000
 """Sorts of events, and problems, that are told apart; what comes behind them is counted only."""
@@ -105,7 +104,7 @@ async def check_journal(
         JournalDamaged: a record is missing or is not what was written.
     """
     codec = PersonalData(keys, blind=True).codec
-    check = _Check(journal, Directory([*actors, Reminders, Subjects], {}, _no_pools, codec))
+    check = _Check(journal, Directory([*actors, *BUILT_IN], {}, _no_pools, codec))
     position = 0
     while page := await journal.read_all(position):
         for record in page:

@@ -43,6 +43,7 @@ from runtime.read_models import follow, head, open_read_models
 from runtime.retention import Retention
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
+from runtime.scheduling import Scheduling
 from runtime.slow_turns import SLOW_TURN
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
@@ -61,7 +62,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Retention):
+class Runtime(Forgetting, Retention, Scheduling):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
