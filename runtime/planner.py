@@ -19,7 +19,7 @@ from runtime.schedule_rules import Outlook, due_of, passed_over
 from runtime.schedules import PLANNER, Advance, Plan, ReadSchedule, Schedules, start_of
 
 ENDS = frozenset({"saga.completed", "saga.compensated", BURIED})
-"""The last event of a saga that has ended."""
+"""What ends a saga's story."""
 
 
 class Place(World, Protocol):
@@ -91,9 +91,9 @@ async def is_new(place: Place, stream: Stream) -> bool:
 async def has_ended(place: Place, name: str, run: Run) -> bool:
     """Whether a saga that a schedule has started has ended, or will never begin, for its start was given up."""
     stream = run.stream(name)
-    last = await place.journal.read_back(stream, limit=1)
+    last = await place.journal.read_back(stream, limit=2)  # behind its end there may be its result, as an event
     if last:
-        return last[0].type in ENDS
+        return any(record.type in ENDS for record in last)
     return not await place.journal.heads([stream]) and not await _pending(place, name, run)
 
 

@@ -5,10 +5,10 @@ from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from actors import Address, Command, NotTaken, Saga, UnknownActor, UnknownSchedule
+from actors import Address, Command, Failed, NotTaken, Saga, UnknownActor, UnknownSchedule
 from actors.reminders import EPOCH, LONGEST, NAME_LIMIT
 from actors.schedules import Overlap
-from persistence import NEVER, NotDecodable
+from persistence import NEVER, NotDecodable, NotEncodable
 from persistence.journal import PAGE
 from runtime.fingerprint import fingerprint_of
 from runtime.inspection import Inspection
@@ -134,9 +134,13 @@ class Scheduling(Inspection):
         if cron is not None:
             timezone = timezone or "UTC"
             check_cron(cron, timezone, now)
+        try:
+            data = kind.command_data(command)
+        except NotEncodable as error:
+            raise Failed(f"schedule {name!r:.250} can't be set: {error}") from error
         content = Content(
             kind.name,
-            msgspec.Raw(kind.command_data(command)),
+            msgspec.Raw(data),
             fingerprint_of(command, codec=kind.codec),
             cron or "",
             timezone or "",
@@ -210,8 +214,8 @@ def _check_times(
     name: str, cron: str | None, timezone: str | None, at: datetime | None, every: timedelta | None
 ) -> None:
     what = f"schedule {name!r:.250}"
-    if not 0 < len(name) <= NAME_LIMIT:
-        raise ValueError(f"a schedule needs a name of 1 to {NAME_LIMIT} characters, not {name!r:.250}")
+    if not 0 < len(name) <= NAME_LIMIT or not name.isprintable():
+        raise ValueError(f"a schedule needs a name of 1 to {NAME_LIMIT} printable characters, not {name!r:.250}")
     if cron is None and at is None and every is None:
         raise ValueError(f'{what} doesn\'t say when; write cron="0 3 * * *", every=timedelta(...) or at=datetime(...)')
     if cron is not None and (at is not None or every is not None):
