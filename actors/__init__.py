@@ -2,6 +2,7 @@
 
 from actors.actor import Actor, Stopped, Timer
 from actors.address import Address
+from actors.endings import SagaCompensated, SagaCompleted, SagaParked, SagaStarted, SagaWasKilled
 from actors.errors import (
     ActorMisuse,
     AskCycle,
@@ -24,6 +25,7 @@ from actors.errors import (
     ReplyErased,
     RuntimeClosed,
     SagaGaveUp,
+    SagaKilled,
     SagaMismatch,
     SagaMisuse,
     UnderstudyError,
@@ -35,9 +37,10 @@ from actors.messages import Command, Decision, Event, Message, Meta, Query, Requ
 from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
-from actors.saga import Parallel, Saga, Step
+from actors.saga import Saga
 from actors.schedules import planned_time
 from actors.service import Service
+from actors.steps import Chosen, Parallel, Select, Step
 
 __all__ = [
     "UNDO_RETRY",
@@ -46,6 +49,7 @@ __all__ = [
     "Address",
     "AskCycle",
     "Backoff",
+    "Chosen",
     "Command",
     "CommandIdReused",
     "Decision",
@@ -81,9 +85,16 @@ __all__ = [
     "RetryPolicy",
     "RuntimeClosed",
     "Saga",
+    "SagaCompensated",
+    "SagaCompleted",
     "SagaGaveUp",
+    "SagaKilled",
     "SagaMismatch",
     "SagaMisuse",
+    "SagaParked",
+    "SagaStarted",
+    "SagaWasKilled",
+    "Select",
     "Service",
     "State",
     "Statement",

@@ -26,6 +26,7 @@ from runtime.log import log
 from runtime.mailbox import NO_MAIL, SPARE, Envelope
 from runtime.observer import Observer
 from runtime.restarts import Budget
+from runtime.saga_alerts import SagaAlert
 from runtime.slow_turns import SlowTurns
 from runtime.suspects import Suspects
 from runtime.timers import Timers
@@ -115,6 +116,10 @@ class World(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Run something as a task of the node."""
+        ...
+
+    def alert(self, alert: SagaAlert) -> None:
+        """Tell who looks after sagas, when it is durable, that one needs a person."""
         ...
 
     def dead_letter(self, address: Address[Any], message: object, error: Exception) -> None:

@@ -22,7 +22,7 @@ from runtime.kinds import INTERNAL, Kind, decoded, meta_of
 from runtime.personal import PersonalData
 from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
 from runtime.replay import stream
-from runtime.saga_story import StepStory, Story
+from runtime.saga_story import COMPENSATE, StepStory, Story, has
 from runtime.snapshots import read_kept, state_in
 
 MOST_SORTS = 10_000
@@ -117,6 +117,7 @@ async def check_journal(
     for name in await journal.unfinished():
         await check.saga(name)
     async for name in _sleeping(journal):
+        await check.saga(name)
         await check.reminders(name)
     return check.report
 
@@ -171,6 +172,8 @@ class _Check:
         story, position = Story(), 0
         try:
             kind = self._directory.kind(address.actor)
+            if not issubclass(kind.cls, Saga):
+                return
             async for record in stream(self._journal, address):
                 position = position or record.position
                 decoder = saga_events.DECODERS.get(record.type)
@@ -178,7 +181,7 @@ class _Check:
                     story.apply(decoded(decoder, record, record.data), record.time)
         except (JournalMismatch, UnknownActor):
             return  # it is among the events
-        if story.started is None or story.ended or not issubclass(kind.cls, Saga):
+        if story.started is None or story.ended:
             return
         self._command(name, position, "command that it began with", kind.name, story.started.command)
         for step in story.steps.values():
@@ -190,8 +193,8 @@ class _Check:
             return
         to = asked.to.actor
         command = self._command(name, position, f"command of step {asked.step!r}", to, asked.command)
-        if bytes(asked.undo) != b"null":
-            self._command(name, position, f"undo of step {asked.step!r}", to, asked.undo)
+        if has(step.undo) and bytes(step.undo) != bytes(COMPENSATE):
+            self._command(name, position, f"undo of step {asked.step!r}", to, step.undo)
         if command is not None and step.reply is not None:
             try:
                 self._directory.kind(to).reply(type(command)).decode(step.reply)

@@ -25,6 +25,7 @@ from runtime.dispatcher import Dispatcher
 from runtime.log import log
 from runtime.log_watch import LogWatch
 from runtime.mailbox import Envelope
+from runtime.news import News
 from runtime.observed_cells import ObservedSaga, makers
 from runtime.observed_writer import new_writer
 from runtime.observer import Observer
@@ -35,6 +36,8 @@ from runtime.pool_cell import PoolCell
 from runtime.projector import Projector
 from runtime.promises import Promise, Promises
 from runtime.recovery import Recovery
+from runtime.saga_alerts import OnAlert, SagaAlert, told
+from runtime.saga_cell import SagaCell
 from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SlowTurns
@@ -72,6 +75,7 @@ class Node:
         slow_turn: timedelta | None = None,
         observer: Observer | None = None,
         personal: PersonalData | None = None,
+        on_alert: OnAlert | None = None,
     ) -> None:
         self.sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done already; shared by all senders who need not wait."""
@@ -109,6 +113,7 @@ class Node:
         self.dead_letter = self.dead_letters.add
         self.spawn = self.tasks.start
         self.watches = Watches(self._notice)
+        self.news = News()
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
         self.alarm = Alarm(journal, self.timers, self.spawn, self._ring)
@@ -117,6 +122,7 @@ class Node:
         self._log_watch = LogWatch("the journal")
         self.trouble = Trouble(self.writer, self.promises, self.delays)
         self.closing = False
+        self._on_alert = on_alert
         self._name = os.urandom(6).hex()
         self._count = 0
 
@@ -133,6 +139,12 @@ class Node:
         cell = self.find(watcher)
         if isinstance(cell, PlainCell):
             cell.notice(stopped)
+
+    def alert(self, alert: SagaAlert) -> None:
+        """Tell who looks after sagas, when it is durable, that one needs a person."""
+        on_alert = self._on_alert
+        if on_alert is not None:
+            self.writer.hold(lambda durable: told(on_alert, alert) if durable else None)
 
     @property
     def idle(self) -> bool:
@@ -203,6 +215,14 @@ class Node:
         promise = self.promises.make(address, request)
         cell.put(Envelope(request, request_id, promise))
         return promise
+
+    async def room(self, cell: Cell, message: object, due: int) -> Cell:
+        """Return the cell that a message from outside of all actors is for, when it has room for it.
+
+        Raises:
+            MailboxFull: it had none in time.
+        """
+        return await self._room(cell, message, due, ())
 
     async def _room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...]) -> Cell:
         """Return the cell that a message is for, when it has room for it."""
@@ -316,15 +336,15 @@ class Node:
         return woken
 
     def _ring(self, stream: Stream) -> bool:
-        """Wake a service, for a reminder of its own is due; return whether it is there."""
+        """Wake a service or a saga, for a time of its own has come; return whether it is there."""
         address = Address[Any](*stream)
         try:
             cell = self.directory.cell(address)
         except (UnknownActor, NotTaken) as error:
-            log.error("reminders of an unknown actor", actor=str(address), error=str(error))
+            log.error("a time of an unknown actor has come", actor=str(address), error=str(error))
             return False
-        if not isinstance(cell, ServiceCell):
-            log.error("reminders of an actor that is no service any more", actor=str(address))
+        if not isinstance(cell, (ServiceCell, SagaCell)):
+            log.error("reminders of an actor that is no service or saga any more", actor=str(address))
             return False
         cell.ring()
         return True
@@ -347,6 +367,7 @@ class Node:
 
     def _durable(self, batches: list[Batch], first: int) -> None:
         self.trouble.over()
+        self.news.tell(batches)
         self._log_watch.look(self.journal.log_bytes)
         self.alarm.note(batches)
         self.suspects.look()
@@ -380,6 +401,7 @@ class Node:
 
         async def begin_again() -> None:
             await self.journal.recover()
+            self.news.tell_all()
             for projector in self.projectors.values():
                 projector.look()  # what failed may have been written all the same
             await self.wake_unfinished()

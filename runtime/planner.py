@@ -4,22 +4,45 @@ It keeps nothing. It comes by the schedule's reminders, and by the ends of sagas
 schedule decides by itself, so that a look that is repeated, or late, does no harm.
 """
 
+import asyncio
 from typing import Any, ClassVar, Protocol
 
 import msgspec
 
 from actors import Actor, Address, Stopped
-from persistence import BURIED, Stream
+from actors.schedules import run_key
 from runtime.cells import World
+from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.promises import Promises
 from runtime.reminder_mail import Look
+from runtime.saga_cell import SagaCell
+from runtime.saga_mail import Compensate
+from runtime.saga_progress import told
 from runtime.schedule_events import Run, ScheduleState
 from runtime.schedule_rules import Outlook, due_of, passed_over
 from runtime.schedules import PLANNER, Advance, Plan, ReadSchedule, Schedules, start_of
 
-ENDS = frozenset({"saga.completed", "saga.compensated", BURIED})
-"""What ends a saga's story."""
+PATIENCE = 1_000
+"""For so many rounds of the event loop a run that is to be cancelled may have mail."""
+
+
+class Cancelled(msgspec.Struct):
+    """Where it goes what became of a run that was to go back; the schedule goes by the saga's own end."""
+
+    saga: Address[Any]
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits any more."""
+        return False
+
+    def done(self, value: Any) -> None:
+        """Do nothing: it has gone back, and its end is told."""
+
+    def failed(self, error: Exception) -> None:
+        """Say that it goes on: it is past its pivot, say."""
+        log.warning("a run could not be cancelled", saga=str(self.saga), error=str(error))
 
 
 class Place(World, Protocol):
@@ -73,28 +96,35 @@ class Planner(Actor):
         command = self.place.kind(state.content.saga).command(state.content.command)
         for run in state.open:
             saga = run.address(self.key)
-            if saga != parked:
-                if await is_new(self.place, run.stream(self.key)):
-                    self.tell(saga, command)  # its start is on its way; this one joins it, and comes before the watch
-                self.watch(saga)
+            if saga == parked:
+                continue
+            status = (await told(self.place.journal, saga)).story.status
+            if status == "new":
+                self.tell(saga, command)  # its start is on its way; this one joins it, and comes before the watch
+            elif status in ("running", "parked") and state.content.overlap == "cancel":
+                await self._cancel(saga, run_key(self.key, state.waiting[-1]))
+            self.watch(saga)
+
+    async def _cancel(self, saga: Address[Any], after: str) -> None:
+        """Have a run go back, if it has not ended: what has come to its end is not taken back for the next one."""
+        cell = self.place.cell(saga)
+        for _ in range(PATIENCE):
+            if not (cell.control or cell.mail):
+                break
+            await asyncio.sleep(0)  # what it has to hear first may be its end
+        if isinstance(cell, SagaCell) and not cell.story.ended:
+            verb = Compensate(f"schedule {self.key}", f"the time of {after} has come")
+            cell.post(Envelope(verb, None, Cancelled(saga)))
 
 
 # A name with a dot is the runtime's own: no class of a user's can have it.
 Planner.__name__ = PLANNER
 
 
-async def is_new(place: Place, stream: Stream) -> bool:
-    """Whether nothing stands in a saga's stream yet."""
-    return not await place.journal.heads([stream])
-
-
 async def has_ended(place: Place, name: str, run: Run) -> bool:
     """Whether a saga that a schedule has started has ended, or will never begin, for its start was given up."""
-    stream = run.stream(name)
-    last = await place.journal.read_back(stream, limit=2)  # behind its end there may be its result, as an event
-    if last:
-        return any(record.type in ENDS for record in last)
-    return not await place.journal.heads([stream]) and not await _pending(place, name, run)
+    story = (await told(place.journal, run.address(name))).story
+    return story.ended or (story.status == "new" and not await _pending(place, name, run))
 
 
 async def _pending(place: Place, name: str, run: Run) -> bool:

@@ -6,7 +6,6 @@ import msgspec
 
 from actors import Address, Event, State
 from actors.schedules import Overlap, run_key
-from persistence import Stream
 from runtime.schedule_times import Cron, Interval, Once, Times
 
 RUNS_KEPT = 20
@@ -59,10 +58,6 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     def address(self, name: str) -> Address[Any]:
         """Return the saga that was started."""
         return Address(self.saga, run_key(name, self.planned))
-
-    def stream(self, name: str) -> Stream:
-        """Return the saga's stream."""
-        return (self.saga, run_key(name, self.planned))
 
 
 class ScheduleSet(Event, tag="schedule.set"):
