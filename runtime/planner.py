@@ -11,7 +11,7 @@ import msgspec
 
 from actors import Actor, Address, Stopped
 from actors.schedules import run_key
-from runtime.cells import World
+from runtime.cells import Phase, World
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.promises import Promises
@@ -107,14 +107,23 @@ class Planner(Actor):
 
     async def _cancel(self, saga: Address[Any], after: str) -> None:
         """Have a run go back, if it has not ended: what has come to its end is not taken back for the next one."""
-        cell = self.place.cell(saga)
+        place = self.place
         for _ in range(PATIENCE):
-            if not (cell.control or cell.mail):
+            cell = place.find(saga)
+            if cell is None or cell.phase is Phase.STOPPED:  # what is not in memory is durable
+                if (await told(place.journal, saga)).story.ended:
+                    return
+                if place.find(saga) is cell and (cell is None or cell.phase is Phase.STOPPED):
+                    break
+            elif cell.phase is Phase.RUNNING and not cell.control and not cell.mail:
+                if isinstance(cell, SagaCell) and cell.story.ended:
+                    return
                 break
             await asyncio.sleep(0)  # what it has to hear first may be its end
-        if isinstance(cell, SagaCell) and not cell.story.ended:
-            verb = Compensate(f"schedule {self.key}", f"the time of {after} has come")
-            cell.post(Envelope(verb, None, Cancelled(saga)))
+        else:
+            return  # another look comes in a minute
+        verb = Compensate(f"schedule {self.key}", f"the time of {after} has come")
+        place.cell(saga).post(Envelope(verb, None, Cancelled(saga)))
 
 
 # A name with a dot is the runtime's own: no class of a user's can have it.

@@ -1,4 +1,4 @@
-"""What the tests of schedules play with: sagas that last as long as the test says, and a look at what became of runs."""
+"""What the tests of schedules play with: sagas that last as long as the test says, and what became of runs."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
