@@ -39,9 +39,9 @@ class Backoff(msgspec.Struct, frozen=True):
 class RetryPolicy(msgspec.Struct, frozen=True):
     """How a saga repeats a step that failed; after ``budget`` since the first try the saga is parked.
 
-    So it is at once when the step fails by an error of one of the ``final`` classes (or a subclass; by name, where it is
-    given as text), as no retry can mend it. And so it is when the process has crashed more than ``crashes`` times in a
-    row with the saga under way and without any progress: its step, or its code, seems to be what ends the process.
+    So it is at once when the step fails by an error of one of the ``final`` classes (or a subclass; by name, where it
+    is given as text), as no retry can mend it. And so it is when the process has crashed more than ``crashes`` times in
+    a row with the saga under way and without any progress: its step, or its code, seems to be what ends the process.
     """
 
     backoff: Backoff = Backoff()

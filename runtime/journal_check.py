@@ -118,6 +118,7 @@ async def check_journal(
         await check.saga(name)
     async for name in _sleeping(journal):
         await check.saga(name)
+    async for name in _sleeping(journal):
         await check.reminders(name)
     return check.report
 

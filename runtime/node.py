@@ -16,7 +16,7 @@ from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
 from runtime.alarm import Alarm
 from runtime.built_in import built_in
-from runtime.cells import Cell, Owner, Phase
+from runtime.cells import Cell, Phase
 from runtime.chaos import Chaos
 from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
@@ -29,6 +29,7 @@ from runtime.news import News
 from runtime.observed_cells import ObservedSaga, makers
 from runtime.observed_writer import new_writer
 from runtime.observer import Observer
+from runtime.owner import Owner
 from runtime.passivation import ACTIVE, Passivator
 from runtime.personal import PersonalData
 from runtime.plain_cell import PlainCell
@@ -36,7 +37,7 @@ from runtime.pool_cell import PoolCell
 from runtime.projector import Projector
 from runtime.promises import Promise, Promises
 from runtime.recovery import Recovery
-from runtime.saga_alerts import OnAlert, SagaAlert, told
+from runtime.saga_alerts import Alerts, OnAlert
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
@@ -52,10 +53,8 @@ from runtime.watches import Watches
 A = TypeVar("A")
 R = TypeVar("R")
 
-
 ENOUGH = 256
 """With so many events enqueued a group starts, even if an actor that is about to wake would add to it."""
-
 
 GRACE = 5.0
 """Seconds for which closing waits for a task that it has cancelled, and that resists."""
@@ -122,9 +121,8 @@ class Node:
         self._log_watch = LogWatch("the journal")
         self.trouble = Trouble(self.writer, self.promises, self.delays)
         self.closing = False
-        self._on_alert = on_alert
-        self._name = os.urandom(6).hex()
-        self._count = 0
+        self.alert = Alerts(self.writer, on_alert).tell
+        self._name, self._count = os.urandom(6).hex(), 0
 
     def new_id(self) -> str:
         """Return an id for a message that came without one."""
@@ -139,12 +137,6 @@ class Node:
         cell = self.find(watcher)
         if isinstance(cell, PlainCell):
             cell.notice(stopped)
-
-    def alert(self, alert: SagaAlert) -> None:
-        """Tell who looks after sagas, when it is durable, that one needs a person."""
-        on_alert = self._on_alert
-        if on_alert is not None:
-            self.writer.hold(lambda durable: told(on_alert, alert) if durable else None)
 
     @property
     def idle(self) -> bool:
@@ -168,7 +160,7 @@ class Node:
         path = now.path if now is not None else ()
         due = self.deadline(timeout)
         if cell.limit <= len(cell.mail) or cell.gate is not None or path:
-            cell = await self._room(cell, request, due, path)
+            cell = await self.room(cell, request, due, path)
         promise = self.promises.make(address, request)
         cell.put(Envelope(request, request_id, promise, correlation, None, due, path))
         reply: R = await promise.wait(due)
@@ -202,7 +194,7 @@ class Node:
             crowded = next((cell for cell in cells if cell.crowded and (cell.full or cell.address not in let_in)), None)
             if crowded is None:
                 return cells
-            await self._room(crowded, None, due, ())
+            await self.room(crowded, None, due)
             let_in.add(crowded.address)
 
     def send(self, address: Address[Any], request: Any, request_id: str | None) -> Promise | None:
@@ -216,16 +208,12 @@ class Node:
         cell.put(Envelope(request, request_id, promise))
         return promise
 
-    async def room(self, cell: Cell, message: object, due: int) -> Cell:
-        """Return the cell that a message from outside of all actors is for, when it has room for it.
+    async def room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...] = ()) -> Cell:
+        """Return the cell that a message is for, when it has room for it.
 
         Raises:
             MailboxFull: it had none in time.
         """
-        return await self._room(cell, message, due, ())
-
-    async def _room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...]) -> Cell:
-        """Return the cell that a message is for, when it has room for it."""
         cell = cell.target(message, path)
         if (error := cell.circle(path)) is not None:
             raise error

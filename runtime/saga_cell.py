@@ -53,10 +53,8 @@ class SagaCell(SagaVerbs):
     def unfinished(self) -> bool:
         """Whether it must live on: there is mail, somebody waits, or the story goes on by itself."""
         status = self.story.status
-        if status in ("compensating", "running", "parked"):
-            asleep = status == "parked" or (status == "running" and self.story.asleep_until() is not None)
-            if not asleep or self._under_way:
-                return True
+        if status in ("running", "compensating") and (self._under_way or self.story.asleep_until() is None):
+            return True
         return bool(self._waiters or self._undoers) or super().unfinished
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -82,7 +80,7 @@ class SagaCell(SagaVerbs):
                 self._turn(self.name, self._go_on, None)
             return
         self._answer_waiters()
-        if not self.mail and not self.control:
+        if status != "parked" and not self.mail and not self.control:
             self.world.writer.hold(self._leave)
 
     def ring(self) -> None:
@@ -286,4 +284,5 @@ class SagaCell(SagaVerbs):
     def _over(self) -> None:
         self._end_run()
         self._answer_waiters()
-        self.world.writer.hold(self._leave)
+        if self.story.ended:  # one that is parked stays, so that it can be seen
+            self.world.writer.hold(self._leave)

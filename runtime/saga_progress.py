@@ -1,6 +1,6 @@
 """Where sagas have come to, as the journal tells it: nothing is asked of them, and they are not disturbed."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
@@ -150,15 +150,19 @@ async def plan_of(journal: Journal, address: Address[Any], kind: Callable[[str],
     return plan
 
 
-async def unfinished(journal: Journal, is_saga: Callable[[str], bool]) -> AsyncIterator[Address[Any]]:
-    """Yield the sagas that have not ended: those under way, oldest first, then those that sleep or are parked."""
+async def unfinished(journal: Journal, others: Container[str]) -> AsyncIterator[Address[Any]]:
+    """Yield the sagas that have not ended: those under way, oldest first, then those that sleep.
+
+    ``others`` are the classes that are no sagas; one of a class that is not known here is told.
+    """
     for actor, key in await journal.unfinished():
-        yield Address(actor, key)
+        if actor not in others:
+            yield Address(actor, key)
     after = None
     while True:
         page = await journal.sleeping(after)
         for sleeper in page:
-            if is_saga(sleeper.stream[0]):
+            if sleeper.stream[0] not in others:
                 yield Address(*sleeper.stream)
         if len(page) < PAGE:
             return

@@ -14,7 +14,7 @@ from runtime.kinds import EventMeta, Kind, decoded, meta_of
 from runtime.mailbox import Envelope
 from runtime.saga_mail import Compensate, StepReturn, Wake
 from runtime.saga_run import SagaRun
-from runtime.saga_story import COMPENSATE, SOMEDAY, StepStory, Story
+from runtime.saga_story import COMPENSATE, StepStory, Story
 from runtime.timers import Timer, Timers
 
 
@@ -111,8 +111,6 @@ class SagaStage(Cell):
         story = self.story
         if story.ended:
             wakes = NEVER
-        elif story.error is not None:
-            wakes = SOMEDAY  # a person wakes it
         else:
             until = story.asleep_until()
             wakes = AT_ONCE if until is None else max(until, 1)
@@ -186,7 +184,10 @@ class SagaStage(Cell):
     def _set_timer(self, timers: Timers, due: int, step: str | None, *, undo: bool = False) -> None:
         wake = Envelope(Wake(self.incarnation, step, undo))
         self._cancel_timer(step or "")
-        self._timers[step or ""] = timers.at(due, lambda: self.post(wake))
+        if due <= timers.now():
+            self.post(wake)
+        else:
+            self._timers[step or ""] = timers.at(due, lambda: self.post(wake))
 
     def _cancel_timer(self, key: str) -> None:
         timer = self._timers.pop(key, None)

@@ -211,7 +211,7 @@ class Sagas(Inspection):
     async def _addresses(self, names: set[str], status: Status | None) -> AsyncIterator[Address[Any]]:
         journal = self._open_node().journal
         if status in ("running", "compensating", "parked"):
-            async for address in saga_progress.unfinished(journal, names.__contains__):
+            async for address in saga_progress.unfinished(journal, self._others()):
                 if address.actor in names:
                     yield address
             return
@@ -220,10 +220,13 @@ class Sagas(Inspection):
                 yield address
 
     async def unfinished(self) -> list[Address[Any]]:
-        """Return the sagas that have not ended: those under way, oldest first, then those that sleep or are parked."""
+        """Return the sagas that have not ended: those under way, oldest first, then those that sleep."""
         node = self._open_node()
-        sagas = {kind.name for kind in node.directory.kinds(Saga)}
-        return [address async for address in saga_progress.unfinished(node.journal, sagas.__contains__)]
+        return [address async for address in saga_progress.unfinished(node.journal, self._others())]
+
+    def _others(self) -> set[str]:
+        """Return the classes whose streams are no sagas."""
+        return {kind.name for kind in self._open_node().directory.all_kinds if not issubclass(kind.cls, Saga)}
 
     def _saga(self, address: Address[Any]) -> SagaCell:
         self._check_saga(address)

@@ -16,7 +16,7 @@ from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT
 from runtime.node import Node
 from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed, wake_of
 from runtime.saga_events import DECODERS
-from runtime.saga_story import SOMEDAY, Story
+from runtime.saga_story import Story
 from tests.runtime.cast import TripBooked
 
 ENDS = ("saga.completed", "saga.compensated", "saga.killed")
@@ -122,15 +122,9 @@ def restart_of(records: Sequence[Record], *, crashed: bool = True) -> HeldJourna
         elif record.type in (REMINDER, REMINDED, RESENT, FORGOTTEN):
             pending[record.stream] = replayed(pending.get(record.stream, NOTHING_PENDING), record)
     wakes = {stream: wake_of(found) for stream, found in pending.items() if found}
-    asleep = {stream: until for stream, story in sagas.items() if (until := wake_of_saga(story)) is not None}
+    asleep = {stream: until for stream, story in sagas.items() if (until := story.asleep_until()) is not None}
     awake = [stream for stream, story in sagas.items() if not story.ended and stream not in asleep]
     return HeldJournal(records, awake, {**wakes, **asleep}, crashed)
-
-
-def wake_of_saga(story: Story) -> int | None:
-    if story.ended:
-        return None
-    return SOMEDAY if story.error is not None else story.asleep_until()
 
 
 def as_stored(records: list[Record]) -> list[tuple[object, ...]]:
