@@ -129,26 +129,10 @@ class Scheduling(Inspection):
             )
         node.check(Address(kind.name), command)
         now = node.clock.now()
-        _check_times(name, cron, timezone, at, every)
+        expression, zone, first, interval = _times(name, cron, timezone, at, every, now)
         _check_policies(name, overlap, catch_up)
-        if cron is not None:
-            timezone = timezone or "UTC"
-            check_cron(cron, timezone, now)
-        try:
-            data = kind.command_data(command)
-        except NotEncodable as error:
-            raise Failed(f"schedule {name!r:.250} can't be set: {error}") from error
-        content = Content(
-            kind.name,
-            msgspec.Raw(data),
-            fingerprint_of(command, codec=kind.codec),
-            cron or "",
-            timezone or "",
-            0 if at is None else max(1, (at - EPOCH) // _MICROSECOND),
-            0 if every is None else every // _MICROSECOND,
-            overlap,
-            catch_up,
-        )
+        data, fingerprint = _stored(name, kind, command)
+        content = Content(kind.name, data, fingerprint, expression, zone, first, interval, overlap, catch_up)
         if (await self._schedule(node, name)).content is None:
             await _check_room(node, name)
         await node.ask(Schedules.at(name), SetSchedule(content, now))
@@ -208,6 +192,27 @@ class Scheduling(Inspection):
 
 
 # -- what can't be meant ----------------------------------------------------------------------------------------------
+
+
+def _times(
+    name: str, cron: str | None, timezone: str | None, at: datetime | None, every: timedelta | None, now: int
+) -> tuple[str, str, int, int]:
+    """Return when, as it is kept: cron expression, time zone, a time and an interval; empty or 0: there is none."""
+    _check_times(name, cron, timezone, at, every)
+    if cron is not None:
+        timezone = timezone or "UTC"
+        check_cron(cron, timezone, now)
+        return cron, timezone, 0, 0
+    first = 0 if at is None else max(1, (at - EPOCH) // _MICROSECOND)
+    return "", "", first, 0 if every is None else every // _MICROSECOND
+
+
+def _stored(name: str, kind: Kind, command: Command[Any, Any]) -> tuple[msgspec.Raw, str]:
+    """Return a command as it is kept, and its fingerprint."""
+    try:
+        return msgspec.Raw(kind.command_data(command)), fingerprint_of(command, codec=kind.codec)
+    except NotEncodable as error:
+        raise Failed(f"schedule {name!r:.250} can't be set: {error}") from error
 
 
 def _check_times(
