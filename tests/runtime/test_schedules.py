@@ -16,7 +16,8 @@ from actors import (
     UnknownSchedule,
     planned_time,
 )
-from runtime import ManualClock, Runtime, ScheduledRun
+from runtime import ManualClock, Runtime, ScheduledRun, planner
+from runtime.planner import has_ended
 from runtime.schedule_events import RUNS_KEPT
 from tests.extras import need
 from tests.runtime.cast import ALL, Begin, BookTrip, Desk, Held, Hold, Note, Play, Room, Trip
@@ -358,3 +359,32 @@ async def test_a_start_that_is_refused_hurts_nobody() -> None:
         await pass_time(runtime, clock, 2 * MINUTE, 2)
         assert types_of(journal.records, Room.at("a")) == ["WasHeld"]
         assert [run[1] for run in await outcomes(runtime)] == ["started", "started"]
+
+
+async def test_what_was_looked_at_before_it_was_set_anew_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the planner's look and the schedule's decision it becomes another one, or is paused."""
+    lasts(90)
+    journal, clock = HeldJournal(), ManualClock()
+    async with Runtime(journal, ALL, clock=clock) as runtime:
+        await runtime.schedule("s", Play, Begin(), every=MINUTE, overlap="allow")
+        await pass_time(runtime, clock, MINUTE)
+        meanwhile: list[Any] = [
+            runtime.pause_schedule("s"),
+            runtime.schedule("s", Play, Begin("new"), every=MINUTE, at=after(0)),
+        ]
+
+        async def slow(*args: Any) -> bool:
+            if meanwhile:
+                await meanwhile.pop()
+            return await has_ended(*args)
+
+        monkeypatch.setattr(planner, "has_ended", slow)
+        await pass_time(runtime, clock, MINUTE)
+        assert len(started(journal.records)) == 1
+        await pass_time(runtime, clock, MINUTE)
+        assert (len(started(journal.records)), (await one(runtime)).paused) == (1, True)
+        await runtime.resume_schedule("s")
+        await pass_time(runtime, clock, MINUTE)
+    commands = [found["command"]["line"] for found in writes(journal, "saga.started")]
+    assert commands == ["", "new"]
+    check_schedules(journal.records)
