@@ -18,11 +18,14 @@ from persistence.journal import BURIED, DELETED, ERASED, Sleeper
 from runtime import saga_events
 from runtime.built_in import BUILT_IN
 from runtime.directory import Directory
+from runtime.history import state_of
 from runtime.kinds import INTERNAL, Kind, decoded, meta_of
 from runtime.personal import PersonalData
 from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
 from runtime.replay import stream
 from runtime.saga_story import COMPENSATE, StepStory, Story, has
+from runtime.schedule_events import ScheduleState
+from runtime.schedules import Schedules
 from runtime.snapshots import read_kept, state_in
 
 MOST_SORTS = 10_000
@@ -120,6 +123,8 @@ async def check_journal(
         await check.saga(name)
     async for name in _sleeping(journal):
         await check.reminders(name)
+        if name[0] == Schedules.__name__:
+            await check.schedule(name)
     return check.report
 
 
@@ -226,6 +231,18 @@ class _Check:
             self._command(
                 name, positions.get(one.version, one.position), f"reminder {one.name!r}", to, msgspec.Raw(one.command)
             )
+
+    async def schedule(self, name: Stream) -> None:
+        """Read the command that a schedule starts sagas with."""
+        address = Address[Any](*name)
+        try:
+            state: ScheduleState = await state_of(self._journal, address, self._directory.kind(name[0]))
+        except (JournalMismatch, EventsErased):
+            return  # it is among the events, or what was erased would be needed
+        if state.content is not None:
+            (last,) = await self._journal.read_back(name, limit=1)
+            saga, command = state.content.saga, state.content.command
+            self._command(name, last.position, "command that it starts sagas with", saga, command)
 
     def _command(self, name: Stream, position: int, what: str, to: str, data: msgspec.Raw) -> Command[Any, Any] | None:
         try:

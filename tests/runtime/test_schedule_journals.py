@@ -53,6 +53,19 @@ async def test_a_file_keeps_them(tmp_path: Path) -> None:
         await journal.close()
 
 
+async def test_the_check_before_a_deployment_reads_what_they_start() -> None:
+    journal = HeldJournal()
+    async with Runtime(journal, ALL, clock=ManualClock()) as runtime:
+        for name in ("one", "two", "dropped"):
+            await runtime.schedule(name, Trip, BookTrip(["a"]), every=HOUR)
+        await runtime.unschedule("dropped")
+        await runtime.truncate(type(Trip.at())("runtime.schedules", "two"), 2)
+    assert (await check_journal(journal, ALL)).ok
+    (found,) = (await check_journal(journal, [Room])).problems
+    assert (found.actor, found.what, found.count) == ("runtime.schedules", "command that it starts sagas with", 2)
+    assert "there is no actor 'Trip' here" in found.reason
+
+
 @needs_server
 async def test_each_belongs_to_the_owner_who_has_set_it(schema: str) -> None:
     clock = ManualClock()
