@@ -8,8 +8,7 @@ import msgspec
 from actors import Address, Command, Failed, NotTaken, Saga, UnknownActor, UnknownSchedule
 from actors.reminders import EPOCH, LONGEST, NAME_LIMIT
 from actors.schedules import Overlap
-from persistence import NEVER, NotDecodable, NotEncodable
-from persistence.journal import PAGE
+from persistence import NotDecodable, NotEncodable, Sleeper
 from runtime.fingerprint import fingerprint_of
 from runtime.inspection import Inspection
 from runtime.kinds import Kind
@@ -257,13 +256,10 @@ async def _check_room(node: Node, name: str) -> None:
 async def _names(node: Node) -> list[str]:
     """Return the names of the owner's schedules: their streams have a time to wake at."""
     names: list[str] = []
-    after = 0
-    category = Schedules.at().actor
-    while page := await node.journal.streams(after, PAGE, category):
-        after = page[-1].number
-        awake = [one.stream for one in page if one.wake < NEVER]
-        strangers = await node.journal.strangers(awake) if awake else {}
-        names += [key for stream in awake if stream not in strangers for key in stream[1:]]
+    last: Sleeper | None = None
+    while page := await node.journal.sleeping(last):
+        last = page[-1]
+        names += [key for category, key in (one.stream for one in page) if category == Schedules.__name__]
     return names
 
 
