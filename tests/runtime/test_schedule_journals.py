@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from actors import Elsewhere, Personal
+from actors import Address, Elsewhere, Personal
 from persistence import MemoryKeys
 from persistence.sqlite import SqliteJournal
 from runtime import ManualClock, Runtime, check_journal
@@ -59,7 +60,7 @@ async def test_the_check_before_a_deployment_reads_what_they_start() -> None:
         for name in ("one", "two", "dropped"):
             await runtime.schedule(name, Trip, BookTrip(["a"]), every=HOUR)
         await runtime.unschedule("dropped")
-        await runtime.truncate(type(Trip.at())("runtime.schedules", "two"), 2)
+        await runtime.truncate(Address("runtime.schedules", "two"), 2)
     assert (await check_journal(journal, ALL)).ok
     (found,) = (await check_journal(journal, [Room])).problems
     assert (found.actor, found.what, found.count) == ("runtime.schedules", "command that it starts sagas with", 2)
@@ -120,11 +121,11 @@ async def test_its_stream_grows_and_is_read_from_a_snapshot() -> None:
         stream = ("runtime.schedules", "s")
         assert (await journal.snapshots([stream]))[stream].version > 400
         before = await one(runtime)
-        await runtime.kill(type(Trip.at())(*stream))
+        await runtime.kill(Address[Any](*stream))
         assert await one(runtime) == before
         check_schedules(journal.records)
-        await runtime.truncate(type(Trip.at())(*stream), 400)
-        await runtime.kill(type(Trip.at())(*stream))
+        await runtime.truncate(Address[Any](*stream), 400)
+        await runtime.kill(Address[Any](*stream))
         assert await one(runtime) == before
         await pass_time(runtime, clock, MINUTE)
     assert len(started(journal.records)) == 201
