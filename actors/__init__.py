@@ -11,6 +11,7 @@ from actors.errors import (
     DeletedForGood,
     Elsewhere,
     EventsErased,
+    ExtraMissing,
     Failed,
     Forgotten,
     JournalMismatch,
@@ -29,6 +30,7 @@ from actors.errors import (
     SagaMisuse,
     UnderstudyError,
     UnknownActor,
+    UnknownSchedule,
 )
 from actors.evolution import Upcast, upcast
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
@@ -36,6 +38,7 @@ from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
 from actors.saga import Saga
+from actors.schedules import planned_time
 from actors.service import Service
 from actors.steps import Chosen, Parallel, Select, Step
 
@@ -55,6 +58,7 @@ __all__ = [
     "Elsewhere",
     "Event",
     "EventsErased",
+    "ExtraMissing",
     "Failed",
     "Forgotten",
     "Group",
@@ -100,7 +104,9 @@ __all__ = [
     "Timer",
     "UnderstudyError",
     "UnknownActor",
+    "UnknownSchedule",
     "Upcast",
+    "planned_time",
     "sql",
     "upcast",
 ]

@@ -41,6 +41,7 @@ from runtime.read_models import follow, head, open_read_models
 from runtime.retention import Retention
 from runtime.saga_alerts import OnAlert
 from runtime.sagas import Sagas
+from runtime.scheduling import Scheduling
 from runtime.slow_turns import SLOW_TURN
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
@@ -59,7 +60,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Retention, Sagas):
+class Runtime(Forgetting, Retention, Sagas, Scheduling):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
