@@ -7,6 +7,7 @@ from actors.errors import (
     ActorMisuse,
     AskCycle,
     CommandIdReused,
+    Deadlock,
     DefinitionError,
     DeletedForGood,
     Elsewhere,
@@ -15,6 +16,7 @@ from actors.errors import (
     Failed,
     Forgotten,
     JournalMismatch,
+    Locked,
     MailboxFull,
     NotTaken,
     OutcomeUnknown,
@@ -33,6 +35,7 @@ from actors.errors import (
     UnknownSchedule,
 )
 from actors.evolution import Upcast, upcast
+from actors.locks import ServiceLocked, ServiceUnlocked
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
 from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
@@ -52,6 +55,7 @@ __all__ = [
     "Chosen",
     "Command",
     "CommandIdReused",
+    "Deadlock",
     "Decision",
     "DefinitionError",
     "DeletedForGood",
@@ -63,6 +67,7 @@ __all__ = [
     "Forgotten",
     "Group",
     "JournalMismatch",
+    "Locked",
     "Mailbox",
     "MailboxFull",
     "Message",
@@ -96,6 +101,8 @@ __all__ = [
     "SagaWasKilled",
     "Select",
     "Service",
+    "ServiceLocked",
+    "ServiceUnlocked",
     "State",
     "Statement",
     "Step",

@@ -22,6 +22,22 @@ class Refused(UnderstudyError):
         super().__init__(self.reason)
 
 
+class Locked(Refused):
+    """Another saga is in the middle of something with the service, and holds a lock that the command needs.
+
+    Ask again when it has ended. ``lock`` is the lock's name, ``holder`` the saga's address as text.
+    """
+
+    def __init__(self, reason: str, lock: str, holder: str) -> None:
+        super().__init__(reason)
+        self.lock = lock
+        self.holder = holder
+
+
+class Deadlock(Locked):
+    """Sagas would wait for each other's locks in a circle, which the message names; this step closed it."""
+
+
 class DeletedForGood(Refused):
     """The actor was deleted for good, and refuses everything from then on; use another key."""
 

@@ -9,6 +9,7 @@ from runtime.drawing import draw
 from runtime.history import HistoryEntry
 from runtime.instruments import BaseInstrument, Instrument
 from runtime.journal_check import CheckReport, check_archive, check_journal
+from runtime.locks import HeldLock
 from runtime.reminders import PendingReminder
 from runtime.runtime import Runtime
 from runtime.saga_alerts import SagaAlert
@@ -26,6 +27,7 @@ __all__ = [
     "Clock",
     "DeadLetter",
     "Difference",
+    "HeldLock",
     "HistoryEntry",
     "Instrument",
     "KeyFile",

@@ -136,6 +136,7 @@ class Directory:
 
     def lose_mail(self, cell: Cell, why: str) -> None:
         """Drop all mail of a cell; what nobody waits for, and nobody will send again, becomes dead letters."""
+        cell.let_go()
         for envelope in cell.mail:
             if envelope.reply is None and not isinstance(envelope.message, ReminderMail):
                 cell.give_back(envelope, Failed(f"{cell.address} was not given it: {why}"))

@@ -22,7 +22,7 @@ from runtime import saga_events
 from runtime.built_in import BUILT_IN
 from runtime.directory import Directory
 from runtime.history import state_of
-from runtime.kinds import INTERNAL, Kind, decoded, meta_of
+from runtime.kinds import INTERNAL, LOCK_EVENTS, Kind, decoded, meta_of
 from runtime.personal import PersonalData
 from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
 from runtime.replay import stream
@@ -337,7 +337,9 @@ def _read(kind: Kind, record: Record) -> None:
     if is_saga and record.type in saga_events.DECODERS:
         decoded(saga_events.DECODERS[record.type], record, record.data)
     elif is_service and record.type in INTERNAL:
-        if record.type in REMINDERS:
+        if record.type in LOCK_EVENTS:
+            kind.read(msgspec.structs.replace(record, value=None))
+        elif record.type in REMINDERS:
             decoded(REMINDERS[record.type], record, record.data)
     else:
         kind.read(msgspec.structs.replace(record, value=None))

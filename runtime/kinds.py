@@ -18,6 +18,8 @@ from actors import (
     RestartPolicy,
     Saga,
     Service,
+    ServiceLocked,
+    ServiceUnlocked,
 )
 from actors.endings import ENDINGS
 from actors.evolution import names_by_alias
@@ -43,7 +45,10 @@ RESENT = "service.resent"
 """In a service's stream: a reminder is sent again after a crash of the process, at which it may have been under way."""
 FORGOTTEN = "service.forgotten"
 """In a service's stream: a reminder was dropped."""
-INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, RESENT, FORGOTTEN, DELETED, BURIED})
+LOCKED, UNLOCKED = name_of(ServiceLocked), name_of(ServiceUnlocked)
+"""In a service's stream: a saga has taken a lock, and it was given back. Read models can follow them."""
+LOCK_EVENTS: dict[str, type[Event]] = {LOCKED: ServiceLocked, UNLOCKED: ServiceUnlocked}
+INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, RESENT, FORGOTTEN, LOCKED, UNLOCKED, DELETED, BURIED})
 """What the runtime writes into a service's stream; ``evolve`` never sees it."""
 
 
@@ -146,6 +151,8 @@ class Kind:
         """The classes of commands, and of queries of its own, that it takes."""
         self.events: dict[str, type[Event]] = {**getattr(cls, "events", {}), **_told_of(self.cls)}
         decoders = {name: Decoder(event, codec) for name, event in self.events.items()}
+        self.internal = _internal(self.cls)
+        """What the runtime writes into its streams and read models can follow, by name."""
         self.names = {event: name for name, event in self.events.items()}
         self._by_class = {event: decoders[name] for name, event in self.events.items()}
         self.evolution = Evolution(cls, decoders)
@@ -153,6 +160,7 @@ class Kind:
         self.revised = {name: at for name, at in self.evolution.revisions.items() if at > 1}
         """The events whose class is not at its first revision, which is stored with them."""
         self._unchanged = {name: decoder for name, decoder in decoders.items() if name not in self.revised}
+        self._unchanged.update({name: Decoder(event) for name, event in self.internal.items()})
         self._command_decoders = {name: Decoder(command, codec) for name, command in self.commands.items()}
         self._command_names = names_by_alias(cls, self.commands)
         self.restart: RestartPolicy = getattr(cls, "restart", RestartPolicy())
@@ -343,6 +351,10 @@ def _told_of(cls: Any) -> dict[str, type[Event]]:
 def _has_tags(cls: Any) -> bool:
     plain: Any = Service
     return issubclass(cls, plain) and cls.tags is not plain.tags
+
+
+def _internal(cls: Any) -> dict[str, type[Event]]:
+    return LOCK_EVENTS if issubclass(cls, Service) else {}
 
 
 def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:

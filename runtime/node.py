@@ -22,6 +22,7 @@ from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
 from runtime.directory import Directory
 from runtime.dispatcher import Dispatcher
+from runtime.lock_waits import LockWaits
 from runtime.log import log
 from runtime.log_watch import LogWatch
 from runtime.mailbox import Envelope
@@ -88,7 +89,7 @@ class Node:
         self.tasks = Tasks()
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
-        self.suspects = Suspects(journal, clock, self.delays)
+        self.suspects, self.lock_waits = Suspects(journal, clock, self.delays), LockWaits()
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.writer.prepare = self.personal.prepare
         self.written = Groups()

@@ -31,6 +31,7 @@ from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
 from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
+from runtime.locks import Locking
 from runtime.log import log
 from runtime.node import Node
 from runtime.observer import Observer
@@ -38,7 +39,6 @@ from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
 from runtime.projector import Projector
 from runtime.read_models import follow, head, open_read_models
-from runtime.retention import Retention
 from runtime.saga_alerts import OnAlert
 from runtime.sagas import Sagas
 from runtime.scheduling import Scheduling
@@ -60,7 +60,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Retention, Sagas, Scheduling):
+class Runtime(Forgetting, Locking, Sagas, Scheduling):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a

@@ -32,6 +32,7 @@ from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
 from runtime.saga_alerts import SagaAlert
+from runtime.saga_locks import GivenBack
 from runtime.saga_mail import Bury, Join, OnlyStart, Resume, StepOutcome, Verb, Waiters, Wake
 from runtime.saga_rehearsal import rehearse
 from runtime.saga_story import Story, check_same
@@ -57,6 +58,8 @@ class SagaCell(SagaVerbs):
         status = self.story.status
         if status in ("running", "compensating") and (self._under_way or self.story.asleep_until() is None):
             return True
+        if self.story.locks and self.story.ended and self.story.lockers:
+            return True
         return bool(self._waiters or self._undoers) or super().unfinished
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -81,6 +84,8 @@ class SagaCell(SagaVerbs):
             else:
                 self._turn(self.name, self._go_on, None)
             return
+        if self.story.ended and self.story.locks:
+            self._give_back_locks()
         self._answer_waiters()
         if status != "parked" and not self.mail and not self.control:
             self.world.writer.hold(self._leave)
@@ -174,6 +179,8 @@ class SagaCell(SagaVerbs):
             self._bury(envelope)
         elif isinstance(message, Resume):
             self._resume(message)
+        elif isinstance(message, GivenBack):
+            self._turn(self.name, self._given_back, message)
         elif isinstance(message, Verb):
             self._carry_out(envelope)
         elif type(message) in self.kind.queries:
@@ -242,8 +249,9 @@ class SagaCell(SagaVerbs):
 
     def _bury(self, envelope: Envelope) -> None:
         """Erase the whole story in one append, so that nobody ever reads a part of it; refuse everything then."""
-        if not self.story.ended:
-            self.give_back(envelope, Refused(f"{self.address} has not ended, so it can't be deleted"))
+        if not self.story.ended or self.story.lockers:
+            why = "has locks to give back" if self.story.ended else "has not ended"
+            self.give_back(envelope, Refused(f"{self.address} {why}, so it can't be deleted"))
             return
         if not self.story.buried:
             event = deletion(self.world.new_id(), for_good=True)

@@ -155,7 +155,7 @@ class Scheduling(Inspection):
             Elsewhere: it belongs to another owner of the journal.
             OutcomeUnknown: it may or may not be paused; pause it again.
         """
-        await self._known(name)
+        await self._schedule_there(name)
         await self._open_node().ask(Schedules.at(name), PauseSchedule())
 
     async def resume_schedule(self, name: str, /) -> None:
@@ -168,7 +168,7 @@ class Scheduling(Inspection):
             Elsewhere: it belongs to another owner of the journal.
             OutcomeUnknown: it may or may not go on; resume it again.
         """
-        await self._known(name)
+        await self._schedule_there(name)
         node = self._open_node()
         await node.ask(Schedules.at(name), ResumeSchedule(node.clock.now()))
 
@@ -185,7 +185,7 @@ class Scheduling(Inspection):
     async def _schedule(self, node: Node, name: str) -> ScheduleState:
         return await node.ask(Schedules.at(name), ReadSchedule())
 
-    async def _known(self, name: str) -> None:
+    async def _schedule_there(self, name: str) -> None:
         if (await self._schedule(self._open_node(), name)).content is None:
             raise UnknownSchedule(f"there is no schedule {name!r:.250}; await runtime.schedules() lists those that are")
 

@@ -20,6 +20,7 @@ from actors import (
     Personal,
     Query,
     ReadModel,
+    Refused,
     Saga,
     Service,
     State,
@@ -337,3 +338,24 @@ async def personal(runtime: Runtime, guest: Guest, anything: Personal[object]) -
     await runtime.forget_subject(guest.email)  # mistake: a value forgotten in place of its subject
     Runtime("memory:", [Flight], keys="trips.keys")  # mistake: keys that are only a path
     print(number, narrow)
+
+
+class Berth(Flight):
+    when_locked = "wait"  # mistake: a policy that there is not
+
+    def lock_of(self, command: HoldRoom) -> str | None:  # mistake: lock_of takes another actor's command
+        return command.trip
+
+
+class LockedTrip(Saga[BookTrip, TripBooked]):
+    async def run(self, command: BookTrip) -> TripBooked:
+        await self.ask("a", Flight.at(), HoldSeat(self.key), lock="seat")  # mistake: the saga names the lock
+        await self.sleep("b", timedelta(1), lock=True)  # mistake: a sleep that takes a lock
+        raise Refused("full")
+
+
+async def locked(runtime: Runtime) -> None:
+    await runtime.locks(TripSaga.at("t"))  # mistake: the locks of a saga
+    await runtime.unlock(Flight.at("LH441"), "seat")  # mistake: a lock removed without a reason
+    number: str = await runtime.unlock(Flight.at("LH441"), "seat", reason="stale")  # mistake: a count used as a text
+    del number
