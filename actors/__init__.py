@@ -12,6 +12,7 @@ from actors.errors import (
     DeletedForGood,
     Elsewhere,
     EventsErased,
+    ExtraMissing,
     Failed,
     Forgotten,
     JournalMismatch,
@@ -31,6 +32,7 @@ from actors.errors import (
     SagaMisuse,
     UnderstudyError,
     UnknownActor,
+    UnknownSchedule,
 )
 from actors.evolution import Upcast, upcast
 from actors.locks import ServiceLocked, ServiceUnlocked
@@ -39,6 +41,7 @@ from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
 from actors.saga import Saga
+from actors.schedules import planned_time
 from actors.service import Service
 from actors.steps import Chosen, Parallel, Select, Step
 
@@ -59,6 +62,7 @@ __all__ = [
     "Elsewhere",
     "Event",
     "EventsErased",
+    "ExtraMissing",
     "Failed",
     "Forgotten",
     "Group",
@@ -107,7 +111,9 @@ __all__ = [
     "Timer",
     "UnderstudyError",
     "UnknownActor",
+    "UnknownSchedule",
     "Upcast",
+    "planned_time",
     "sql",
     "upcast",
 ]

@@ -125,5 +125,13 @@ class JournalMismatch(UnderstudyError):
     """The journal holds something that today's code doesn't know: an event type, or a field's form."""
 
 
+class ExtraMissing(UnderstudyError):
+    """What was asked for needs a library that is not installed; the message says how to install it."""
+
+
+class UnknownSchedule(UnderstudyError):
+    """There is no schedule of this name."""
+
+
 class Forgotten(UnderstudyError):
     """A personal value is gone: the key of the person that it belonged to was destroyed."""

@@ -15,6 +15,7 @@ from runtime.runtime import Runtime
 from runtime.saga_alerts import SagaAlert
 from runtime.saga_progress import PlannedUndo, SagaProgress, StepProgress
 from runtime.sagas import SagaControl
+from runtime.scheduling import ScheduledRun, ScheduleInfo
 from runtime.signals import stop_on_signals
 from runtime.stats import Stats
 
@@ -39,6 +40,8 @@ __all__ = [
     "SagaAlert",
     "SagaControl",
     "SagaProgress",
+    "ScheduleInfo",
+    "ScheduledRun",
     "Stats",
     "StepProgress",
     "SystemClock",

@@ -9,7 +9,6 @@ Mail belongs to the address, not to the incarnation: a crash drops what the acto
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from random import Random
@@ -24,7 +23,7 @@ from runtime.inbox import Inbox
 from runtime.kinds import Kind
 from runtime.lock_waits import LockWaits
 from runtime.log import log
-from runtime.mailbox import NO_MAIL, SPARE, Envelope
+from runtime.mailbox import NO_MAIL, SPARE, Envelope, new_lane
 from runtime.observer import Observer
 from runtime.owner import Owner
 from runtime.restarts import Budget
@@ -158,7 +157,7 @@ class Cell(Inbox):
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox; an actor that is not there is revived by it."""
         if self.mail is NO_MAIL:
-            self.mail = SPARE.pop() if SPARE else deque[Envelope]()
+            self.mail = SPARE.pop() if SPARE else new_lane()
         self.mail.append(envelope)
         if self.runnable:
             if not self.queued:
@@ -171,7 +170,7 @@ class Cell(Inbox):
     def post(self, envelope: Envelope) -> None:
         """Put a message into the control lane, which never waits behind the mail."""
         if self.control is NO_MAIL:
-            self.control = SPARE.pop() if SPARE else deque[Envelope]()
+            self.control = SPARE.pop() if SPARE else new_lane()
         self.control.append(envelope)
         if self.runnable:
             if not self.queued:

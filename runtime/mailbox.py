@@ -139,6 +139,8 @@ class PriorityMail:
             yield from lane
 
 
+new_lane: type[deque[Envelope]] = deque
+"""What makes a lane. ``deque[Envelope]()`` would note its type on what it makes, or try to, which takes longer."""
 SPARE: list[Mail] = []
 """Empty deques, for the next cells that get mail: to make one costs more than to keep a few."""
 MOST_SPARE = 256

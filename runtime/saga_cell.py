@@ -22,6 +22,8 @@ from actors import (
 )
 from actors.actor import Reason
 from persistence import NEVER, Append, NotDecodable, NotEncodable
+from persistence.intake import check_text
+from persistence.limits import ID_LENGTH
 from runtime import saga_events as events
 from runtime.cells import Phase, World
 from runtime.failures import failure
@@ -216,6 +218,7 @@ class SagaCell(SagaVerbs):
     def _start(self, envelope: Envelope) -> None:
         command, started = envelope.message, self.story.started
         try:
+            check_text("a command's id", self._cause, ID_LENGTH)
             data = self.kind.codec.encode(command, "the command")
             if started is not None:
                 check_same(self.address, self.kind, command, started.command)
@@ -252,7 +255,7 @@ class SagaCell(SagaVerbs):
             return
         if not self.story.buried:
             event = deletion(self.world.new_id(), for_good=True)
-            append = Append(self.stream, self._version, [event], self.world.clock.now(), wake=NEVER)
+            append = Append(self.stream, self._version, [event], self.world.clock.now(), wake=NEVER, sound=True)
             self._version = append.erase_before = self._version + 1
             self.world.writer.enqueue((append,))
             self.written = True

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from actors import Address, Backoff, RetryPolicy
-from persistence.codec import Decoder
+from persistence.codec import WRAPPING, Decoder
 
 NOTHING = msgspec.Raw(b"null")
 """JSON for what isn't there."""
@@ -201,7 +201,7 @@ _CLASSES = (
     Killed,
 )
 NAMES: dict[type[SagaEvent], str] = {cls: f"saga.{cls.__name__.lower()}" for cls in _CLASSES}
-DECODERS: dict[str, Decoder] = {name: Decoder(cls) for cls, name in NAMES.items()}
+DECODERS: dict[str, Decoder] = {name: Decoder(cls, WRAPPING) for cls, name in NAMES.items()}
 
 TOLD_LENGTH = 2_000
 """How much of an error's text is kept in the journal, in characters."""

@@ -102,8 +102,8 @@ class SagaStage(Cell):
                 event.meta = meta
             if self.kind.revised:
                 self.kind.stamp(self._new)
-            command = self._cause if self._version == 0 else None
-            append = Append(self.stream, self._version, self._new, self.now, command, self._next_wake())
+            cause = self._cause if self._version == 0 else None
+            append = Append(self.stream, self._version, self._new, self.now, cause, self._next_wake(), sound=True)
             self.world.writer.enqueue((append,))
             self._version += len(self._new)
             self.written = True

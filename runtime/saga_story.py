@@ -69,7 +69,7 @@ class StepStory(msgspec.Struct, gc=False):
     dropped: bool = False
     """Whether it is not waited for any more, and undone while the story goes on."""
     undone: bool = False
-    revisions: list[msgspec.Raw] = msgspec.field(default_factory=list[msgspec.Raw])
+    revisions: list[msgspec.Raw] = []
     """The undos that the story has given it when it was done, oldest first."""
 
     @property
@@ -122,15 +122,15 @@ class Story(msgspec.Struct, gc=False):
     started_at: int = 0
     deadline: int = 0
     """When time is up, in microseconds since 1970; 0: never."""
-    steps: dict[str, StepStory] = msgspec.field(default_factory=dict[str, StepStory])
+    steps: dict[str, StepStory] = {}
     """By name, in the order in which they were asked. One whose command was replaced is there under its name and #."""
-    waiting: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    waiting: dict[str, int] = {}
     """The sleeps and receives that are open, and when each is over; 0: never."""
     busy: int = 0
     """How many steps are open that were sent to somebody."""
     drops: int = 0
     """How many steps were dropped."""
-    inbox: list[Inbound] = msgspec.field(default_factory=list[Inbound])
+    inbox: list[Inbound] = []
     """The messages that have come, oldest first."""
     outcomes: int = 0
     """Steps that have an outcome."""

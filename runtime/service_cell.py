@@ -10,13 +10,15 @@ from actors import (
     Decision,
     Refused,
 )
-from persistence import Append, NewEvent
+from persistence import Append, NewEvent, NotEncodable
 from persistence.codec import encode
+from persistence.intake import check_text
+from persistence.limits import ID_LENGTH, MOST_EVENTS
 from runtime.cells import Phase, World
 from runtime.conditions import Told, submit, tag
 from runtime.failures import failure, no_decision
 from runtime.fingerprint import fingerprint_of
-from runtime.kinds import FENCED, HANDLED, EventMeta, Kind
+from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, own_meta
 from runtime.lock_mail import LockMail
 from runtime.mailbox import Envelope
 from runtime.reminder_events import Pending, PendingByName, wake_of
@@ -208,20 +210,22 @@ class ServiceCell(ServiceMemory):
         data: bytes | None,
         fired: Pending | None = None,
     ) -> Outcome:
-        service, state, events = self.service, self.state, decision.events
+        service, kind, state, events = self.service, self.kind, self.state, decision.events
         assert service is not None
         for event in events:
             state = service.evolve(state, event)
         cause = command_id or self.world.new_id()
-        correlation = correlation or cause
         if command_id is None:
-            self.kind.check_reply(type(command), decision.reply)
-            meta = encode(EventMeta(cause, correlation))
+            kind.check_reply(command.__class__, decision.reply)
+            meta = encode(EventMeta(cause, correlation)) if correlation else own_meta(EventMeta(cause, cause))
+            correlation = correlation or cause
         else:
-            raw = msgspec.Raw(self.kind.reply(type(command)).encode(decision.reply, "the reply"))
-            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, self.kind.codec), raw))
-        new = self.kind.new_events(events, meta) if events else []
-        if self.kind.tagged:
+            correlation = correlation or cause
+            check_text("a command's id", command_id, ID_LENGTH)
+            raw = msgspec.Raw(kind.reply(command.__class__).encode(decision.reply, "the reply"))
+            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, kind.codec), raw))
+        new = kind.new_events(events, meta) if events else []
+        if kind.tagged:
             tag(service, events, new)
         conditions = decision.conditions
         changes = None
@@ -238,8 +242,8 @@ class ServiceCell(ServiceMemory):
             for other in new[1:]:
                 other.meta = rest
         new[0].meta = meta
-        if self.kind.revised:
-            self.kind.stamp(new)
+        if kind.revised:
+            kind.stamp(new)
         append = self._append(new, command_id)
         if changes is None:
             return Outcome(state, decision.reply, append, None, conditions)
@@ -247,15 +251,19 @@ class ServiceCell(ServiceMemory):
         return Outcome(state, decision.reply, append, changes.pending, conditions)
 
     def _append(self, events: list[NewEvent], command_id: str | None) -> Append:
-        return Append(self.stream, self.version, events, self.world.clock.now(), command_id)
+        if len(events) > MOST_EVENTS:
+            raise NotEncodable(f"a decision has up to {MOST_EVENTS:,} events, not {len(events):,}; make several")
+        address, now = self.address, self.world.clock.now()
+        return Append((address.actor, address.key), self.version, events, now, command_id, sound=True)
 
     def carry_out(self, outcome: Outcome) -> None:
         """Enqueue an outcome's events, and make its state the service's own."""
-        assert outcome.append is not None
-        self.world.writer.enqueue((outcome.append,))
+        append = outcome.append
+        assert append is not None
+        self.world.writer.enqueue((append,))
         self.apply(outcome)
         if self.version >= self.snapshot_at:
-            self.keep(outcome.append)
+            self.keep(append)
 
     def submit(self, outcome: Outcome, told: Told) -> None:
         """Have the journal write an outcome if its conditions hold; take no turns until that is known."""

@@ -9,9 +9,10 @@ import msgspec
 from actors import Address, Decision, DeletedForGood, EventsErased, Service
 from actors.service import NOBODY
 from persistence import BURIED, DELETED, NEVER, Append, Record, Snapshot
+from persistence.codec import WRAPPING, Decoder
 from runtime.cells import Cell, Phase, World
 from runtime.evolution import Several
-from runtime.kinds import FENCED, HANDLED, INTERNAL, LOCK_EVENTS, Kind
+from runtime.kinds import FENCED, HANDLED, INTERNAL, LOCK_EVENTS, Kind, decoded
 from runtime.lock_events import Held, Locks
 from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed
 from runtime.seen import EVERY_ID, Seen
@@ -27,9 +28,13 @@ class Fenced(msgspec.Struct):
     step: str
 
 
+_fence = Decoder(Fenced, WRAPPING)
+
+
 def step_of(record: Record) -> str:
     """Return the id of the step that a fence is for."""
-    return msgspec.json.decode(record.data, type=Fenced).step
+    fence: Fenced = decoded(_fence, record, record.data)
+    return fence.step
 
 
 class Buried:
@@ -231,6 +236,6 @@ class ServiceMemory(Cell):
     def rest(self) -> None:
         """Get ready to leave the memory: keep what would take long to read back."""
         if self.phase is Phase.RUNNING and worthwhile(self) and (snapshot := snapshot_of(self)) is not None:
-            append = Append(self.stream, self.version, [], self.world.clock.now(), snapshot=snapshot)
+            append = Append(self.stream, self.version, [], self.world.clock.now(), snapshot=snapshot, sound=True)
             self.world.writer.enqueue((append,))
             self.written = True

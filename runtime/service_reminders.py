@@ -313,7 +313,7 @@ class ServiceReminders:
 
     def _write(self, events: list[NewEvent], pending: PendingByName, wake: int | None) -> None:
         owner = self._owner
-        append = Append(owner.stream, owner.version, events, owner.world.clock.now(), None, wake)
+        append = Append(owner.stream, owner.version, events, owner.world.clock.now(), None, wake, sound=True)
         owner.carry_out(Outcome(owner.state, None, append, pending))
 
 

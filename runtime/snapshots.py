@@ -11,6 +11,7 @@ import msgspec
 
 from actors import Address
 from persistence import NEVER, Snapshot
+from persistence.limits import MAX_SNAPSHOT, WRAPPED_DEPTH, too_deep
 from runtime.cells import World
 from runtime.kinds import Kind
 from runtime.lock_events import Held, Locks
@@ -70,7 +71,11 @@ def snapshot_of(cell: Keeper) -> Snapshot | None:
     # Like a service that is read back, one that starts from a snapshot tries at once what has failed.
     pending = tuple([msgspec.structs.replace(one, retry=0) for one in cell.pending.values()])
     kept = Kept(msgspec.Raw(data), pending, cell.seen.kept(), locks=_held(cell), run=cell.world.suspects.run)
-    snapshot = Snapshot(cell.version, form.fingerprint, _encode(kept))
+    snapshot = Snapshot(cell.version, form.fingerprint, written := _encode(kept))
+    if len(written) > MAX_SNAPSHOT:
+        log.warning("no snapshot", actor=str(cell.address), because=f"it would have {len(written):,} bytes")
+        cell.snapshot_at = NEVER
+        return None
     _note(cell, snapshot)
     return snapshot
 
@@ -168,7 +173,9 @@ def state_in(kind: Kind, snapshot: Snapshot, *, erased: bool) -> Any:
 
 def read_kept(snapshot: Snapshot | None) -> Kept | None:
     """Return what a snapshot holds; None: it is damaged, or there is none."""
-    if snapshot is None or snapshot.data is None:
+    if snapshot is None or snapshot.data is None or len(snapshot.data) > MAX_SNAPSHOT:
+        return None
+    if too_deep(snapshot.data, WRAPPED_DEPTH):
         return None
     try:
         kept = _decode(snapshot.data)

@@ -44,11 +44,23 @@ from actors import (
     Stopped,
     Timer,
     Upcast,
+    planned_time,
     sql,
     upcast,
 )
 from actors.actor import Context
-from runtime import Change, Difference, HeldLock, KeyFile, MemoryKeys, PendingReminder, Position, Runtime
+from runtime import (
+    Change,
+    Difference,
+    HeldLock,
+    KeyFile,
+    MemoryKeys,
+    PendingReminder,
+    Position,
+    Runtime,
+    ScheduledRun,
+    ScheduleInfo,
+)
 
 
 class Held(Message):
@@ -292,6 +304,23 @@ async def reminding(runtime: Runtime) -> None:
     print(await runtime.result(TripSaga.at("trip-7")), str(await runtime.result(TripSaga.at("trip-7"))))
     assert_type(await runtime.result(TripSaga.at("trip-7")), TripBooked)
     assert_type(await runtime.reminders(Flight.at("LH441")), list[PendingReminder])
+
+
+async def scheduling(runtime: Runtime) -> None:
+    book = BookTrip("LH441", Flight.at(), 1)
+    await runtime.schedule("nightly", TripSaga, book, cron="0 3 * * *", timezone="Europe/Berlin", overlap="queue")
+    await runtime.schedule("hourly", TripSaga, book, every=timedelta(hours=1), at=datetime(2030, 1, 1, tzinfo=UTC))
+    await runtime.schedule("once", TripSaga, book, at=datetime(2030, 1, 1, tzinfo=UTC), catch_up=0)
+    await runtime.pause_schedule("nightly")
+    await runtime.resume_schedule("nightly")
+    await runtime.unschedule("nightly")
+    (nightly,) = await runtime.schedules()
+    assert_type(nightly, ScheduleInfo)
+    assert_type(nightly.upcoming, tuple[datetime, ...])
+    assert_type(nightly.overlap, Literal["skip", "allow", "queue", "cancel"])
+    assert_type(nightly.runs[0], ScheduledRun)
+    assert_type(nightly.runs[0].outcome, Literal["started", "waiting", "skipped", "missed"])
+    assert_type(planned_time("nightly@2026-11-28T03:00:00Z"), datetime)
 
 
 async def looking_back(runtime: Runtime) -> None:
