@@ -6,6 +6,7 @@ from zlib import crc32
 
 import msgspec
 
+from persistence.codec import Decoder
 from persistence.journal import ERASED, NewEvent, Record, Snapshot, Stream
 
 _MARK = "\x1f"
@@ -70,10 +71,18 @@ class Erased(msgspec.Struct):
     digest: str
 
 
+_erased = Decoder(Erased)
+
+
 def digest_of(record: Record) -> str:
-    """Return the SHA-256 of all that a record says, in hex; of an erased one, that of what it was."""
+    """Return the SHA-256 of all that a record says, in hex; of an erased one, that of what it was.
+
+    Raises:
+        NotDecodable: it seems to be an erased one, and does not say what it was.
+    """
     if record.type == ERASED:
-        return msgspec.json.decode(record.data, type=Erased).digest
+        left: Erased = _erased.decode(record.data)
+        return left.digest
     category, key = record.stream
     head = [record.position, category, key, record.version, record.type, record.time, record.command, record.id]
     said = msgspec.json.encode([*head, record.tags, record.data.decode(), record.meta.decode()])

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from persistence.errors import AppendFailed, JournalError
+from persistence.intake import check
 from persistence.journal import Batch, Journal, Written
 
 GROUP_LIMIT = 4_000
@@ -90,7 +91,15 @@ class Writer:
         return self.pending >= HIGH_WATER
 
     def enqueue(self, batch: Batch) -> None:
-        """Put a batch at the end of the order. It will be written whole, or not at all."""
+        """Put a batch at the end of the order. It will be written whole, or not at all.
+
+        Raises:
+            NotEncodable: it holds what can't be stored, and would spoil its group; it is not in the order.
+        """
+        for append in batch:
+            if not append.sound:
+                check((batch,), self._journal.max_payload)
+                break
         group = self._open
         if group is None or group.events >= GROUP_LIMIT or group.submitted:
             if self.ended:

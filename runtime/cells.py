@@ -21,6 +21,7 @@ from persistence.writer import Writer
 from runtime.clock import Clock
 from runtime.inbox import Inbox
 from runtime.kinds import Kind
+from runtime.lock_waits import LockWaits
 from runtime.log import log
 from runtime.mailbox import NO_MAIL, SPARE, Envelope, new_lane
 from runtime.observer import Observer
@@ -48,6 +49,7 @@ class World(Protocol):
     watches: Watches
     slow: SlowTurns
     suspects: Suspects
+    lock_waits: LockWaits
     observer: Observer
     closing: bool
     """Whether the node is closing, so that plain actors that have ended are not started again."""
@@ -127,18 +129,7 @@ class Phase(Enum):
 class Cell(Inbox):
     """An actor's place in the runtime: its mailbox, its phase, and its incarnation, kept by subclasses."""
 
-    __slots__ = (
-        "budget",
-        "error",
-        "incarnation",
-        "name",
-        "phase",
-        "queued",
-        "runnable",
-        "used",
-        "world",
-        "written",
-    )
+    __slots__ = ("budget", "error", "incarnation", "name", "phase", "queued", "runnable", "used", "world", "written")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(address, kind)
@@ -357,6 +348,9 @@ class Cell(Inbox):
         """Forget that the actor was parked, and how often it has crashed."""
         self.incarnation += 1
         self.phase, self.error, self.budget = Phase.STOPPED, None, None
+
+    def let_go(self) -> None:
+        """Put what was put aside until another time back into the mailbox."""
 
     def turn_away(self, error: Callable[[], Exception]) -> None:
         """Say of all mail why it will not be handled."""

@@ -23,6 +23,7 @@ from runtime.saga_events import (
     Parked,
     Received,
     Refused,
+    Released,
     Resumed,
     Retried,
     SagaEvent,
@@ -143,6 +144,8 @@ class Story(msgspec.Struct, gc=False):
     crashes: int = 0
     """How often in a row the process has crashed with the saga under way, as far as that is counted."""
     result: msgspec.Raw | None = None
+    locks: bool = False
+    """Whether any step has asked for a lock, and none was given back yet."""
     buried: bool = False
     """It was deleted; there was a story once, and there will be no other."""
 
@@ -205,6 +208,8 @@ class Story(msgspec.Struct, gc=False):
             self.busy += 1
         if event.kind == "pivot":
             self.pivot = step
+        if event.lock:
+            self.locks = True
 
     def _apply_other(self, event: SagaEvent, at: int) -> None:
         self.crashes = event.crashes if isinstance(event, Resumed) else 0
@@ -243,6 +248,8 @@ class Story(msgspec.Struct, gc=False):
                 self.compensated = True
             case Killed():
                 self.killed = event
+            case Released():
+                self.locks = False
             case Parked(error=error):
                 self.error = error
             case Retried():
@@ -294,6 +301,13 @@ class Story(msgspec.Struct, gc=False):
         self.steps[asked.step] = new
         if self.pivot is old:
             self.pivot = new
+
+    @property
+    def lockers(self) -> list[StepStory]:
+        """The steps that hold locks now, or may do so yet; when the saga has ended, all of it is to be given back."""
+        if not self.locks:
+            return []
+        return [step for step in self.steps.values() if step.asked.lock and (step.reason is None or step.resent)]
 
     # -- what is to be done -------------------------------------------------------------------------------------
 
