@@ -19,6 +19,7 @@ from actors import (
     PoisonMessage,
     Refused,
     Saga,
+    UnknownActor,
 )
 from actors.actor import Reason
 from persistence import NEVER, Append, NotDecodable, NotEncodable
@@ -198,7 +199,8 @@ class SagaCell(SagaVerbs):
             value = saga.answer(message)
             self.kind.check_reply(message.__class__, value)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
-            self.give_back(envelope, failure(self.address, message, error))
+            never = isinstance(error, UnknownActor)  # not started: that is an answer, and no failure
+            self.give_back(envelope, error if never else failure(self.address, message, error))
         else:
             if envelope.reply is not None:
                 envelope.reply.done(value)
@@ -284,7 +286,7 @@ class SagaCell(SagaVerbs):
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
-        self.world.alert(SagaAlert(self.address, "parked", "", events.told(error)))
+        self._alerts.append(SagaAlert(self.address, "parked", "", events.told(error)))
 
     def _end_turn(self) -> None:
         super()._end_turn()

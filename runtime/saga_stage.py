@@ -14,6 +14,7 @@ from runtime.kinds import EventMeta, Kind, decoded, meta_of
 from runtime.lock_mail import Unlock
 from runtime.log import log
 from runtime.mailbox import Envelope
+from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
 from runtime.saga_mail import Compensate, StepReturn, Wake
 from runtime.saga_run import SagaRun
@@ -25,6 +26,7 @@ class SagaStage(Cell):
     """Where a saga is played: its story so far, what it has under way, and what the turn adds to both."""
 
     __slots__ = (
+        "_alerts",
         "_asked_back",
         "_cause",
         "_correlation",
@@ -62,6 +64,8 @@ class SagaStage(Cell):
         self._correlation = self.name
         self._cause = ""
         self._new: list[NewEvent] = []
+        self._alerts: list[SagaAlert] = []
+        """What is told of the turn, when that is durable; so it is said behind its events."""
         self._outbox: list[tuple[Address[Any], Envelope]] = []
         self._wakes: int | None = None
         """When the journal says that the saga has to wake; None: not known."""
@@ -108,6 +112,9 @@ class SagaStage(Cell):
             self._version += len(self._new)
             self.written = True
             self._new = []
+        alerts, self._alerts = self._alerts, []
+        for alert in alerts:
+            self.world.alert(alert)
         if self._outbox:
             outbox, self._outbox = self._outbox, []
             for address, envelope in outbox:
