@@ -333,7 +333,7 @@ class SagaCell(SagaVerbs):
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
-        self.world.alert(SagaAlert(self.address, "parked", "", events.told(error)))
+        self._alerts.append(SagaAlert(self.address, "parked", "", events.told(error)))
 
     def _end_turn(self) -> None:
         super()._end_turn()

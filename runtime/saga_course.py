@@ -134,7 +134,7 @@ class SagaCourse(SagaStage):
         key = self.story.key_of(step)
         self.emit(events.Failed(key, events.told(error), undo))
         if undo and step.undo_failures == FAILURES:
-            self.world.alert(SagaAlert(self.address, "undo", step.asked.step, events.told(error)))
+            self._alerts.append(SagaAlert(self.address, "undo", step.asked.step, events.told(error)))
         own = self._run.step(key) if self._run is not None else None
         policy = own.retry if own is not None else None
         pause = pause_before_retry(self.code, policy, step, error, self.now, self.world.random, undo=undo)

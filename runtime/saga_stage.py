@@ -15,6 +15,7 @@ from runtime.kinds import EventMeta, Kind, decoded, meta_of
 from runtime.lock_mail import Unlock
 from runtime.log import log
 from runtime.mailbox import Envelope
+from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
 from runtime.saga_mail import Compensate, StepReturn, Wake
 from runtime.saga_run import SagaRun
@@ -29,6 +30,7 @@ class SagaStage(Cell):
     """Where a saga is played: its story so far, what it has under way, and what the turn adds to both."""
 
     __slots__ = (
+        "_alerts",
         "_asked_back",
         "_cause",
         "_correlation",
@@ -75,6 +77,8 @@ class SagaStage(Cell):
         self._correlation = self.name
         self._cause = ""
         self._new: list[NewEvent] = []
+        self._alerts: list[SagaAlert] = []
+        """What is told of the turn, when that is durable; so it is said behind its events."""
         self._outbox: list[tuple[Address[Any], Envelope]] = []
         self._wakes: int | None = AT_ONCE if self._summoned else None
         """When the journal says that the saga has to wake; None: not known."""
@@ -127,6 +131,9 @@ class SagaStage(Cell):
             self.world.writer.enqueue((Append(self.stream, self._version, [], self.now, None, wake),))
             self.written = True
         self._summoned = self._summoned and story.asleep_until() is None and not story.ended
+        alerts, self._alerts = self._alerts, []
+        for alert in alerts:
+            self.world.alert(alert)
         if self._outbox:
             outbox, self._outbox = self._outbox, []
             for address, envelope in outbox:
