@@ -8,6 +8,7 @@ from actors import (
     Command,
     DeletedForGood,
     Event,
+    Locked,
     MailboxFull,
     NotTaken,
     OutcomeUnknown,
@@ -96,7 +97,7 @@ class SagaCourse(SagaStage):
         self._cancel_timer(outcome.step)
         if outcome.error is None:
             self._answered(step, outcome.value)
-        elif isinstance(outcome.error, Refused):
+        elif isinstance(outcome.error, Refused) and not self._comes_free(step, outcome.error):
             self.emit(events.Refused(outcome.step, outcome.error.reason, step.resent))
             if step.asked.optional and step.needs_undo:
                 self.drop(step)  # its first copy may have taken effect, or may do so yet
@@ -104,6 +105,10 @@ class SagaCourse(SagaStage):
             self._failed(step, outcome.error, undo=False)
         if self._run is not None:
             self._advance()
+
+    def _comes_free(self, step: StepStory, error: Exception) -> bool:
+        """Whether a refusal will pass, where there is no way back: somebody holds a lock, and will give it back."""
+        return isinstance(error, Locked) and self.story.past_pivot and not step.asked.optional
 
     def _answered(self, step: StepStory, value: Any) -> None:
         raw = b"null"
@@ -129,7 +134,7 @@ class SagaCourse(SagaStage):
         key = self.story.key_of(step)
         self.emit(events.Failed(key, events.told(error), undo))
         if undo and step.undo_failures == FAILURES:
-            self.world.alert(SagaAlert(self.address, "undo", step.asked.step, events.told(error)))
+            self._alerts.append(SagaAlert(self.address, "undo", step.asked.step, events.told(error)))
         own = self._run.step(key) if self._run is not None else None
         policy = own.retry if own is not None else None
         pause = pause_before_retry(self.code, policy, step, error, self.now, self.world.random, undo=undo)

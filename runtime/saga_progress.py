@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Container
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import msgspec
 
@@ -19,6 +19,9 @@ LAST = 253_402_300_800_000_000
 
 Status = Literal["new", "running", "compensating", "completed", "compensated", "parked", "killed"]
 StepStatus = Literal["under way", "failing", "waiting", "done", "refused", "given up", "to be undone", "undone"]
+
+
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class StepProgress(msgspec.Struct, frozen=True):
