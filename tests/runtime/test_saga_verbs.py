@@ -374,12 +374,18 @@ async def test_a_skip_gives_a_new_deadline_so_that_it_does_not_go_back_at_once(
 ) -> None:
     """It was parked for a day before somebody came."""
     monkeypatch.setattr(Play, "deadline", timedelta(minutes=5))
-    Play.script = two_rooms
+
+    async def story(self: Play, command: Begin) -> Held:
+        held: Held = await two_rooms(self, command)
+        await self.sleep("nap", timedelta(seconds=5))
+        return held
+
+    Play.script = story
     async with house() as at:
         await parked(at)
         await at.passes(86_400, step=8_640)
         await at.runtime.saga(PLAY).skip("b", Held(5), **WHO)
-        await at.passes(1)
+        await at.passes(5)
         assert await at.runtime.result(PLAY) == Held(5)
 
 
@@ -513,6 +519,17 @@ async def test_it_ends_where_it_stands_and_who_waits_is_told() -> None:
     assert types_of(again.journal.records, PLAY)[-1] == "saga.killed"
 
 
+async def test_a_kill_sends_nothing_more() -> None:
+    Play.script = two_rooms
+    async with house() as at:
+        DOWN.add("b")
+        await at.begin()
+        DOWN.clear()
+        await at.runtime.saga(PLAY).kill(**WHO)
+        await at.passes(5)
+    assert stands(at.journal.records) == {"a": 1}
+
+
 async def test_what_comes_after_the_kill_changes_nothing() -> None:
     gate = asyncio.Event()
 
@@ -633,11 +650,12 @@ async def test_a_verb_to_a_saga_that_waits_in_the_line_of_suspects(verb: str) ->
         if "saga.resumed" in types_of(records, PLAY):
             last = max(r.position for r in of(records, "saga.resumed"))
             records = records[:last]
-    DOWN.clear()
     async with house(records, later(records)) as at:
         assert "saga.completed" not in types_of(at.journal.records, PLAY)
         told = VERBS.get(verb, take_back)
         await told(at.runtime.saga(PLAY))
+        await at.passes(2)  # its turn in the line would come now, though it is under way already
+        DOWN.clear()
         await at.passes(10)
     found = types_of(at.journal.records, PLAY)
     begins, ends = {
