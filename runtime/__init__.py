@@ -10,6 +10,7 @@ from runtime.instruments import BaseInstrument, Instrument
 from runtime.journal_check import CheckReport, check_journal
 from runtime.reminders import PendingReminder
 from runtime.runtime import Runtime
+from runtime.set_aside import ParkedEvent, SkippedEvent
 from runtime.signals import stop_on_signals
 from runtime.stats import Stats
 
@@ -26,9 +27,11 @@ __all__ = [
     "KeyFile",
     "ManualClock",
     "MemoryKeys",
+    "ParkedEvent",
     "PendingReminder",
     "Position",
     "Runtime",
+    "SkippedEvent",
     "Stats",
     "SystemClock",
     "check_journal",

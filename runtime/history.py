@@ -12,7 +12,7 @@ from persistence import ERASED, Journal, Record
 from runtime import saga_events
 from runtime.directory import Directory
 from runtime.kinds import INTERNAL, Kind, decoded
-from runtime.projector import to_meta
+from runtime.projection import to_meta
 from runtime.replay import Past, Replay, stream
 
 

@@ -7,6 +7,7 @@ from persistence import NEVER, Journal, JournalError
 from runtime.log import log
 from runtime.node import Node
 from runtime.observed_projector import ObservedProjector
+from runtime.projection import Projection
 from runtime.projector import Projector
 from runtime.views import view_of
 
@@ -22,7 +23,9 @@ async def open_read_models(node: Node, stack: AsyncExitStack) -> None:
     for kind in node.directory.kinds(ReadModel):
         view = view_of(kind, producers, node.journal)
         make = ObservedProjector if node.observer.on else Projector
-        projector = node.projectors[kind.name] = make(kind, producers, node.journal, view, node.delays)
+        projection = Projection(kind, producers)
+        projector = make(kind, projection, node.journal, view, node.delays, node.clock.now)
+        node.projectors[kind.name] = projector
         if isinstance(projector, ObservedProjector):
             projector.observer = node.observer
         await view.open(node.journal.position)

@@ -38,6 +38,7 @@ from runtime.node import Node
 from runtime.observer import Observer
 from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
+from runtime.projecting import Projecting
 from runtime.projector import Projector
 from runtime.read_models import follow, head, open_read_models
 from runtime.retention import Retention
@@ -61,7 +62,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Retention):
+class Runtime(Forgetting, Projecting, Retention):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a

@@ -77,6 +77,10 @@ class ReadModelStats(msgspec.Struct, frozen=True):
     parked: bool
     log_bytes: int
     """The size of SQLite's write-ahead log beside its file."""
+    set_aside: int
+    """Events that are not in its tables, because they, or earlier ones of their key, can't be projected."""
+    set_aside_keys: int
+    """How many keys these are of."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -163,6 +167,8 @@ def read_model_stats(projectors: Iterable[Projector], journal: Journal) -> dict[
             failures=projector.kind.counts.failures,
             parked=projector.error is not None,
             log_bytes=projector.view.log_bytes,
+            set_aside=projector.aside.count,
+            set_aside_keys=len(projector.aside),
         )
         for projector in projectors
     }

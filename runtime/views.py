@@ -8,7 +8,7 @@ from urllib.parse import quote
 from actors import Event
 from persistence import Journal, SqliteJournal
 from persistence.postgres_url import DEFAULT_OWNER, Place
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from runtime.kinds import Kind
 
 

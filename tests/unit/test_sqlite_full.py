@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from persistence import AppendFailed, JournalUnusable, SqliteJournal, sqlite_file, wal
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from tests.contract.journal_contract import everything
 from tests.unit.crashing import group, whole_groups
 from tests.unit.disk import Disk, on_disk

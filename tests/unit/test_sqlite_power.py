@@ -14,7 +14,7 @@ import pytest
 
 from persistence import JournalError, SqliteJournal, wal
 from persistence.sqlite import Durability
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from runtime import Runtime
 from tests.contract.journal_contract import everything
 from tests.runtime.cast import Board, Hold, Lines, Look, Room

@@ -16,7 +16,7 @@ import pytest
 import persistence
 from persistence import SqliteJournal, wal
 from persistence.connection import connect
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from tests.unit.crashing import group
 from tests.unit.disk import on_disk
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from persistence import JournalUnusable
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from tests.unit.conftest import Probe
 
 SCHEMA = "create table trips (trip text primary key, seat int not null); create index seats on trips (seat)"
