@@ -12,12 +12,23 @@ from typing import Any
 from persistence.connection import Connection, connect, shielded
 from persistence.errors import JournalUnusable
 from persistence.sqlite_file import may_pass
-from persistence.views import NOTHING_ASIDE, SLOWEST, Aside, ParkedRow, SkippedRow, SqlStatement, View
+from persistence.views import (
+    NOTHING_ASIDE,
+    SLOWEST,
+    Aside,
+    ParkedRow,
+    SkippedRow,
+    SqlStatement,
+    View,
+    form_of,
+    wall_time,
+)
 from persistence.wal import keep_small, log_size
 
 _UNCLEAN = 1
 BOOKS = (
-    "create table understudy_checkpoint (journal text not null, position integer not null, mark text not null)",
+    """create table understudy_checkpoint (journal text not null, position integer not null, mark text not null,
+        form text not null, made integer not null, ready integer not null)""",
     """create table understudy_parked (position integer primary key, key text not null, time integer not null,
         error text not null, attempts integer not null)""",
     """create table understudy_skipped (position integer primary key, key text not null, time integer not null,
@@ -33,11 +44,9 @@ class SqliteView(View):
     another journal. ``reader`` is the connection for queries.
     """
 
-    def __init__(self, path: Path | None, schema: str, journal: str) -> None:
-        super().__init__()
+    def __init__(self, path: Path | None, schema: str, journal: str, now: Callable[[], int] = wall_time) -> None:
+        super().__init__(schema, journal, now)
         self._path = path
-        self._schema = schema
-        self._journal = journal
         self._writer: Connection | None = None
         self._reader: Connection | None = None
         self.slowest = SLOWEST
@@ -54,12 +63,12 @@ class SqliteView(View):
         """Return the connection for queries; SQLite takes one statement at a time, whoever asks."""
         yield self.reader
 
-    async def open(self, head: int) -> None:
+    async def open(self) -> None:
         """Open or make the database; see :meth:`View.open`."""
         try:
             await self._connect()
             try:
-                found = await self._load(head)
+                found = await self._load()
             except sqlite3.DatabaseError:
                 # Damaged, or no database at all. What is derived is made again; only a fault that stays is told.
                 found = False
@@ -72,6 +81,28 @@ class SqliteView(View):
         except BaseException:
             await self.close()
             raise
+
+    async def open_for_reading(self) -> None:
+        """Open the file as it is; see :meth:`View.open_for_reading`."""
+        try:
+            await self._connect_reader()
+        except (sqlite3.Error, OSError) as error:
+            raise self._unusable(error) from error
+
+    async def keep_ready(self) -> None:
+        """Keep that the tables have caught up; see :meth:`View.keep_ready`."""
+        if self._writer is None:
+            raise JournalUnusable("the read model's database is not open")
+
+        def work(db: sqlite3.Connection) -> None:
+            _query_only(db, False)
+            try:
+                db.execute("update understudy_checkpoint set ready = 1")
+                self.ready = True
+            finally:
+                _query_only(db, self._path is None)
+
+        await self._writer.run(work)
 
     async def remake(self) -> None:
         """Make the tables anew; see :meth:`View.remake`."""
@@ -94,21 +125,21 @@ class SqliteView(View):
         # A database in memory has one connection.
         self._reader = self._writer if self._path is None else await connect(self._path, readonly=True)
 
-    async def _load(self, head: int) -> bool:
-        def work(db: sqlite3.Connection) -> tuple[str, int, str, int] | None:
+    async def _load(self) -> bool:
+        def work(db: sqlite3.Connection) -> tuple[str, int, str, int, int] | None:
             _prepare(db)
             tables = {name for (name,) in db.execute("select name from sqlite_master where type = 'table'")}
             if not tables.issuperset(("understudy_checkpoint", "understudy_parked", "understudy_skipped")):
                 return None
-            row = db.execute("select journal, position, mark from understudy_checkpoint").fetchone()
+            row = db.execute("select journal, position, mark, ready from understudy_checkpoint").fetchone()
             return None if row is None else (*row, *db.execute("pragma user_version").fetchone())
 
         assert self._writer is not None
         found = await self._writer.run(work)
-        if found is None or found[0] != self._journal or found[1] > head:
+        if found is None or found[0] != self.journal:
             return False
-        _, self.checkpoint, self.mark, unclean = found
-        self.unclean = unclean == _UNCLEAN
+        _, self.checkpoint, self.mark, ready, unclean = found
+        self.ready, self.unclean = bool(ready), unclean == _UNCLEAN
         return True
 
     async def _remake(self) -> None:
@@ -120,14 +151,15 @@ class SqliteView(View):
 
         def work(db: sqlite3.Connection) -> None:
             _prepare(db)
-            db.executescript(self._schema)
+            db.executescript(self.schema)
             for statement in BOOKS:
                 db.execute(statement)
-            db.execute("insert into understudy_checkpoint values (?, 0, '')", (self._journal,))
+            row = (self.journal, form_of(self.schema), self.now())
+            db.execute("insert into understudy_checkpoint values (?, 0, '', ?, ?, 0)", row)
             _query_only(db, self._path is None)
 
         await self._writer.run(work)
-        self.checkpoint, self.mark, self.unclean = 0, "", False
+        self.checkpoint, self.mark, self.unclean, self.ready = 0, "", False, False
 
     async def apply(
         self,

@@ -4,8 +4,10 @@ Rows, checkpoint and what is set aside change in one transaction, so they never 
 journal up to the checkpoint, less the events that are parked or were skipped, each of which is listed.
 """
 
+import hashlib
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -57,10 +59,47 @@ class Aside(msgspec.Struct, frozen=True):
 NOTHING_ASIDE = Aside()
 
 
-class View(ABC):
-    """The database of one read model, opened by one process for projecting. Its methods are safe to cancel."""
+class Build(msgspec.Struct, frozen=True):
+    """One database of a read model: what it was built from, and whether it has caught up once."""
 
-    def __init__(self) -> None:
+    fingerprint: str
+    """Names the schema, the version and the events that it was built from."""
+    generation: int = 0
+    """Which one of this fingerprint it is."""
+    journal: str = ""
+    """The identity of the journal."""
+    form: str = ""
+    """Names the schema alone; see :func:`form_of`."""
+    made: int = 0
+    """When it was begun, in microseconds since 1970."""
+    ready: bool = False
+
+
+def wall_time() -> int:
+    """Return the time in microseconds since 1970."""
+    return time.time_ns() // 1_000
+
+
+def form_of(schema: str) -> str:
+    """Return what tells a schema from another one."""
+    return hashlib.blake2b(schema.encode(), digest_size=8).hexdigest()
+
+
+class View(ABC):
+    """The database of one read model. Its methods are safe to cancel.
+
+    Several processes may open it where the engine lets them; one of them leads, and it alone projects.
+    """
+
+    def __init__(self, schema: str, journal: str, now: Callable[[], int]) -> None:
+        """``schema`` makes the tables, ``journal`` is the identity of theirs, ``now`` tells microseconds since 1970."""
+        self.schema = schema
+        self.journal = journal
+        self.now = now
+        self.leading = True
+        """Whether this process projects into it; see :meth:`lead`."""
+        self.ready = False
+        """Whether the tables have caught up with the journal once."""
         self.checkpoint = 0
         """The position of the last event whose rows are committed."""
         self.mark = ""
@@ -71,11 +110,35 @@ class View(ABC):
         """Whether it may hold copies of what was blanked."""
 
     @abstractmethod
-    async def open(self, head: int) -> None:
-        """Open or make the database; one that is ahead of the journal's ``head`` is made anew.
+    async def open(self) -> None:
+        """Open or make the database; one that is damaged, or of another journal, is made anew.
 
         Raises:
             JournalUnusable: it can't be opened or its schema can't be run.
+        """
+
+    @abstractmethod
+    async def open_for_reading(self) -> None:
+        """Open the database as it is, for queries only.
+
+        Raises:
+            JournalUnusable: it can't be opened.
+        """
+
+    async def lead(self) -> bool:
+        """Become the one who projects, if nobody else is; return whether we are. Known is then what is kept.
+
+        Raises:
+            Exception: it can't be known now; see :meth:`passes`.
+        """
+        return True
+
+    @abstractmethod
+    async def keep_ready(self) -> None:
+        """Keep that the tables have caught up once.
+
+        Raises:
+            Exception: it could not be kept; see :meth:`passes`.
         """
 
     @abstractmethod
@@ -138,3 +201,27 @@ class View(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Close the database. Does nothing where it is not open."""
+
+
+class Shelf(ABC):
+    """Where the databases of read models are."""
+
+    @abstractmethod
+    def view(self, name: str, build: Build, schema: str, journal: str, now: Callable[[], int]) -> View:
+        """Return a database of the read model of this name; it is not open yet."""
+
+    @abstractmethod
+    async def builds(self, name: str) -> list[Build]:
+        """Return the databases that there are of a read model, in the order in which they were begun.
+
+        Raises:
+            JournalUnusable: it can't be known now.
+        """
+
+    @abstractmethod
+    async def drop(self, name: str, build: Build) -> bool:
+        """Remove a database, if nobody uses it; return whether it is gone.
+
+        Raises:
+            JournalUnusable: it can't be done now.
+        """

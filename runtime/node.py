@@ -114,6 +114,8 @@ class Node:
         self.groups = [Supervisor(self, group) for group in groups]
         self.alarm = Alarm(journal, self.timers, self.spawn, self._ring)
         self.projectors: dict[str, Projector] = {}
+        self.builders: dict[str, Projector] = {}
+        """Those that build the tables of a read model anew, beside the one that is asked."""
         self.promises = Promises(self.writer, self.delays)
         self._log_watch = LogWatch("the journal")
         self.trouble = Trouble(self.writer, self.promises, self.delays)
@@ -353,8 +355,12 @@ class Node:
         self.suspects.look()
         if self.projectors:
             records = to_records(batches, first)
-            for projector in self.projectors.values():
+            for projector in self.all_projectors():
                 projector.offer(records)
+
+    def all_projectors(self) -> list[Projector]:
+        """Return those that are asked, and those that are being built."""
+        return [*self.projectors.values(), *self.builders.values()]
 
     def _start_again(self, supervised: dict[Address[Any], Phase]) -> None:
         """Bring back members of groups that were there when the journal was lost, and have the ends of sagas told."""
@@ -381,7 +387,7 @@ class Node:
 
         async def begin_again() -> None:
             await self.journal.recover()
-            for projector in self.projectors.values():
+            for projector in self.all_projectors():
                 projector.look()  # what failed may have been written all the same
             await self.wake_unfinished()
             self._start_again(supervised)

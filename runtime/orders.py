@@ -48,10 +48,14 @@ class Orders:
                 if not done.done():
                     done.set_result(result)
 
-    def close(self, error: Exception) -> None:
-        """Do nothing more; who waits is told."""
-        self._closed = error
+    def refuse(self, error: Exception) -> None:
+        """Do nothing of what is there; who waits is told."""
         while self._open:
             _, done = self._open.popleft()
             if not done.done():
                 done.set_exception(error)
+
+    def close(self, error: Exception) -> None:
+        """Do nothing more; who waits is told."""
+        self._closed = error
+        self.refuse(error)

@@ -5,11 +5,14 @@ from typing import Any
 from actors import Address, NotTaken, ReadModel
 from runtime.inspection import Inspection
 from runtime.projector import Projector
+from runtime.read_models import Keeper
 from runtime.set_aside import ParkedEvent, SkippedEvent, parked, skipped
 
 
 class Projecting(Inspection):
     """The part of a runtime that sees to its read models."""
+
+    _keepers: dict[str, Keeper]
 
     async def parked_events(self, address: Address[ReadModel], /) -> list[ParkedEvent]:
         """Return the events that a read model has set aside, in order: they are not in its tables.
@@ -59,6 +62,22 @@ class Projecting(Inspection):
             raise ValueError("an event is skipped for a reason and by somebody; write reason='...', by='...'")
         projector = self._projector(address)
         return await projector.orders.give(lambda: projector.tries.skip(key, reason, by))
+
+    async def rebuild(self, address: Address[ReadModel], /, *, strict: bool = True) -> None:
+        """Build a read model's tables anew, beside those that are there; these answer until the new ones take over.
+
+        Return when they have. ``strict``: stop at an event that can't be projected, and keep the old tables; else it is
+        set aside, as ever. Progress is in :meth:`stats`.
+
+        Raises:
+            NotTaken: it is no read model.
+            Parked: an event, which the message names, can't be projected; the old tables stay.
+            ReadModelBehind: it is being built anew already.
+            Elsewhere: another process projects it.
+            JournalUnusable: the new tables can't be made.
+        """
+        self._projector(address)
+        await self._keepers[address.actor].rebuild(strict=strict)
 
     def _projector(self, address: Address[Any]) -> Projector:
         node = self._open_node()

@@ -13,11 +13,14 @@ from typing import Any
 
 import anyio
 
-from actors import JournalMismatch, Parked, ReadModelBehind, RuntimeClosed
+from actors import Elsewhere, JournalMismatch, Parked, RuntimeClosed
 from persistence import Journal, JournalDamaged, JournalError, JournalUnusable, Record
 from persistence.views import NOTHING_ASIDE, Aside, View
+from runtime.answering import behind, check_complete
 from runtime.batch import Batch, TooMany
+from runtime.footing import fit
 from runtime.kinds import Kind
+from runtime.lending import Lending
 from runtime.log import log
 from runtime.log_watch import LogWatch
 from runtime.orders import Orders
@@ -25,6 +28,7 @@ from runtime.projection import Poison, Projection, mark_of
 from runtime.second_tries import SecondTries
 from runtime.set_aside import SetAside
 from runtime.timers import Timers
+from runtime.waiting import Waiting
 
 LIVE_LIMIT = 4_000
 """Events that wait to be projected in memory; a read model that is further behind reads them from the journal."""
@@ -35,6 +39,9 @@ CHECKPOINT_EVERY = 1_000
 IN_A_ROW = 100
 """So many events given up with none projected between: it is the tables, not the events."""
 
+LOOK_BUSY, LOOK_IDLE = 0.02, 1.0
+"""Seconds after which a process that doesn't lead looks how far the one that does has come; with and without somebody
+who waits for it."""
 AGAIN = 1.0
 """Seconds after which a journal that could not be read is read again."""
 
@@ -53,7 +60,7 @@ class Projector:
         *,
         strict: bool = False,
     ) -> None:
-        """``now`` tells the time, in microseconds since 1970. ``strict``: park at an event that can't be projected."""
+        """``now`` tells the time, in microseconds since 1970."""
         self.kind = kind
         self.model = projection.model
         self.view = view
@@ -67,7 +74,17 @@ class Projector:
         self.tries = SecondTries(projection, journal, view, self.aside, now)
         self.orders = Orders(self.look)
         """What is to be done between two batches."""
-        self._strict = strict or self.model.parked_limit == 0
+        self.waiting = Waiting()
+        self.strict = strict
+        """Whether it is parked at an event that can't be projected."""
+        self.lending = Lending(view)
+        self.stand_in: Lending | None = None
+        """The tables of the version before, from which is answered until today's have caught up."""
+        self.successor: Projector | None = None
+        """Who has taken over."""
+        self.on_ready: Callable[[], None] | None = None
+        """Called when the tables have caught up for the first time."""
+        self._footing = False
         self._projection = projection
         self._journal = journal
         self._timers = timers
@@ -82,7 +99,6 @@ class Projector:
         self._live: deque[Record] = deque()
         self._wake = asyncio.Event()
         self._scope: anyio.CancelScope | None = None
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     # -- what comes in ------------------------------------------------------------------------------------------
 
@@ -102,7 +118,7 @@ class Projector:
     async def run(self) -> None:
         """Project until cancelled; parked where it can't go on, until it is killed and tries again."""
         try:
-            while True:
+            while not self._closed:
                 with anyio.CancelScope() as self._scope:
                     await self._run()
                     while True:  # parked; what is set aside can be seen to all the same
@@ -111,7 +127,7 @@ class Projector:
                         await self._wake.wait()
         finally:
             self._closed = True
-            self._tell_waiting(self._closed_error())
+            self.waiting.fail(self._closed_error())
             self.orders.close(self._closed_error())
 
     async def _run(self) -> None:
@@ -138,13 +154,42 @@ class Projector:
                     await self._timers.pause(pause)
 
     async def _look_again(self) -> None:
-        """Learn from the database what is set aside, and where the tables are."""
+        """Learn from the database what is set aside, and where the tables are; wait while another process leads."""
+        while not await self.view.lead():
+            self._footing = False
+            await self._look_on()
+        if not self._footing:
+            await fit(self.kind.name, self.view, self._journal)
+            self._footing = True
+        await self.aside.load(self.view)
+        self.position = self.view.checkpoint
+        try:
+            if not self._begun:
+                self._begun = True
+                await self.tries.retry(None)  # today's code, or today's rows, may let it
+        finally:
+            self._let_go()
+
+    def _tell_ready(self) -> None:
+        told, self.on_ready = self.on_ready, None
+        if told is not None:
+            told()
+
+    async def _look_on(self) -> None:
+        """Follow what the process that leads has projected."""
+        if self.view.ready:
+            self._tell_ready()
         await self.aside.load(self.view)
         self.position = self.view.checkpoint
         self._let_go()
-        if not self._begun:
-            self._begun = True
-            await self.tries.retry(None)  # today's code, or today's rows, may let it
+        where = f"{self.kind.name} is projected by another process; see to it there"
+        self.orders.refuse(Elsewhere(where))
+        self._wake.clear()
+        timer = self._timers.after(LOOK_BUSY if self.waiting else LOOK_IDLE, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     def _go_back(self) -> None:
         """Be where the tables are. Where an error came behind the commit, the database has to say what is set aside."""
@@ -165,7 +210,7 @@ class Projector:
         passes = self.view.passes(error) or (reading and isinstance(error, JournalUnusable))
         if passes or (self._timers.now() - self._since) / 1e6 < self.model.retry.budget.total_seconds():
             return True
-        if isinstance(error, Poison) and not self._strict and self._in_a_row < IN_A_ROW:
+        if isinstance(error, Poison) and not self.strict and self.model.parked_limit and self._in_a_row < IN_A_ROW:
             self._given_up = error
             return True
         return False
@@ -174,7 +219,7 @@ class Projector:
         while True:
             self._wake.clear()
             await self.orders.obey()
-            if self.aside.stale:
+            if self.aside.stale or not self.view.leading:
                 await self._look_again()
             live = self._live
             while live and live[0].position <= self.position:
@@ -183,6 +228,9 @@ class Projector:
                 return [live.popleft() for _ in range(min(len(live), BATCH))]
             if self.position < self._journal.position:
                 return await self._read()
+            if not self.view.ready:
+                await self.view.keep_ready()
+            self._tell_ready()
             if self.view.unclean:
                 await self._clean()
             await self._wake.wait()
@@ -272,25 +320,13 @@ class Projector:
     # -- waiting ------------------------------------------------------------------------------------------------
 
     def _let_go(self) -> None:
-        if self.aside.stale:
-            return
-        waiting, self._waiting = self._waiting, []
-        for position, future in waiting:
-            if position > self.position:
-                self._waiting.append((position, future))
-            elif not future.done():
-                future.set_result(None)
+        if not self.aside.stale:
+            self.waiting.let_go(self.position)
 
     def _park(self, error: BaseException) -> None:
         self.error = error
         log.error("read model parked", read_model=self.kind.name, position=self.position, error=repr(error))
-        self._tell_waiting(self._parked_error())
-
-    def _tell_waiting(self, error: Exception) -> None:
-        waiting, self._waiting = self._waiting, []
-        for _, future in waiting:
-            if not future.done():
-                future.set_exception(error)
+        self.waiting.fail(self._parked_error())
 
     def _parked_error(self) -> Parked:
         parked = Parked(f"{self.kind.name} is parked behind position {self.position}: {self.error}")
@@ -313,9 +349,9 @@ class Projector:
             raise self._closed_error()
         if self.error is not None:
             raise self._parked_error()
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((position, future))
-        await future
+        if not self.view.leading:
+            self._wake.set()  # who only looks on looks more often while somebody waits
+        await self.waiting.wait(position)
 
     # -- what goes out ------------------------------------------------------------------------------------------
 
@@ -328,42 +364,29 @@ class Projector:
         """
         with anyio.move_on_after(timeout):
             await self.reached(position)
+            if self.successor is not None:
+                return await self.successor.ask(query, position, None)
             if position and self.aside:
-                self._check_complete(query, position)
-            async with self.view.reading() as db:
+                check_complete(self.kind.name, self._projection, self.aside, query, position)
+            lending = self.lending if position or self.stand_in is None else self.stand_in
+            async with lending.reading() as db:
                 return await self.model.answer(db, query)
-        behind = position - self.position
-        raise ReadModelBehind(
-            f"{self.kind.name} is at position {self.position}, "
-            + (
-                f"{behind} events behind the position {position} that was asked for"
-                if behind > 0
-                else "and answers slowly"
-            )
-            + "; the events are safe, ask again later"
-        )
-
-    def _check_complete(self, query: Any, position: int) -> None:
-        """Make sure that nothing a query is about is set aside.
-
-        Raises:
-            Parked: something is.
-        """
-        about = self.model.about(query)
-        first = self.aside.first(about)
-        if first is not None and first.position <= position:
-            raise Parked(
-                f"{self.kind.name} has set aside what is of {first.key!r} from position {first.position} on "
-                f"({first.error}); ask without consistent= or after= for what is there"
-            )
+        raise behind(self.kind.name, self.position, position)
 
     def unpark(self) -> None:
         """Try again from the checkpoint; does nothing where it is not parked."""
         if self.error is not None:
             self.kill()
 
+    def retire(self) -> None:
+        """End for good: another one has taken over."""
+        self._closed = True
+        if self._scope is not None:
+            self._scope.cancel()
+
     def kill(self) -> None:
         """Crash: what is in memory is gone; go on from the checkpoint."""
         if self._scope is not None:
-            self.error = None  # who asks from here on waits for what the next attempt comes to
+            # Who asks from here on waits for what the next attempt comes to.
+            self.error, self.aside.stale, self._begun = None, True, False
             self._scope.cancel()

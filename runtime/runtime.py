@@ -47,6 +47,7 @@ from runtime.saga_mail import Join
 from runtime.slow_turns import SLOW_TURN
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
+from runtime.views import Views, ViewsOption
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -70,8 +71,8 @@ class Runtime(Forgetting, Projecting, Retention):
     on uvloop (``understudy[uvloop]``: ``uvloop.run(main())``). ``groups`` are supervised together, and started when it
     opens. ``active`` is how many actors may be in memory; beyond it, those that have rested longest leave. A turn that
     takes longer than ``slow_turn`` is named in the log; None: never. ``instruments`` are told of what happens, and
-    ``tracing`` follows each request; see ``docs/observability.md``. ``keys`` seal what is personal; see
-    ``docs/personal_data.md``.
+    ``tracing`` follows each request (``docs/observability.md``). ``keys`` seal what is personal
+    (``docs/personal_data.md``). ``views`` is where read models are, a URL for all or URLs by class.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
@@ -102,19 +103,18 @@ class Runtime(Forgetting, Projecting, Retention):
         instruments: Sequence[Instrument] = (),
         tracing: Tracing | None = None,
         keys: Keys | None = None,
+        views: ViewsOption = None,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
         self._actors = actors
         self._clock = clock or SystemClock()
-        self._chaos, self._groups = chaos, groups
-        self._active, self._slow_turn = active, slow_turn
+        self._chaos, self._groups, self._active, self._slow_turn = chaos, groups, active, slow_turn
         self._observer = Observer(self._clock, instruments, tracing)
-        self._keys = keys
+        self._keys, self._views = keys, Views(views)
         self._personal = PersonalData(keys, actors)
-        self._shutdown_timeout = shutdown_timeout
+        self._shutdown_timeout, self._stack = shutdown_timeout, AsyncExitStack()
         self._entered, self._node, self._inside = False, None, None
-        self._stack = AsyncExitStack()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Runtime(Forgetting, Projecting, Retention):
                 self._personal,
             )
             untold = await reconcile(node)
-            await open_read_models(node, stack)
+            self._keepers = await open_read_models(node, self._views, stack)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
             stack.callback(node.timers.close)
@@ -149,8 +149,8 @@ class Runtime(Forgetting, Projecting, Retention):
             tasks.start_soon(node.writer.run)
             tasks.start_soon(node.recovery.run)
             tasks.start_soon(node.trouble.look, node.journal)
-            for projector in node.projectors.values():
-                tasks.start_soon(projector.run)
+            for keeper in self._keepers.values():
+                keeper.run(tasks)
             if node.projectors and self._journal.shared:
                 tasks.start_soon(follow, node)
             stack.push_async_callback(node.cut_off)

@@ -277,7 +277,7 @@ async def test_rows_of_a_record_come_all_or_none(place: Place) -> None:
     Table.retry = msgspec.structs.replace(Table.retry, budget=timedelta(0))
     Table.parked_limit = 0
     await live(place)
-    async with Runtime(place.journal, [today.Flight, Table]) as runtime:
+    async with Runtime(place.journal, [today.Flight, Table], views="memory:") as runtime:
         with pytest.raises(Parked, match=r"behind position 3: .*: not this one"):
             await runtime.ask(Table.at(), today.Rows(), consistent=True)
         assert await runtime.ask(Table.at(), today.Rows()) == ROWS[:2]

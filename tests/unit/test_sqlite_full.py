@@ -121,7 +121,7 @@ async def test_a_read_model_loses_nothing_and_goes_on(tmp_path: Path, disk: Disk
     for room in disk.filled(10):
         path = fresh(tmp_path / "disk" / "view.db")
         view = SqliteView(path, "create table numbers (n integer primary key, text text)", "j1")
-        await view.open(1_000)
+        await view.open()
         try:
             disk.room = room
             while view.checkpoint < 100:
