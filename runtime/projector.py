@@ -219,7 +219,7 @@ class Projector:
         while True:
             self._wake.clear()
             await self.orders.obey()
-            if self.aside.stale or not self.view.leading:
+            while self.aside.stale or not self.view.leading:
                 await self._look_again()
             live = self._live
             while live and live[0].position <= self.position:

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from actors import Elsewhere, ReadModel, ReadModelBehind, Saga, Service
+from actors import Elsewhere, ReadModel, ReadModelBehind, RuntimeClosed, Saga, Service
 from persistence import Journal, JournalError
 from persistence.views import Build, Shelf, View, form_of
 from runtime.footing import fit, journal_head
@@ -132,6 +132,7 @@ class Keeper:
             Parked: it came to an event that can't be projected; the old tables stay.
             ReadModelBehind: it is being built anew already.
             Elsewhere: another process projects it.
+            RuntimeClosed: the runtime was closed before.
             JournalUnusable: the new ones can't be made.
         """
         name, node = self._kind.name, self._node
@@ -147,6 +148,8 @@ class Keeper:
         try:
             await self._shelf.drop(name, build)  # one that was begun, and that a crash has ended
             await new.view.open()
+            if node.closing:
+                raise RuntimeClosed(f"the runtime was closed before {name} was built anew")
             self._tasks.start_soon(new.run)
             await self._level(new)
         except BaseException:

@@ -68,7 +68,7 @@ class SecondTries:
         except Poison as poison:
             error = poison.__cause__ if isinstance(poison.__cause__, Exception) else poison
         except Exception as failure:
-            if isinstance(failure, JournalError) or self._view.passes(failure):
+            if self._is_nobodys(failure):
                 raise
             error = failure
         else:
@@ -78,6 +78,10 @@ class SecondTries:
         await self._apply([], Aside([known]))
         self._aside.add([known])
         return False
+
+    def _is_nobodys(self, error: Exception) -> bool:
+        """Whether an error is no event's fault."""
+        return isinstance(error, JournalError) or self._view.passes(error)
 
     async def _try(self, row: ParkedRow) -> None:
         (record,) = await self._journal.read_all(row.position - 1, 1)
@@ -89,8 +93,9 @@ class SecondTries:
         view = self._view
         try:
             await view.apply(statements, view.checkpoint, mark=view.mark, blanks=blanks, aside=aside)
-        except BaseException:
-            self._aside.stale = True  # it may be committed all the same
+        except BaseException as error:
+            if not isinstance(error, Exception) or self._is_nobodys(error):
+                self._aside.stale = True  # it may be committed all the same
             raise
 
 
