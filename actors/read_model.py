@@ -1,6 +1,6 @@
 """Read models: tables made for reading, kept up to date from the journals."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -34,7 +34,8 @@ class ReadModel:
 
     ``schema`` creates the tables; ``project`` turns one event into statements and is pure; ``answer`` answers
     queries with the database driver's own read-only connection. The events that it follows are those in the
-    annotation of ``project``. Change ``version`` when ``project`` changes, and the tables are built anew.
+    annotation of ``project``, or with ``Event`` all that there are; ``categories`` and ``tags`` choose among them.
+    Change ``version`` when ``project`` changes, and the tables are built anew.
 
     An event that can't be projected is tried again (``retry``), then it is set aside, and with it all later events of
     its :meth:`key`; others go on. See ``docs/read_models.md``.
@@ -46,12 +47,19 @@ class ReadModel:
     parked_limit: ClassVar[int] = 10_000
     """How many events may be set aside; at the next one the whole read model is parked. 0: at the first one."""
     follows: ClassVar[Mapping[str, type[Event]]] = {}
-    """The event classes that it follows, by stable name; read from the annotation of ``project``."""
+    """The event classes that it follows, by stable name; read from the annotation of ``project``. ``Event``: all."""
+    categories: ClassVar[Sequence[str]] = ()
+    """The classes of actors whose events it follows, by name; none: those of all."""
+    tags: ClassVar[Sequence[str]] = ()
+    """Only events that have all of these tags are followed; see ``Service.tags``."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "project" in cls.__dict__:
             cls.follows = by_name(cls, annotated(cls, "project", "event: A | B, meta: Meta"), Event)
+        for name in ("categories", "tags"):
+            if isinstance(getattr(cls, name), str):
+                raise DefinitionError(f'{cls.__name__}.{name} is one text; write {name} = ("{getattr(cls, name)}",)')
         words = set(cls.schema.lower().split())
         if ("project" in cls.__dict__ or "schema" in cls.__dict__) and not {"create", "table"} <= words:
             raise DefinitionError(f'{cls.__name__} needs tables: write schema = "create table ..." in the class')

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from actors import Meta, Query, ReadModel, Statement, sql
+from benchmarks.commands import SCHEMA
 from benchmarks.journals import Figures, best
 from benchmarks.measuring import latency
 from benchmarks.sagas import Hold, PlaceHeld, Places
 from persistence import Append, NewEvent, SqliteJournal
+from persistence.postgres_client import connect
+from persistence.postgres_url import parse_url, quoted
 from runtime import Runtime
 
 EVENTS, WATCHED, STREAMS = 100_000, 1_000, 1_000
@@ -82,16 +85,36 @@ async def see(journal: Any, model: type[ReadModel], count: int, **options: Any) 
     return {"visible_p50_ms": found["p50_us"] / 1e3, "visible_p99_ms": found["p99_us"] / 1e3}
 
 
-class Unkept(SqliteJournal):
-    """A journal whose read models are in memory."""
+class TripsOnPostgres(Trips):
+    """The same in the server's words."""
+
+    schema = "create table trips (place text primary key, seats bigint not null, last text not null)"
+
+    def project(self, event: PlaceHeld, meta: Meta) -> Iterator[Statement]:
+        yield sql(
+            "insert into trips values ($1, 1, $2) on conflict (place) do update "
+            "set seats = trips.seats + 1, last = excluded.last",
+            meta.key,
+            event.trip,
+        )
+
+    async def answer(self, db: Any, _query: Seats) -> int:
+        return int(await db.fetchval("select sum(seats) from trips") or 0)
 
 
-async def one_round(folder: Path, place: str, scale: float) -> Figures:
+async def one_round(folder: Path, model: type[ReadModel], views: str | None, scale: float) -> Figures:
     count = int(EVENTS * scale) // STREAMS * STREAMS
     await fill(folder / "journal.db", count)
-    options: dict[str, Any] = {"views": place} if place else {}
-    figures = await build(f"sqlite:{folder / 'journal.db'}", Trips, count, **options)
-    return figures | await see(f"sqlite:{folder / 'other.db'}", Trips, int(WATCHED * scale), **options)
+    options: dict[str, Any] = {"views": views} if views else {}
+    figures = await build(f"sqlite:{folder / 'journal.db'}", model, count, **options)
+    return figures | await see(f"sqlite:{folder / 'other.db'}", model, int(WATCHED * scale), **options)
+
+
+async def drop_views(server: str) -> None:
+    link = await connect(parse_url(server))
+    for (schema,) in await link.fetch("select nspname from pg_namespace where nspname like $1", f"{SCHEMA}\\_%"):
+        await link.script(f"set client_min_messages = error; drop schema {quoted(schema)} cascade")
+    await link.shut()
 
 
 def main() -> None:
@@ -101,12 +124,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; the best counts")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
     options = parser.parse_args()
+    works: dict[str, tuple[type[ReadModel], str | None]] = {"sqlite": (Trips, None), "memory": (Trips, "memory:")}
+    if options.postgres:
+        works["postgresql"] = (TripsOnPostgres, f"{options.postgres}?schema={SCHEMA}")
     table: dict[str, Figures] = {}
-    for name, place in {"sqlite": ""}.items():
+    for name, (model, views) in works.items():
         rounds: list[Figures] = []
         for _ in range(options.rounds):
             with tempfile.TemporaryDirectory() as folder:
-                rounds.append(asyncio.run(one_round(Path(folder), place, options.scale)))
+                rounds.append(asyncio.run(one_round(Path(folder), model, views, options.scale)))
+            if options.postgres:
+                asyncio.run(drop_views(options.postgres))
         table[name] = best(rounds)
     for name, figures in table.items():
         print(f"{name:12}" + "".join(f"  {what} {figure:,.2f}" for what, figure in figures.items()))

@@ -57,7 +57,7 @@ class PostgresShelf(Shelf):
                 for (schema,) in rows:
                     if parts := BUILD.fullmatch(schema.removeprefix(start)):
                         for row in await connection.fetch(
-                            f"select journal, form, made, ready from {quoted(schema)}.understudy_checkpoint"  # noqa: S608
+                            f"select journal, form, made, ready, position from {quoted(schema)}.understudy_checkpoint"  # noqa: S608
                         ):
                             found.append(Build(parts["fingerprint"], int(parts["generation"] or 0), *row))
             finally:

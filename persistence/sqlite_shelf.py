@@ -21,6 +21,7 @@ class SqliteShelf(Shelf):
 
     def __init__(self, prefix: Path | None) -> None:
         self._prefix = prefix
+        self.keeps = prefix is not None
 
     def _path(self, name: str, build: Build) -> Path | None:
         if self._prefix is None:
@@ -65,7 +66,7 @@ class SqliteShelf(Shelf):
 def _build(file: Path, fingerprint: str, generation: int) -> Build | None:
     try:
         with closing(sqlite3.connect(f"file://{quote(str(file.absolute()))}?mode=ro", uri=True)) as db:
-            row = db.execute("select journal, form, made, ready from understudy_checkpoint").fetchone()
+            row = db.execute("select journal, form, made, ready, position from understudy_checkpoint").fetchone()
     except sqlite3.Error:
         return None  # damaged, or no database at all
-    return None if row is None else Build(fingerprint, generation, row[0], row[1], row[2], bool(row[3]))
+    return None if row is None else Build(fingerprint, generation, row[0], row[1], row[2], bool(row[3]), row[4])

@@ -73,6 +73,8 @@ class Build(msgspec.Struct, frozen=True):
     made: int = 0
     """When it was begun, in microseconds since 1970."""
     ready: bool = False
+    position: int = 0
+    """Up to where the events are in the tables."""
 
 
 def wall_time() -> int:
@@ -205,6 +207,9 @@ class View(ABC):
 
 class Shelf(ABC):
     """Where the databases of read models are."""
+
+    keeps = True
+    """Whether they are there when the process has ended."""
 
     @abstractmethod
     def view(self, name: str, build: Build, schema: str, journal: str, now: Callable[[], int]) -> View:

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
-from actors import Meta, ReadModel, Statement, SubjectForgotten
+from actors import Event, Meta, ReadModel, Statement, SubjectForgotten
 from actors.messages import name_of
 from persistence import Record
+from runtime.evolution import Several
 from runtime.kinds import Kind, meta_of, where
 from runtime.log import log
 
@@ -30,23 +32,27 @@ class Projection:
 
     def __init__(self, kind: Kind, producers: Sequence[Kind]) -> None:
         self.model: ReadModel = kind.cls()
-        self._followed = follows = set(kind.cls.follows.values())
+        self._tags = frozenset(kind.cls.tags)
+        producers, self._followed = followed(kind, producers)
         self._producers = {
             (producer.name, stored): producer
             for producer in producers
-            if follows.intersection(producer.events.values())
+            if self._followed.intersection(producer.events.values())
             for stored, event in producer.evolution.leads_to.items()
-            if event is None or event in follows
+            if event is None or event in self._followed
         }
         self._categories = {producer.name: producer for producer in producers}
-        lost = follows - {event for producer in producers for event in producer.events.values()}
+        lost = self._followed - {event for producer in producers for event in producer.events.values()}
         if lost:
             names = sorted(event.__name__ for event in lost)
             log.warning("read model follows events that no actor here writes", read_model=kind.name, events=names)
+        unknown = set(kind.cls.categories).difference(self._categories)
+        if unknown:
+            log.warning("read model follows actors that are not here", read_model=kind.name, actors=sorted(unknown))
 
     def follows(self, record: Record) -> bool:
         """Return whether the read model follows what a record may hold."""
-        return (record.stream[0], record.type) in self._producers
+        return (record.stream[0], record.type) in self._producers and self._tags.issubset(record.tags)
 
     def events(self, record: Record) -> Sequence[Any]:
         """Return those of a record's events that the read model follows: none, one, or what upcasts make of it.
@@ -55,6 +61,8 @@ class Projection:
             JournalMismatch: nobody knows the event any more, so nobody knows whether it should be followed; or it
                 doesn't fit.
         """
+        if self._tags and not self._tags.issubset(record.tags):
+            return ()
         category = record.stream[0]
         producer = self._producers.get((category, record.type))
         if producer is None:
@@ -63,7 +71,10 @@ class Projection:
                 if kind is not None and record.type not in kind.evolution.names:
                     raise kind.unknown(record, meta_of(record).revision)
             return ()
-        return [event for event in producer.read(record) if type(event) in self._followed]
+        event = producer.event(record)
+        if type(event) is Several:
+            return [one for one in event if type(one) in self._followed]
+        return (event,) if type(event) in self._followed else ()
 
     def key(self, record: Record, events: Sequence[Any]) -> str:
         """Return whose the events of a record are.
@@ -89,13 +100,22 @@ class Projection:
         try:
             meta = to_meta(record)
             for event in events:
-                for statement in self.model.project(event, meta):
-                    statements.append(statement)
-                    if len(statements) > MOST_STATEMENTS:
-                        raise RuntimeError(f"project yields more than {MOST_STATEMENTS:,} statements for one event")
+                statements += islice(self.model.project(event, meta), MOST_STATEMENTS + 1)
+                if len(statements) > MOST_STATEMENTS:
+                    raise RuntimeError(f"project yields more than {MOST_STATEMENTS:,} statements for one event")
         except Exception as error:
             raise Poison(record, error) from error
         return statements
+
+
+def followed(kind: Kind, producers: Sequence[Kind]) -> tuple[list[Kind], set[type[Event]]]:
+    """Return the kinds of actors that a read model follows, and which events of them."""
+    categories: Sequence[str] = kind.cls.categories
+    chosen = [producer for producer in producers if not categories or producer.name in categories]
+    events: set[type[Event]] = set(kind.cls.follows.values())
+    if Event in events:
+        events = {event for producer in chosen for event in producer.events.values()}
+    return chosen, events
 
 
 def mark_of(record: Record) -> str:
@@ -116,4 +136,5 @@ def to_meta(record: Record) -> Meta:
         time=datetime.fromtimestamp(record.time / 1e6, UTC),
         causation=meta.causation,
         correlation=meta.correlation,
+        tags=record.tags,
     )

@@ -3,17 +3,20 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from actors import Event, ReadModel
+from actors import Event
 from persistence import BadJournalUrl, Journal, JournalUnusable, SqliteJournal
 from persistence.postgres_url import DEFAULT_OWNER, SCHEMES, Place, parse_url, without_password
 from persistence.sqlite_shelf import SqliteShelf
 from persistence.sqlite_watching import SqliteWatch
 from persistence.views import Shelf
 from runtime.kinds import Kind
+from runtime.projection import followed
 
-ViewsOption = str | Mapping[type[ReadModel], str] | None
+ViewsOption = str | Mapping[Any, str] | None
+"""A URL, or URLs by the classes of read models."""
 
 
 class Views:
@@ -92,14 +95,15 @@ def fingerprint(kind: Kind, producers: Sequence[Kind], journal: Journal) -> str:
     It names the schema, the version, and the events that are followed, who writes them and how older ones become them:
     a read model that has changed, or that would see other events, is built anew.
     """
-    follows = sorted(form for producer in producers for form in _forms(producer, set(kind.cls.follows.values())))
-    text = f"{journal.identity} {kind.cls.version} {kind.cls.schema} {follows}"
+    chosen, events = followed(kind, producers)
+    follows = sorted(form for producer in chosen for form in _forms(producer, events))
+    text = f"{journal.identity} {kind.cls.version} {kind.cls.schema} {follows} {sorted(kind.cls.tags)}"
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def _forms(producer: Kind, followed: set[type[Event]]) -> list[str]:
+def _forms(producer: Kind, events: set[type[Event]]) -> list[str]:
     """Name the events of a producer that are followed, and the upcasts that may lead to them."""
-    names = [name for name, event in producer.events.items() if event in followed]
+    names = [name for name, event in producer.events.items() if event in events]
     forms = [f"{producer.name}/{name}" for name in names]
     if names:
         forms += [f"{producer.name}/{step} {upcast.into}" for step, upcast in producer.evolution.steps.items()]

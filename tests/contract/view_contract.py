@@ -197,7 +197,16 @@ class ViewContract(ABC):
                 await view.apply([(self.insert, ("b", 1))], 4, aside=Aside(taken=[2]))
             assert await self.rows(view) == [("a", 1)]
 
-    @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=15,
+        deadline=None,
+        database=None,
+        suppress_health_check=[
+            HealthCheck.differing_executors,
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.too_slow,
+        ],
+    )
     @given(key=awkward, text=awkward)
     async def test_any_text_can_be_a_key_and_a_reason(self, tmp_path: Path, key: str, text: str) -> None:
         async with self.room(tmp_path) as shelf, self.opened(shelf) as view:
@@ -291,9 +300,9 @@ class ViewContract(ABC):
                 await other.open()
                 await other.close()
             assert await shelf.builds("Board") == [
-                Build("0123abcd", 0, "j1", form_of(SCHEMA), NOON, ready=False),
-                Build("0123abcd", 2, "j1", form_of(OTHER), NOON + 1, ready=True),
-                Build("fedc9876", 0, "j1", form_of(OTHER), NOON + 2, ready=False),
+                Build("0123abcd", 0, "j1", form_of(SCHEMA), NOON, False, 1),
+                Build("0123abcd", 2, "j1", form_of(OTHER), NOON + 1, True, 2),
+                Build("fedc9876", 0, "j1", form_of(OTHER), NOON + 2, False, 3),
             ]
             old = shelf.view("Board", builds[1], OTHER, "j1", lambda: NOON)
             await old.open_for_reading()

@@ -332,7 +332,7 @@ async def test_another_chain_builds_read_models_anew(tmp_path: Path) -> None:
     files = views(tmp_path)
     async with Runtime(place.journal, today.ALL) as runtime:
         assert await runtime.ask(today.Table.at(), today.Rows(), consistent=True) == ROWS
-    assert views(tmp_path) == files
+    assert views(tmp_path) <= files  # those of older code are cleared away
 
     @upcast("Noted", 1, into={"SeatReleased": 1})
     def notes_release(stored: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -83,7 +83,7 @@ async def hold(runtime: Runtime, *told: str) -> None:
 
 
 async def ask(runtime: Runtime, cls: type[Log] = Log, **how: Any) -> list[str]:
-    return await runtime.ask(cls.at(), Seen(), **how)  # type: ignore[no-any-return, arg-type, misc]
+    return await runtime.ask(cls.at(), Seen(), **how)
 
 
 def files(folder: Path) -> list[str]:
