@@ -2,6 +2,7 @@
 
 from actors.actor import Actor, Stopped, Timer
 from actors.address import Address
+from actors.endings import SagaCompensated, SagaCompleted, SagaParked, SagaStarted, SagaWasKilled
 from actors.errors import (
     ActorMisuse,
     AskCycle,
@@ -23,6 +24,7 @@ from actors.errors import (
     ReplyErased,
     RuntimeClosed,
     SagaGaveUp,
+    SagaKilled,
     SagaMismatch,
     SagaMisuse,
     UnderstudyError,
@@ -33,8 +35,9 @@ from actors.messages import Command, Decision, Event, Message, Meta, Query, Requ
 from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
-from actors.saga import Parallel, Saga, Step
+from actors.saga import Saga
 from actors.service import Service
+from actors.steps import Chosen, Parallel, Select, Step
 
 __all__ = [
     "UNDO_RETRY",
@@ -43,6 +46,7 @@ __all__ = [
     "Address",
     "AskCycle",
     "Backoff",
+    "Chosen",
     "Command",
     "CommandIdReused",
     "Decision",
@@ -77,9 +81,16 @@ __all__ = [
     "RetryPolicy",
     "RuntimeClosed",
     "Saga",
+    "SagaCompensated",
+    "SagaCompleted",
     "SagaGaveUp",
+    "SagaKilled",
     "SagaMismatch",
     "SagaMisuse",
+    "SagaParked",
+    "SagaStarted",
+    "SagaWasKilled",
+    "Select",
     "Service",
     "State",
     "Statement",

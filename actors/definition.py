@@ -9,12 +9,13 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from actors.errors import DefinitionError
-from actors.messages import Command, Event, Message, Request, State, look_up, name_of
+from actors.messages import Command, Event, Message, Query, Request, State, look_up, name_of, reply_type
 
 HOW_TO_WRITE: dict[type[Message], str] = {
     Event: "class Name(Event)",
     Command: 'class Name(Command["Actor", Reply])',
     Request: 'class Name(Command["Actor", Reply])',
+    Query: 'class Name(Query["Actor", Reply])',
 }
 
 
@@ -105,6 +106,41 @@ def check_actor(owner: Any) -> None:
             )
     if owner.at_once != 1:
         raise DefinitionError(f"{owner.__name__} can handle several messages at once only with async def receive")
+
+
+def check_messages(owner: Any, messages: Mapping[str, Any]) -> None:
+    """Check the messages that a saga receives: none starts it as well, and none waits for more than its arrival."""
+    for name, message in messages.items():
+        if name in owner.commands:
+            raise DefinitionError(
+                f"{owner.__name__} is started by {name}, so it can't receive it; make a class for each"
+            )
+        if reply_type(message) is not type(None):
+            raise DefinitionError(
+                f"{owner.__name__} receives {message.__name__}, which is answered when it has arrived, by nothing; "
+                f'write class {message.__name__}(Command["{owner.__name__}", None])'
+            )
+
+
+def check_versions(owner: Any) -> None:
+    """Check the versions of a saga and of the classes that bring older ones to their end."""
+    versions = [owner.version, *(older.version for older in owner.older)]
+    if any(type(version) is not int or version < 1 for version in versions) or len(set(versions)) < len(versions):
+        raise DefinitionError(
+            f"{owner.__name__} has the versions {versions}, with those of older=; give each class another whole number "
+            "of 1 or more: version = 2"
+        )
+    for older in owner.older:
+        if older.version > owner.version:
+            raise DefinitionError(
+                f"{older.__name__} has version {older.version}, so it isn't older than {owner.__name__}, version "
+                f"{owner.version}"
+            )
+        if set(older.commands) - set(owner.commands):
+            raise DefinitionError(
+                f"{older.__name__} takes {sorted(set(older.commands) - set(owner.commands))}, which {owner.__name__} "
+                "doesn't; a saga and its older versions take the same commands"
+            )
 
 
 def check_no_undo_after_pivot(owner: type) -> None:

@@ -97,6 +97,10 @@ class SagaGaveUp(UnderstudyError):
     """A step, or its undo, failed until its budget was spent, or in a way that no retry can mend."""
 
 
+class SagaKilled(UnderstudyError):
+    """A person or a program ended the saga where it stood: what was done stands, and what was not is not. See why."""
+
+
 class PoisonMessage(UnderstudyError):
     """The process ended again and again while this was under way, so it is not begun once more."""
 

@@ -39,17 +39,31 @@ class Backoff(msgspec.Struct, frozen=True):
 class RetryPolicy(msgspec.Struct, frozen=True):
     """How a saga repeats a step that failed; after ``budget`` since the first try the saga is parked.
 
-    So it is when the process has crashed more than ``crashes`` times in a row with the saga under way and without any
-    progress: its step, or its code, seems to be what ends the process.
+    So it is at once when the step fails by an error of one of the ``final`` classes (or a subclass; by name, where it
+    is given as text), as no retry can mend it. And so it is when the process has crashed more than ``crashes`` times in
+    a row with the saga under way and without any progress: its step, or its code, seems to be what ends the process.
     """
 
     backoff: Backoff = Backoff()
     budget: timedelta = timedelta(minutes=10)
     crashes: int = 5
+    final: tuple[type[BaseException] | str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.budget < timedelta(0) or self.crashes < 0:
             raise ValueError(f"a retry needs a budget of 0 or more, and crashes >= 0, not {self!r}")
+
+    @property
+    def final_names(self) -> tuple[str, ...]:
+        """The names of the classes of errors that are final."""
+        return tuple(one if isinstance(one, str) else one.__name__ for one in self.final)
+
+    def is_final(self, error: BaseException) -> bool:
+        """Return whether an error, or what it was raised from, is final."""
+        names = self.final_names
+        return bool(names) and any(
+            cls.__name__ in names for one in (error, error.__cause__) if one is not None for cls in type(one).__mro__
+        )
 
 
 UNDO_RETRY = RetryPolicy(budget=timedelta(hours=24))

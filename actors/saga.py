@@ -6,20 +6,31 @@ The idea of compensating transactions: Garcia-Molina and Salem, "Sagas", SIGMOD 
 """
 
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin, overload
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin, overload
+
+import msgspec
 
 from actors.address import Address
-from actors.definition import by_name, check_no_undo_after_pivot, check_takes_commands
-from actors.errors import SagaMisuse
+from actors.definition import (
+    annotated,
+    by_name,
+    check_messages,
+    check_no_undo_after_pivot,
+    check_takes_commands,
+    check_versions,
+)
+from actors.errors import Refused, SagaMisuse
 from actors.evolution import Upcast, steps_of
-from actors.messages import Command, Event
+from actors.messages import Command, Event, Query
 from actors.policies import UNDO_RETRY, Mailbox, Passivation, RetryPolicy
+from actors.steps import Parallel, Select, Step
 
 A = TypeVar("A")
 C = TypeVar("C", bound=Command[Any, Any])
+M = TypeVar("M", bound=Command[Any, None])
 R_co = TypeVar("R_co", covariant=True)
 R1 = TypeVar("R1")
 R2 = TypeVar("R2")
@@ -27,50 +38,8 @@ R3 = TypeVar("R3")
 R4 = TypeVar("R4")
 R5 = TypeVar("R5")
 
-StepKind = Literal["ask", "pivot", "sleep"]
-
-
-class Step(Generic[R_co]):
-    """One step of a saga, to be awaited at once or handed to ``parallel``; await gives the reply."""
-
-    __slots__ = ("command", "duration", "kind", "name", "target", "undo")
-
-    def __init__(
-        self,
-        kind: StepKind,
-        name: str,
-        target: Address[Any] | None = None,
-        command: Command[Any, Any] | None = None,
-        undo: Command[Any, Any] | None = None,
-        duration: timedelta = timedelta(0),
-    ) -> None:
-        if not name or "#" in name or "!" in name:
-            # These two mark a step and its undo in command ids; without the rule two ids could be one.
-            raise SagaMisuse(f"a step can't be called {name!r}; use a name without # and !, like 'flight'")
-        self.kind: StepKind = kind
-        self.name = name
-        self.target = target
-        self.command = command
-        self.undo = undo
-        self.duration = duration
-
-    def __await__(self) -> "Generator[tuple[Step[Any], ...], tuple[Any, ...], R_co]":
-        replies = yield (self,)
-        reply: R_co = replies[0]
-        return reply
-
-
-class Parallel(Generic[R_co]):
-    """Several steps that run at once; await gives the tuple of their replies."""
-
-    __slots__ = ("steps",)
-
-    def __init__(self, steps: tuple[Step[Any], ...]) -> None:
-        self.steps = steps
-
-    def __await__(self) -> Generator[tuple[Step[Any], ...], tuple[Any, ...], R_co]:
-        replies: Any = (yield self.steps) if self.steps else ()  # none to wait for: go on at once
-        return replies  # type: ignore[no-any-return]
+Revise = Callable[[str, Command[Any, Any]], None]
+"""Takes in another undo for a step that was done."""
 
 
 class Saga(Generic[C, R_co]):
@@ -80,15 +49,32 @@ class Saga(Generic[C, R_co]):
     result is an :class:`Event`, it also becomes an event of the saga's stream, for read models to follow.
     When a step is refused, the deadline passes, or ``run`` raises :class:`Refused`, the steps that were done, or
     whose outcome is unknown, are undone in reverse order of completion, and the asker gets the ``Refused``.
+
+    While it is under way it takes the messages that ``receives`` names, and awaits them by :meth:`receive`. An
+    ``answer(self, query)`` answers queries from what ``run`` has kept in ``self``, at any time and without waiting.
     """
 
     deadline: ClassVar[timedelta | None] = None
     """How long the saga may take before its pivot; then it is compensated. None: no deadline."""
+    timeout: ClassVar[timedelta | None] = None
+    """How long one attempt at a step, or at its undo, may take; then it has failed, what became of it is unknown, and
+    it is tried again with the same id. None: as long as it takes."""
     retry: ClassVar[RetryPolicy] = RetryPolicy()
     undo_retry: ClassVar[RetryPolicy] = UNDO_RETRY
     mailbox: ClassVar[Mailbox] = Mailbox()
     passivation: ClassVar[Passivation] = Passivation()
+    receives: ClassVar[Any] = ()
+    """The messages that it takes while it is under way: ``Approve | Reject``. Each is a command answered by None."""
+    version: ClassVar[int] = 1
+    """To be changed when ``run`` changes so that it doesn't fit sagas that are under way; see ``older``."""
+    older: ClassVar[Sequence[type["Saga[Any, Any]"]]] = ()
+    """The classes by which sagas of older versions are brought to their end, each with its ``version``."""
     commands: ClassVar[Mapping[str, type[Command[Any, Any]]]] = {}
+    """All commands that it takes, by stable name: those that start it and those that it receives."""
+    messages: ClassVar[Mapping[str, type[Command[Any, Any]]]] = {}
+    """The commands that it receives while it is under way, by stable name."""
+    queries: ClassVar[Mapping[str, type[Query[Any, Any]]]] = {}
+    """The queries that it answers, by stable name; read from the annotation of ``answer``."""
     result: ClassVar[Any] = None
     events: ClassVar[Mapping[str, type[Event]]] = {}
     upcasts: ClassVar[Sequence[Upcast]] = ()
@@ -96,8 +82,10 @@ class Saga(Generic[C, R_co]):
 
     def __init__(self, key: str) -> None:
         self.key = key
+        self._address: Address[Any] = type(self).at(key)
         self._calls = 0
         self._now: int | None = None
+        self._revise: Revise | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -108,6 +96,13 @@ class Saga(Generic[C, R_co]):
                 if isinstance(cls.result, type) and issubclass(cls.result, Event):
                     cls.events = by_name(cls, cls.result, Event)
         check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Saga[Command, Result])")
+        if "receives" in cls.__dict__ and cls.receives != ():
+            cls.messages = by_name(cls, cls.receives, Command)
+            check_messages(cls, cls.messages)
+            cls.commands = {**cls.commands, **cls.messages}
+        if "answer" in cls.__dict__:
+            cls.queries = by_name(cls, annotated(cls, "answer", "query: Query"), Query)
+        check_versions(cls)
         steps_of(cls)
         if "run" in cls.__dict__:
             check_no_undo_after_pivot(cls)
@@ -121,19 +116,82 @@ class Saga(Generic[C, R_co]):
         """Tell the story: await steps, return the result, or raise :class:`Refused`."""
         raise NotImplementedError(f"{type(self).__name__} needs an async run(self, command)")
 
-    def ask(
-        self, name: str, to: Address[A], command: Command[A, R1], *, undo: Command[A, Any] | None = None
-    ) -> Step[R1]:
-        """Send a command; the undo is written to the journal with it, before it can have any effect."""
-        return Step("ask", name, to, command, undo)
+    def answer(self, query: Any) -> Any:
+        """Answer a query from what ``run`` has kept in ``self``; pure, and it changes nothing.
 
-    def pivot(self, name: str, to: Address[A], command: Command[A, R1]) -> Step[R1]:
+        It is asked of a saga that was run again from its story, so it may come at any time, also when all is over.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs an answer(self, query)")
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        name: str,
+        to: Address[A],
+        command: Command[A, R1],
+        *,
+        undo: Command[A, Any] | msgspec.UnsetType | None = msgspec.UNSET,
+        timeout: timedelta | None = None,
+        retry: RetryPolicy | None = None,
+        undo_retry: RetryPolicy | None = None,
+        lock: bool = False,
+    ) -> Step[R1]:
+        """Send a command; the undo is written to the journal with it, before it can have any effect.
+
+        Another saga that is asked is compensated by going back, also when it has completed; ``undo=None`` leaves it as
+        it is. ``timeout``, ``retry`` and ``undo_retry`` are for this step, instead of the saga's own. ``lock`` takes
+        the service's lock that the command needs, until the saga has ended.
+        """
+        return Step("ask", name, to, command, undo, timeout=timeout, retry=retry, undo_retry=undo_retry, lock=lock)
+
+    def optional(self, step: Step[R1]) -> Step[R1 | Refused]:
+        """Make a refusal of this step a value, ``Refused``, by which the story goes on.
+
+        Where an attempt before had an unknown outcome, the step is undone all the same.
+        """
+        return step.made_optional()
+
+    def pivot(
+        self,
+        name: str,
+        to: Address[A],
+        command: Command[A, R1],
+        *,
+        timeout: timedelta | None = None,
+        retry: RetryPolicy | None = None,
+        lock: bool = False,
+    ) -> Step[R1]:
         """Send the last command that may be refused; once it is done the saga only goes forward."""
-        return Step("pivot", name, to, command)
+        return Step("pivot", name, to, command, timeout=timeout, retry=retry, lock=lock)
 
     def sleep(self, name: str, duration: timedelta) -> Step[None]:
         """Wait; durable, so a crash doesn't shorten or restart it, and never early."""
         return Step("sleep", name, duration=duration)
+
+    def sleep_until(self, name: str, until: datetime) -> Step[None]:
+        """Wait until a time; as durable as :meth:`sleep`. One that has passed is over at once."""
+        if until.tzinfo is None:
+            raise SagaMisuse(f"step {name!r} sleeps until {until}, in any time zone; write datetime(..., tzinfo=UTC)")
+        return Step("sleep", name, until=until)
+
+    @overload
+    def receive(self, message: type[M], /, *, name: str | None = None) -> Step[M]: ...
+    @overload
+    def receive(self, message: type[M], /, *, name: str | None = None, timeout: timedelta) -> Step[M | None]: ...
+
+    def receive(self, message: type[M], /, *, name: str | None = None, timeout: timedelta | None = None) -> Step[Any]:
+        """Wait for a message to the saga, of a class that ``receives`` names; with a timeout, None when it has passed.
+
+        Messages that came before wait for it, in order; each is taken once. The step's name is that of the class, or
+        ``name`` where the class is awaited more than once.
+        """
+        if message not in self.messages.values():
+            raise SagaMisuse(
+                f"{type(self).__name__} awaits {message.__name__}, which nobody could send it; write "
+                f"receives = {message.__name__} in the class"
+            )
+        return Step("receive", message.__name__ if name is None else name, awaits=message, duration=timeout)
 
     @overload
     def parallel(self, a: Step[R1], /) -> Parallel[tuple[R1]]: ...
@@ -154,6 +212,39 @@ class Saga(Generic[C, R_co]):
         """Run steps at once. A refusal waits for the others' outcomes, then all that was done is undone."""
         return Parallel(steps)
 
+    @overload
+    def select(self, a: Step[R1], /) -> Select[R1]: ...
+    @overload
+    def select(self, a: Step[R1], b: Step[R2], /) -> Select[R1 | R2]: ...
+    @overload
+    def select(self, a: Step[R1], b: Step[R2], c: Step[R3], /) -> Select[R1 | R2 | R3]: ...
+    @overload
+    def select(self, a: Step[R1], b: Step[R2], c: Step[R3], d: Step[R4], /) -> Select[R1 | R2 | R3 | R4]: ...
+    @overload
+    def select(self, *steps: Step[R1]) -> Select[R1]: ...
+
+    def select(self, *steps: Step[Any]) -> Select[Any]:
+        """Run steps at once, and go on with the first that is done: ``Chosen(name, reply)``.
+
+        The others are given up: those with an undo are undone, whatever becomes of them, before the saga completes;
+        sleeps and receives are dropped. One that is refused is out of the race; when all are, the last refusal counts.
+        """
+        return Select(steps)
+
+    def revise_undo(self, step: str, undo: Command[Any, Any]) -> None:
+        """Have a step that was done undone in another way, by what its reply says: ``Refund(receipt.number)``.
+
+        It is durable with the outcome that brought the saga here, so there is no moment in which it is forgotten.
+
+        Raises:
+            SagaMisuse: the step isn't done, or the saga is past its pivot.
+        """
+        if self._revise is None:
+            raise SagaMisuse(f"{type(self).__name__}.revise_undo() is only there while run() is being run")
+        self._revise(step, undo)
+
+    # -- what is the same at every replay -----------------------------------------------------------------------
+
     def now(self) -> datetime:
         """Return the time (UTC) of the event that brought the saga here; the same at every replay."""
         if self._now is None:
@@ -167,7 +258,13 @@ class Saga(Generic[C, R_co]):
     def uuid(self) -> uuid.UUID:
         """Return a new id that is the same at every replay: it is derived from the address and a count."""
         self._calls += 1
-        return uuid.uuid5(uuid.NAMESPACE_URL, f"understudy:{type(self).at(self.key)}#{self._calls}")
+        return uuid.uuid5(uuid.NAMESPACE_URL, f"understudy:{self._address}#{self._calls}")
+
+    # -- for who drives it --------------------------------------------------------------------------------------
+
+    def play_as(self, address: Address[Any], revise: Revise) -> None:
+        """Say whose story it is (that of a newer class, where this one is an older one), and what takes new undos."""
+        self._address, self._revise = address, revise
 
     def at_time(self, now: int) -> None:
         """Set what :meth:`now` returns; called by the runtime before each resumption."""

@@ -15,7 +15,7 @@ from enum import Enum
 from random import Random
 from typing import Any, Protocol, TypeVar
 
-from actors import Address, Failed, Parked, Request, RestartPolicy
+from actors import Address, Failed, Parked, Request
 from actors.actor import Reason
 from persistence import Journal, Record, Stream
 from persistence.writer import Writer
@@ -25,7 +25,9 @@ from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import NO_MAIL, SPARE, Envelope
 from runtime.observer import Observer
+from runtime.owner import Owner
 from runtime.restarts import Budget
+from runtime.saga_alerts import SagaAlert
 from runtime.slow_turns import SlowTurns
 from runtime.suspects import Suspects
 from runtime.timers import Timers
@@ -33,30 +35,6 @@ from runtime.watches import Watches
 
 A = TypeVar("A")
 R = TypeVar("R")
-
-
-class Owner(Protocol):
-    """Who decides what becomes of an actor that has crashed: its group."""
-
-    parent: Address[Any] | None
-    """Whose children the group holds, if it is one of children."""
-
-    @property
-    def restart(self) -> RestartPolicy:
-        """How the group is started again; for how long it is parked."""
-        ...
-
-    def crashed(self, address: Address[Any], error: BaseException, /) -> None:
-        """Take note of a member's crash, and start again what has to be."""
-        ...
-
-    def finished(self, address: Address[Any], /) -> None:
-        """Take note of a member that has ended in order."""
-        ...
-
-    def unpark(self) -> None:
-        """Let the whole group try again, with a new budget."""
-        ...
 
 
 class World(Protocol):
@@ -115,6 +93,10 @@ class World(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Run something as a task of the node."""
+        ...
+
+    def alert(self, alert: SagaAlert) -> None:
+        """Tell who looks after sagas, when it is durable, that one needs a person."""
         ...
 
     def dead_letter(self, address: Address[Any], message: object, error: Exception) -> None:

@@ -71,10 +71,6 @@ class Inspection:
             timers=len(node.timers) + len(node.delays),
         )
 
-    async def unfinished(self) -> list[Address[Any]]:
-        """Return the sagas that have not ended, oldest first, parked ones included."""
-        return [Address(actor, key) for actor, key in await self._open_node().journal.unfinished()]
-
     async def state_of(
         self,
         address: Address[Service[S, Any, Any]],

@@ -19,6 +19,7 @@ from actors import (
     Saga,
     Service,
 )
+from actors.endings import ENDINGS
 from actors.evolution import names_by_alias
 from actors.messages import name_of, reply_type
 from persistence import BURIED, DELETED, JournalDamaged, KeyMissing, NewEvent, NotDecodable, Record
@@ -128,13 +129,18 @@ class Kind:
 
     def __init__(self, cls: type, codec: Codec = PLAIN) -> None:
         self.cls: Any = cls
+        self.is_saga: bool = issubclass(cls, Saga)
         self.codec = codec
         """Writes and reads what its actors say, be it personal or not."""
         self.name = cls.__name__
         self.commands: dict[str, type[Command[Any, Any]]] = dict(getattr(cls, "commands", {}))
-        self.takes = frozenset(self.commands.values())
-        """The classes of commands that it takes."""
-        self.events: dict[str, type[Event]] = dict(getattr(cls, "events", {}))
+        self.queries = frozenset[type](getattr(cls, "queries", {}).values())
+        """The classes of queries that it answers by itself."""
+        self.messages = frozenset[type](getattr(cls, "messages", {}).values())
+        """The classes of commands that a saga takes while it is under way."""
+        self.takes = frozenset(self.commands.values()) | self.queries
+        """The classes of commands, and of queries of its own, that it takes."""
+        self.events: dict[str, type[Event]] = {**getattr(cls, "events", {}), **_told_of(self.cls)}
         decoders = {name: Decoder(event, codec) for name, event in self.events.items()}
         self.names = {event: name for name, event in self.events.items()}
         self._by_class = {event: decoders[name] for name, event in self.events.items()}
@@ -244,12 +250,16 @@ class Kind:
             NotDecodable: the actor takes no such command, or it doesn't fit.
         """
         name: str = _tag.decode(data).type
-        today = self._command_names.get(name, name)
+        today = self.today(name)
         decoder = self._command_decoders.get(today)
         if decoder is None:
             raise NotDecodable(f"{self.name} takes no command {name}")
         command: Command[Any, Any] = decoder.decode(data if today == name else renamed(data, today))
         return command
+
+    def today(self, name: str) -> str:
+        """Return today's name of a command that was stored under this one."""
+        return self._command_names.get(name, name)
 
     def check_reply(self, request: type, reply: object) -> None:
         """Make sure that a reply is what the class of requests declares.
@@ -318,6 +328,12 @@ class _Tagged(msgspec.Struct):
 
 
 _tag = Decoder(_Tagged)
+
+
+def _told_of(cls: Any) -> dict[str, type[Event]]:
+    """Return the runtime's own events that read models can follow in the streams of a class of actors."""
+    told = ENDINGS if issubclass(cls, Saga) else ()
+    return {name_of(event): event for event in told}
 
 
 def _has_tags(cls: Any) -> bool:

@@ -15,7 +15,7 @@ from persistence.records import to_records
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
 from runtime.alarm import Alarm
-from runtime.cells import Cell, Owner, Phase
+from runtime.cells import Cell, Phase
 from runtime.chaos import Chaos
 from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
@@ -24,9 +24,11 @@ from runtime.dispatcher import Dispatcher
 from runtime.log import log
 from runtime.log_watch import LogWatch
 from runtime.mailbox import Envelope
+from runtime.news import News
 from runtime.observed_cells import ObservedSaga, makers
 from runtime.observed_writer import new_writer
 from runtime.observer import Observer
+from runtime.owner import Owner
 from runtime.passivation import ACTIVE, Passivator
 from runtime.personal import PersonalData
 from runtime.plain_cell import PlainCell
@@ -35,6 +37,8 @@ from runtime.projector import Projector
 from runtime.promises import Promise, Promises
 from runtime.recovery import Recovery
 from runtime.reminders import Reminders
+from runtime.saga_alerts import Alerts, OnAlert
+from runtime.saga_cell import SagaCell
 from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SlowTurns
@@ -50,10 +54,8 @@ from runtime.watches import Watches
 A = TypeVar("A")
 R = TypeVar("R")
 
-
 ENOUGH = 256
 """With so many events enqueued a group starts, even if an actor that is about to wake would add to it."""
-
 
 GRACE = 5.0
 """Seconds for which closing waits for a task that it has cancelled, and that resists."""
@@ -73,6 +75,7 @@ class Node:
         slow_turn: timedelta | None = None,
         observer: Observer | None = None,
         personal: PersonalData | None = None,
+        on_alert: OnAlert | None = None,
     ) -> None:
         self.sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done already; shared by all senders who need not wait."""
@@ -110,18 +113,18 @@ class Node:
         self.dead_letter = self.dead_letters.add
         self.spawn = self.tasks.start
         self.watches = Watches(self._notice)
+        self.news = News()
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
         self.alarm = Alarm(journal, self.timers, self.spawn, self._ring)
         self.projectors: dict[str, Projector] = {}
-        self.builders: dict[str, Projector] = {}
-        """Those that build the tables of a read model anew, beside the one that is asked."""
+        self.builders: dict[str, Projector] = {}  # those that build tables anew, beside the ones that are asked
         self.promises = Promises(self.writer, self.delays)
         self._log_watch = LogWatch("the journal")
         self.trouble = Trouble(self.writer, self.promises, self.delays)
         self.closing = False
-        self._name = os.urandom(6).hex()
-        self._count = 0
+        self.alert = Alerts(self.writer, on_alert).tell
+        self._name, self._count = os.urandom(6).hex(), 0
 
     def new_id(self) -> str:
         """Return an id for a message that came without one."""
@@ -159,7 +162,7 @@ class Node:
         path = now.path if now is not None else ()
         due = self.deadline(timeout)
         if cell.limit <= len(cell.mail) or cell.gate is not None or path:
-            cell = await self._room(cell, request, due, path)
+            cell = await self.room(cell, request, due, path)
         promise = self.promises.make(address, request)
         cell.put(Envelope(request, request_id, promise, correlation, None, due, path))
         reply: R = await promise.wait(due)
@@ -193,7 +196,7 @@ class Node:
             crowded = next((cell for cell in cells if cell.crowded and (cell.full or cell.address not in let_in)), None)
             if crowded is None:
                 return cells
-            await self._room(crowded, None, due, ())
+            await self.room(crowded, None, due)
             let_in.add(crowded.address)
 
     def send(self, address: Address[Any], request: Any, request_id: str | None) -> Promise | None:
@@ -207,8 +210,12 @@ class Node:
         cell.put(Envelope(request, request_id, promise))
         return promise
 
-    async def _room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...]) -> Cell:
-        """Return the cell that a message is for, when it has room for it."""
+    async def room(self, cell: Cell, message: object, due: int, path: tuple[Address[Any], ...] = ()) -> Cell:
+        """Return the cell that a message is for, when it has room for it.
+
+        Raises:
+            MailboxFull: it had none in time.
+        """
         cell = cell.target(message, path)
         if (error := cell.circle(path)) is not None:
             raise error
@@ -319,15 +326,15 @@ class Node:
         return woken
 
     def _ring(self, stream: Stream) -> bool:
-        """Wake a service, for a reminder of its own is due; return whether it is there."""
+        """Wake a service or a saga, for a time of its own has come; return whether it is there."""
         address = Address[Any](*stream)
         try:
             cell = self.directory.cell(address)
         except (UnknownActor, NotTaken) as error:
-            log.error("reminders of an unknown actor", actor=str(address), error=str(error))
+            log.error("a time of an unknown actor has come", actor=str(address), error=str(error))
             return False
-        if not isinstance(cell, ServiceCell):
-            log.error("reminders of an actor that is no service any more", actor=str(address))
+        if not isinstance(cell, (ServiceCell, SagaCell)):
+            log.error("reminders of an actor that is no service or saga any more", actor=str(address))
             return False
         cell.ring()
         return True
@@ -350,17 +357,14 @@ class Node:
 
     def _durable(self, batches: list[Batch], first: int) -> None:
         self.trouble.over()
+        self.news.tell(batches)
         self._log_watch.look(self.journal.log_bytes)
         self.alarm.note(batches)
         self.suspects.look()
         if self.projectors:
             records = to_records(batches, first)
-            for projector in self.all_projectors():
+            for projector in [*self.projectors.values(), *self.builders.values()]:
                 projector.offer(records)
-
-    def all_projectors(self) -> list[Projector]:
-        """Return those that are asked, and those that are being built."""
-        return [*self.projectors.values(), *self.builders.values()]
 
     def _start_again(self, supervised: dict[Address[Any], Phase]) -> None:
         """Bring back members of groups that were there when the journal was lost, and have the ends of sagas told."""
@@ -387,7 +391,8 @@ class Node:
 
         async def begin_again() -> None:
             await self.journal.recover()
-            for projector in self.all_projectors():
+            self.news.tell_all()
+            for projector in [*self.projectors.values(), *self.builders.values()]:
                 projector.look()  # what failed may have been written all the same
             await self.wake_unfinished()
             self._start_again(supervised)

@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
+
+import msgspec
 
 from actors import Actor, Address, Saga, Service
 from actors.actor import Reason
@@ -18,14 +21,15 @@ from runtime.mailbox import Envelope
 from runtime.observer import Observer, outcome_of
 from runtime.reminder_mail import Look, Sent
 from runtime.saga_cell import SagaCell
-from runtime.saga_mail import Bury, Join, StepOutcome, Wake
+from runtime.saga_mail import Bury, Join, StepOutcome, Verb, Wake
+from runtime.saga_story import StepStory
 from runtime.service_cell import ServiceCell
 from runtime.service_mail import Delete, Erase, TakeSnapshot
 from runtime.timers import Timers
 from runtime.tracing import Span
 from runtime.turn_cell import TurnCell
 
-UNTRACED = (Bury, Delete, Erase, Join, Look, Sent, StepOutcome, TakeSnapshot, Wake)
+UNTRACED = (Bury, Delete, Erase, Join, Look, Sent, StepOutcome, TakeSnapshot, Verb, Wake)
 """Messages of the runtime's own that are no part of a trace; what they lead to is."""
 
 
@@ -173,7 +177,7 @@ class ObservedSaga(Observed, SagaCell):
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
         self._trace = ""
-        self._steps: dict[tuple[str, bool], Span] = {}
+        self._steps: dict[str, Span] = {}
         """The steps and undos that are under way; like those, they outlive the incarnation."""
 
     def begin(self) -> None:
@@ -206,7 +210,7 @@ class ObservedSaga(Observed, SagaCell):
         """Take in one thing that happened, and go as far as it leads."""
         message = envelope.message
         if isinstance(message, StepOutcome):
-            span = self._steps.pop((message.step, message.undo), None)
+            span = self._steps.pop(message.request, None)
             if span is not None:
                 span.end(self.world.clock.now(), outcome_of(message.error), message.error)
         super().turn(envelope)
@@ -223,19 +227,27 @@ class ObservedSaga(Observed, SagaCell):
             self._trace = self.observer.tracing.here()
         super()._start(envelope)
 
-    def send(self, step: str, to: Address[Any], command: Any, *, undo: bool = False) -> bool:
-        """Send a step's command, or its undo, at the end of the turn, unless it is under way already."""
-        sent = super().send(step, to, command, undo=undo)
+    def _send(
+        self,
+        step: StepStory,
+        to: Address[Any],
+        message: Any,
+        request: str,
+        data: msgspec.Raw,
+        timeout: timedelta | None,
+        undoes: str | None = None,
+    ) -> bool:
+        sent = super()._send(step, to, message, request, data, timeout, undoes)
         if sent:
             attributes = {
                 "understudy.actor": self.kind.name,
                 "understudy.key": self.address.key,
-                "understudy.step": step,
+                "understudy.step": step.asked.step,
                 "understudy.to": str(to),
             }
-            name = f"{self.kind.name} {'undo' if undo else 'step'} {step}"
+            name = f"{self.kind.name} {'undo' if undoes else 'step'} {step.asked.step}"
             span = self.observer.tracing.begin(name, self._trace, self.now, attributes, current=False)
-            self._steps[step, undo] = span
+            self._steps[request] = span
             self._outbox[-1][1].trace = span.trace
         return sent
 
@@ -243,7 +255,7 @@ class ObservedSaga(Observed, SagaCell):
         story, news = self.story, bool(self._new)
         super()._end_turn()
         if story.ended and news:
-            self._ended("compensated" if story.compensated else "completed", story.started_at)
+            self._ended(story.status, story.started_at)
 
     def _ended(self, end: Any, started_at: int) -> None:
         self._end_steps("given up")

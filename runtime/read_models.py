@@ -212,7 +212,7 @@ async def follow(node: Node) -> None:
         except JournalError as error:
             log.warning("the journal can't be followed", error=str(error), retry_in=AGAIN)
             await node.delays.pause(AGAIN)
-        for projector in node.all_projectors():
+        for projector in [*node.projectors.values(), *node.builders.values()]:
             projector.look()
 
 

@@ -17,7 +17,6 @@ from actors import (
     Query,
     Request,
     RuntimeClosed,
-    Saga,
     Service,
     State,
 )
@@ -33,7 +32,6 @@ from runtime.clock import Clock, SystemClock
 from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
 from runtime.log import log
-from runtime.mailbox import Envelope
 from runtime.node import Node
 from runtime.observer import Observer
 from runtime.passivation import ACTIVE
@@ -42,8 +40,8 @@ from runtime.projecting import Projecting
 from runtime.projector import Projector
 from runtime.read_models import follow, head, open_read_models
 from runtime.retention import Retention
-from runtime.saga_cell import SagaCell
-from runtime.saga_mail import Join
+from runtime.saga_alerts import OnAlert
+from runtime.sagas import Sagas
 from runtime.slow_turns import SLOW_TURN
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
@@ -63,7 +61,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Projecting, Retention):
+class Runtime(Forgetting, Projecting, Retention, Sagas):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
@@ -72,7 +70,8 @@ class Runtime(Forgetting, Projecting, Retention):
     opens. ``active`` is how many actors may be in memory; beyond it, those that have rested longest leave. A turn that
     takes longer than ``slow_turn`` is named in the log; None: never. ``instruments`` are told of what happens, and
     ``tracing`` follows each request (``docs/observability.md``). ``keys`` seal what is personal
-    (``docs/personal_data.md``). ``views`` is where read models are, a URL for all or URLs by class.
+    (``docs/personal_data.md``). ``on_alert`` is told when a saga needs a person: it is parked, or an undo fails.
+    ``views`` is where read models are, a URL for all or URLs by class.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
@@ -104,6 +103,7 @@ class Runtime(Forgetting, Projecting, Retention):
         tracing: Tracing | None = None,
         keys: Keys | None = None,
         views: ViewsOption = None,
+        on_alert: OnAlert | None = None,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
@@ -111,7 +111,7 @@ class Runtime(Forgetting, Projecting, Retention):
         self._clock = clock or SystemClock()
         self._chaos, self._groups, self._active, self._slow_turn = chaos, groups, active, slow_turn
         self._observer = Observer(self._clock, instruments, tracing)
-        self._keys, self._views = keys, Views(views)
+        self._keys, self._views, self._on_alert = keys, Views(views), on_alert
         self._personal = PersonalData(keys, actors)
         self._shutdown_timeout, self._stack = shutdown_timeout, AsyncExitStack()
         self._entered, self._node, self._inside = False, None, None
@@ -139,6 +139,7 @@ class Runtime(Forgetting, Projecting, Retention):
                 self._slow_turn,
                 self._observer,
                 self._personal,
+                self._on_alert,
             )
             untold = await reconcile(node)
             self._keepers = await open_read_models(node, self._views, stack)
@@ -177,6 +178,7 @@ class Runtime(Forgetting, Projecting, Retention):
             await shielded(self._finish(node))
         finally:
             node.promises.close()
+            node.news.close()
             if not node.trouble.taken.done():
                 node.trouble.taken.cancel()
             # Not given the error: a task group would wrap it into a group, and the caller's own error is enough.
@@ -355,26 +357,6 @@ class Runtime(Forgetting, Projecting, Retention):
             OutcomeUnknown: it may or may not have been dropped; drop it again.
         """
         await reminders.forget(self._open_node(), address, name)
-
-    async def result(self, address: Address[Saga[Any, R]], *, timeout: float | None = None) -> R:
-        """Wait for the end of a saga that was started before, maybe by another process.
-
-        Raises:
-            Refused: it was compensated.
-            Parked: it was set aside.
-            UnknownActor: it was never started.
-            AskCycle: the saga waits for the actor that asks.
-        """
-        node = self._open_node()
-        cell = node.directory.cell(address)
-        if not isinstance(cell, SagaCell):
-            raise NotTaken(f"{address} is no saga, and has no result")
-        node.check_path(cell)
-        promise = node.promises.make(address, Join())
-        due = node.deadline(timeout)
-        cell.put(Envelope(Join(), None, promise, due=due))
-        reply: R = await promise.wait(due)
-        return reply
 
     def unpark(self, address: Address[Any]) -> None:
         """Let a parked actor try again at once, with a new budget of restarts; does nothing where it is not parked."""

@@ -14,52 +14,54 @@ import msgspec
 
 from actors import (
     Address,
-    Command,
     CommandIdReused,
-    Event,
     JournalMismatch,
     PoisonMessage,
     Refused,
     Saga,
-    SagaMisuse,
 )
 from actors.actor import Reason
 from persistence import NEVER, Append, NotDecodable, NotEncodable
 from runtime import saga_events as events
 from runtime.cells import Phase, World
+from runtime.failures import failure
 from runtime.kinds import Kind, deletion
 from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
-from runtime.saga_mail import Bury, Join, Resume, StepOutcome, Waiters, Wake
-from runtime.saga_retry import pause_before_retry
-from runtime.saga_run import SagaRun
-from runtime.saga_stage import SagaStage
-from runtime.saga_story import StepStory, Story, check_same
+from runtime.saga_alerts import SagaAlert
+from runtime.saga_mail import Bury, Join, OnlyStart, Resume, StepOutcome, Verb, Waiters, Wake
+from runtime.saga_rehearsal import rehearse
+from runtime.saga_story import Story, check_same
+from runtime.saga_verbs import SagaVerbs
 from runtime.suspects import Suspect
 
+SHORT = 10_000_000
+"""A saga that has to wake in so many microseconds, or sooner, stays in memory; one that sleeps longer leaves."""
 
-class SagaCell(SagaStage):
+
+class SagaCell(SagaVerbs):
     """A saga at work."""
 
-    __slots__ = ("_run", "_suspect", "_value", "_waiters")
+    __slots__ = ("_suspect", "_waiters")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
         self._waiters = Waiters()
-        self._run: SagaRun | None = None
 
     @property
     def unfinished(self) -> bool:
-        """Whether it must live on: there is mail, somebody waits, or the story has not ended."""
-        return self.story.status in ("running", "compensating") or bool(self._waiters) or super().unfinished
+        """Whether it must live on: there is mail, somebody waits, or the story goes on by itself."""
+        status = self.story.status
+        if status in ("running", "compensating") and (self._under_way or self.story.asleep_until() is None):
+            return True
+        return bool(self._waiters or self._undoers) or super().unfinished
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Start from an empty story."""
         super().begin()
-        self._value: Any = None
         self._suspect = False
         """Whether it may have been under way when the process before this one crashed, and has not gone on since."""
 
@@ -68,7 +70,10 @@ class SagaCell(SagaStage):
         super().recovered()
         status = self.story.status
         if status in ("running", "compensating"):
-            self._suspect = self._position <= self.world.suspects.position
+            until = self.story.asleep_until()
+            # One that sleeps for now was not what ended the process.
+            asleep = until is not None and until > self.world.clock.now()
+            self._suspect = self._position <= self.world.suspects.position and not asleep
             if self._suspect:
                 self._line_up()
             else:
@@ -78,14 +83,10 @@ class SagaCell(SagaStage):
         if status != "parked" and not self.mail and not self.control:
             self.world.writer.hold(self._leave)
 
-    def _go_on(self, _: None) -> None:
-        started = self.story.started
-        assert started is not None
-        self._arm_deadline(started.deadline)
-        if self.story.reason is not None:
-            self._undo_next()
-        else:
-            self._begin_run(self.kind.command(started.command))
+    def ring(self) -> None:
+        """Wake up: the alarm has rung. One that is awake has a timer of its own."""
+        if self.phase is Phase.STOPPED and not self.world.closing:
+            self.revive()
 
     # -- after a crash of the process ---------------------------------------------------------------------------
 
@@ -148,6 +149,7 @@ class SagaCell(SagaStage):
         """Set the saga aside because its stream can't be read."""
         super().park(error)
         self._waiters.answer(None, self.parked_error())
+        self._undoers.answer(None, self.parked_error())
 
     def _leave(self, durable: bool) -> None:
         if durable:
@@ -159,9 +161,8 @@ class SagaCell(SagaStage):
         """Take in one thing that happened, and go as far as it leads."""
         message = envelope.message
         if isinstance(message, StepOutcome):
-            request = f"{self.name}{'!' if message.undo else '#'}{message.step}"
-            self._under_way.discard(request)
-            self._turn(request, self._take_undo if message.undo else self._take_outcome, message)
+            self._under_way.discard(message.request)
+            self._turn(message.request, self._take_undo if message.undo else self._take_outcome, message)
         elif isinstance(message, Wake):
             if message.incarnation == self.incarnation:
                 self._turn(f"{self.name}#{message.step}" if message.step else self.name, self._wake, message)
@@ -171,8 +172,28 @@ class SagaCell(SagaStage):
             self._bury(envelope)
         elif isinstance(message, Resume):
             self._resume(message)
+        elif isinstance(message, Verb):
+            self._carry_out(envelope)
+        elif type(message) in self.kind.queries:
+            self._answer(envelope)
+        elif type(message) in self.kind.messages:
+            self._receive(envelope)
         else:
             self._turn(envelope.id or self.world.new_id(), self._start, envelope)
+
+    def _answer(self, envelope: Envelope) -> None:
+        """Answer a query by the author's code, from where the story has come to; nothing comes of it."""
+        message: Any = envelope.message
+        try:
+            saga = rehearse(self.world, self.address, self.kind, self.story)
+            value = saga.answer(message)
+            self.kind.check_reply(message.__class__, value)
+        except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
+            self.give_back(envelope, failure(self.address, message, error))
+        else:
+            if envelope.reply is not None:
+                envelope.reply.done(value)
+        self.world.writer.hold(self._leave)
 
     def _turn(self, cause: str, handle: Callable[[Any], None], message: Any) -> None:
         self._cause = cause
@@ -190,23 +211,23 @@ class SagaCell(SagaStage):
         try:
             data = self.kind.codec.encode(command, "the command")
             if started is not None:
-                check_same(self.address, self.kind, command, started)
+                check_same(self.address, self.kind, command, started.command)
         except (NotEncodable, CommandIdReused) as error:
             self.give_back(envelope, error)
             return
-        if started is not None or self.story.buried:
+        if started is not None or self.story.ended:
             self._join(envelope.reply)
             return
         deadline: timedelta | None = self.kind.cls.deadline
         due = 0 if deadline is None else self.now + round(deadline / timedelta(microseconds=1))
         self._correlation = envelope.correlation or self._correlation
-        self.emit(events.Started(msgspec.Raw(data), due, envelope.path))
+        self.emit(events.Started(msgspec.Raw(data), due, envelope.path, self.kind.cls.version))
         self._join(envelope.reply)
         self._arm_deadline(due)
         self._begin_run(command)
 
     def _join(self, reply: ReplyTo | None) -> None:
-        if isinstance(reply, ReminderReturn):
+        if isinstance(reply, (ReminderReturn, OnlyStart)) and self.story.started is not None:
             reply.done(None)  # it has arrived, and need not wait for the end
         elif reply is not None:
             self._waiters.add(reply)
@@ -233,6 +254,7 @@ class SagaCell(SagaStage):
         self.world.writer.hold(self._leave)
 
     def _answer_waiters(self) -> None:
+        self._answer_undoers()
         if not self._waiters:
             return
         error = self.story.error_for(self.address)
@@ -251,125 +273,16 @@ class SagaCell(SagaStage):
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
+        self.world.alert(SagaAlert(self.address, "parked", "", events.told(error)))
+
+    def _end_turn(self) -> None:
+        super()._end_turn()
+        until = self.story.asleep_until()
+        if until is not None and until - self.now > SHORT and not self.unfinished:
+            self.world.writer.hold(self._leave)
 
     def _over(self) -> None:
         self._end_run()
         self._answer_waiters()
-        if self.story.ended:
+        if self.story.ended:  # one that is parked stays, so that it can be seen
             self.world.writer.hold(self._leave)
-
-    def _end_run(self) -> None:
-        if self._run is not None:
-            self._run.close()
-            self._run = None
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-
-    # -- forward ------------------------------------------------------------------------------------------------
-
-    def _begin_run(self, command: Command[Any, Any]) -> None:
-        saga = self.kind.cls(self.address.key)
-        self._run = SagaRun(self, saga, command, self.world.kind, self.world.check, self.kind.codec)
-        self._advance()
-
-    def _advance(self) -> None:
-        assert self._run is not None
-        try:
-            ended = self._run.advance()
-        except Refused as refusal:
-            self._go_back(refusal.reason)
-            return
-        if ended:
-            self._value = value = self._run.result
-            result = self.kind.result.encode(value, f"the result of {self.address}")
-            self.emit(events.Completed(msgspec.Raw(result)))
-            if isinstance(value, Event) and type(value) in self.kind.names:
-                self._new += self.kind.new_events([value], b"")
-
-    def _take_outcome(self, outcome: StepOutcome) -> None:
-        step = self.story.steps.get(outcome.step)
-        if step is None or step.ended or self.story.reason is not None:
-            return  # a second reply, or one that comes when the saga has given the step up
-        if outcome.error is None:
-            self._answered(step, outcome.value)
-        elif isinstance(outcome.error, Refused):
-            self.emit(events.Refused(outcome.step, outcome.error.reason, step.resent))
-        else:
-            self._failed(step, outcome.error, undo=False)
-        if self._run is not None:
-            self._advance()
-
-    def _answered(self, step: StepStory, value: Any) -> None:
-        raw = b"null"
-        if step.asked.to is not None:
-            kind = self.world.kind(step.asked.to.actor)
-            command = self._run.command(step.asked.step) if self._run is not None else None
-            decoder = kind.reply(type(command if command is not None else kind.command(step.asked.command)))
-            raw = decoder.encode(value, f"the reply to step {step.asked.step!r}")
-        self.emit(events.Answered(step.asked.step, msgspec.Raw(raw)))
-        step.value = value
-
-    def _failed(self, step: StepStory, error: Exception, *, undo: bool) -> None:
-        """Try again later, with the same id; park when the budget is spent or when no retry can help."""
-        name = step.asked.step
-        self.emit(events.Failed(name, events.told(error), undo))
-        step.resent = True
-        pause = pause_before_retry(self.kind.cls, step, error, self.now, self.world.random, undo=undo)
-        self._set_timer(self.world.delays, self.world.delays.now() + round(pause * 1e6), name, undo=undo)
-
-    def _wake(self, wake: Wake) -> None:
-        story = self.story
-        if story.ended or story.error is not None:
-            return
-        if wake.step is None:
-            # Past the pivot, or while its outcome is open, there is no way back.
-            if story.reason is None and story.pivot is None:
-                self._go_back("the deadline has passed")
-            return
-        step = story.steps[wake.step]
-        if wake.undo:
-            if not step.undone:
-                self._send_undo(step)
-        elif not step.ended and story.reason is None:
-            if step.asked.to is None:
-                self._take_outcome(StepOutcome(wake.step, undo=False))
-            else:
-                self.send(wake.step, step.asked.to, self.world.kind(step.asked.to.actor).command(step.asked.command))
-
-    # -- back ---------------------------------------------------------------------------------------------------
-
-    def _go_back(self, reason: str) -> None:
-        if self.story.past_pivot:
-            raise SagaMisuse(f"refused after the pivot, where the saga can only go forward: {reason}")
-        self._end_run()
-        self.emit(events.Compensating(reason))
-        self._undo_next()
-
-    def _undo_next(self) -> None:
-        """Undo one step at a time, last first, from what stands in the journal: the author's code is not needed."""
-        step = self.story.next_undo()
-        if step is None:
-            self.emit(events.Compensated(self.story.reason or ""))
-        else:
-            self._send_undo(step)
-
-    def _send_undo(self, step: StepStory) -> None:
-        to = step.asked.to
-        assert to is not None
-        self.send(step.asked.step, to, self.world.kind(to.actor).command(step.asked.undo), undo=True)
-
-    def _take_undo(self, outcome: StepOutcome) -> None:
-        step = self.story.steps.get(outcome.step)
-        if step is None or step.undone or self.story.reason is None or self.story.ended:
-            return
-        if outcome.error is None:
-            self.emit(events.Undone(outcome.step))
-            if self.story.error is None:
-                self._undo_next()
-        elif isinstance(outcome.error, Refused):
-            raise SagaMisuse(
-                f"the undo of step {outcome.step!r} was refused ({outcome.error.reason}), so what it should undo stands"
-            )
-        else:
-            self._failed(step, outcome.error, undo=True)

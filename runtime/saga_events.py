@@ -1,10 +1,11 @@
 """The events of a saga's stream: each step's intent and outcome, and the saga's own end."""
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from actors import Address
+from actors import Address, Backoff, RetryPolicy
 from persistence.codec import Decoder
 
 NOTHING = msgspec.Raw(b"null")
@@ -19,12 +20,26 @@ class Started(SagaEvent):
     """The saga was asked to begin. ``deadline``: microseconds since 1970, 0 for none.
 
     ``path`` names the actors that wait for its end, the first one first; kept, so that a circle is found also by a saga
-    that was brought back.
+    that was brought back. ``version`` is that of the code by which it goes on.
     """
 
     command: msgspec.Raw
     deadline: int = 0
     path: tuple[Address[Any], ...] = ()
+    version: int = 1
+
+
+class UndoRetry(msgspec.Struct, omit_defaults=True):
+    """A retry policy in the journal, so that going back needs nothing of the author's code."""
+
+    backoff: Backoff = Backoff()
+    budget: timedelta = timedelta(minutes=10)
+    crashes: int = 5
+    final: tuple[str, ...] = ()
+
+    def policy(self) -> RetryPolicy:
+        """Return the policy."""
+        return RetryPolicy(self.backoff, self.budget, self.crashes, self.final)
 
 
 class Asked(SagaEvent):
@@ -36,11 +51,17 @@ class Asked(SagaEvent):
     command: msgspec.Raw = NOTHING
     undo: msgspec.Raw = NOTHING
     due: int = 0
-    """When a sleep ends, in microseconds since 1970."""
+    """When a sleep, or the patience of a receive, ends, in microseconds since 1970; 0: never."""
+    awaits: str = ""
+    """The stable name of the messages that a receive waits for."""
+    optional: bool = False
+    """Whether a refusal is a value."""
+    undo_retry: UndoRetry | None = None
+    """How its undo is retried, where it has a way of its own."""
 
 
 class Answered(SagaEvent):
-    """A step is done."""
+    """A step is done. The reply to a receive is the number of the message that it has taken, null for none."""
 
     step: str
     reply: msgspec.Raw
@@ -65,10 +86,31 @@ class Failed(SagaEvent):
     undo: bool = False
 
 
+class Received(SagaEvent):
+    """A message has come, and waits until the story takes it."""
+
+    message: msgspec.Raw
+    id: str
+
+
+class UndoRevised(SagaEvent):
+    """A step that was done would be undone in this way from here on."""
+
+    step: str
+    undo: msgspec.Raw
+
+
+class Dropped(SagaEvent):
+    """A step is not waited for any more, and is undone while the story goes on."""
+
+    step: str
+
+
 class Compensating(SagaEvent):
-    """From here on the saga goes back: what was done is undone in reverse."""
+    """From here on the saga goes back: what was done is undone in reverse. ``by`` says who wants it, if not itself."""
 
     reason: str
+    by: str = ""
 
 
 class Undone(SagaEvent):
@@ -105,7 +147,52 @@ class Parked(SagaEvent):
     error: str
 
 
-_CLASSES = (Started, Asked, Answered, Refused, Failed, Compensating, Undone, Completed, Compensated, Resumed, Parked)
+class Retried(SagaEvent):
+    """Somebody has the saga try again, with new budgets; with another command or undo, where a step is named."""
+
+    by: str
+    reason: str
+    step: str = ""
+    command: msgspec.Raw = NOTHING
+    undo: msgspec.Raw = NOTHING
+
+
+class Skipped(SagaEvent):
+    """Somebody says that a step counts as done, with this reply, or that its undo does."""
+
+    step: str
+    by: str
+    reason: str
+    reply: msgspec.Raw = NOTHING
+    undo: bool = False
+
+
+class Killed(SagaEvent):
+    """Somebody has ended the saga where it stood."""
+
+    by: str
+    reason: str
+
+
+_CLASSES = (
+    Started,
+    Asked,
+    Answered,
+    Refused,
+    Failed,
+    Received,
+    UndoRevised,
+    Dropped,
+    Compensating,
+    Undone,
+    Completed,
+    Compensated,
+    Resumed,
+    Parked,
+    Retried,
+    Skipped,
+    Killed,
+)
 NAMES: dict[type[SagaEvent], str] = {cls: f"saga.{cls.__name__.lower()}" for cls in _CLASSES}
 DECODERS: dict[str, Decoder] = {name: Decoder(cls) for cls, name in NAMES.items()}
 

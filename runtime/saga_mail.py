@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Parked
+from actors import Address, Command, Parked
 from actors.actor import Reason
 from runtime.cells import Cell
 from runtime.mailbox import Envelope, ReplyTo
@@ -13,12 +13,13 @@ from runtime.watches import Watches
 
 
 class StepOutcome(msgspec.Struct):
-    """What became of a step, or of its undo: a reply, or an error."""
+    """What became of a step, or of its undo: a reply, or an error. ``request`` is the id that it was sent with."""
 
     step: str
     undo: bool
     value: Any = None
     error: Exception | None = None
+    request: str = ""
 
 
 class Wake(msgspec.Struct):
@@ -43,6 +44,55 @@ class Bury(msgspec.Struct):
     """Erase the whole story, if it has ended, and refuse everything from then on."""
 
 
+class Verb(msgspec.Struct, frozen=True):
+    """What a person or a program tells a saga to do; ``by`` and ``reason`` are kept in its story."""
+
+    by: str
+    reason: str
+
+
+class Retry(Verb, frozen=True):
+    """Go on, with new budgets; where a step is named, with another command or undo for it."""
+
+    step: str = ""
+    command: Command[Any, Any] | None = None
+    undo: Command[Any, Any] | None = None
+
+
+class Skip(Verb, frozen=True):
+    """Take a step as done with this reply or, where the saga goes back, its undo as done."""
+
+    step: str = ""
+    reply: Any = None
+
+
+class Compensate(Verb, frozen=True):
+    """Go back, also from the end; answered when that is done. It is also how a saga undoes one that it has asked."""
+
+
+class Kill(Verb, frozen=True):
+    """End where it stands."""
+
+
+class OnlyStart(msgspec.Struct, gc=False):
+    """Where the news goes that a saga was started, for those who don't wait for its end."""
+
+    reply: ReplyTo
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits any more."""
+        return self.reply.gone
+
+    def done(self, value: Any) -> None:
+        """Say that it was started."""
+        self.reply.done(value)
+
+    def failed(self, error: Exception) -> None:
+        """Say that it was not."""
+        self.reply.failed(error)
+
+
 class StepReturn(msgspec.Struct, gc=False):
     """Where the reply to a step goes: into the mailbox of its saga."""
 
@@ -50,6 +100,7 @@ class StepReturn(msgspec.Struct, gc=False):
     saga: Address[Any]
     step: str
     undo: bool
+    request: str
 
     @property
     def gone(self) -> bool:
@@ -58,11 +109,11 @@ class StepReturn(msgspec.Struct, gc=False):
 
     def done(self, value: Any) -> None:
         """Give the reply."""
-        self._post(StepOutcome(self.step, self.undo, value))
+        self._post(StepOutcome(self.step, self.undo, value, None, self.request))
 
     def failed(self, error: Exception) -> None:
         """Say that there is none."""
-        self._post(StepOutcome(self.step, self.undo, None, error))
+        self._post(StepOutcome(self.step, self.undo, None, error, self.request))
 
     def _post(self, outcome: StepOutcome) -> None:
         # An unfinished saga has its cell, or gets it back and sends the step again; one that has ended needs no reply.

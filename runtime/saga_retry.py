@@ -22,17 +22,27 @@ FINAL = (AskCycle, UnknownActor, NotTaken, CommandIdReused, DefinitionError, Not
 
 
 def pause_before_retry(
-    saga: type[Saga[Any, Any]], step: StepStory, error: Exception, now: int, random: Random, *, undo: bool
+    saga: type[Saga[Any, Any]],
+    own: RetryPolicy | None,
+    step: StepStory,
+    error: Exception,
+    now: int,
+    random: Random,
+    *,
+    undo: bool,
 ) -> float:
     """Return the seconds to wait before a step, or its undo, is sent again; its failure is in the story already.
+
+    ``own`` is the step's own policy, where the code that gave it one is at hand.
 
     Raises:
         SagaGaveUp: the budget is spent, or no retry can help; a person or a program has to look.
     """
-    policy: RetryPolicy = saga.undo_retry if undo else saga.retry
+    stored = step.asked.undo_retry
+    policy = (stored.policy() if stored is not None else saga.undo_retry) if undo else own or saga.retry
     failures = step.undo_failures if undo else step.failures
     spent = (now - step.failing_since) / 1e6 >= policy.budget.total_seconds()
-    if spent or isinstance(error, FINAL):
+    if spent or isinstance(error, FINAL) or policy.is_final(error):
         what = f"the undo of step {step.asked.step!r}" if undo else f"step {step.asked.step!r}"
         why = f"after {failures} failures in {policy.budget}" if spent else "as no retry can help"
         raise SagaGaveUp(f"{what} was given up {why}: {error}") from error

@@ -5,22 +5,19 @@ next step, and what the story holds of that step is fed to it, or waited for. In
 again from the beginning; it must come to the same steps.
 """
 
-from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, cast
 
 import msgspec
 
-from actors import Address, Command, Refused, Saga, SagaMismatch, SagaMisuse, Step
+from actors import Address, Chosen, Command, Parallel, Refused, Saga, SagaMismatch, SagaMisuse, Select, Step
+from actors.messages import name_of
 from persistence import NotDecodable
-from persistence.codec import PLAIN, Codec
 from runtime.kinds import Kind
 from runtime.log import log
-from runtime.saga_events import Asked, SagaEvent
+from runtime.saga_events import Answered, Asked, SagaEvent, UndoRevised
+from runtime.saga_intent import check_new, intent
 from runtime.saga_story import StepStory, Story
-
-MAX_STEPS = 10_000
-"""How many steps one saga may have; one that asks for more is looping, and is parked."""
 
 
 class Stage(Protocol):
@@ -38,12 +35,16 @@ class Stage(Protocol):
         """Add an event to the story."""
         ...
 
-    def send(self, step: str, to: Address[Any], command: Command[Any, Any]) -> bool:
+    def send(self, step: StepStory, to: Address[Any], command: Command[Any, Any]) -> bool:
         """Send a step's command, unless it is under way already; return whether it was sent."""
         ...
 
     def sleep(self, step: str, due: int) -> None:
         """Have the step answered when the time has come."""
+        ...
+
+    def drop(self, step: StepStory) -> None:
+        """Wait for a step no more, and undo it."""
         ...
 
 
@@ -53,15 +54,18 @@ class SagaRun:
     __slots__ = (
         "_awaited",
         "_check",
-        "_codec",
         "_coroutine",
+        "_first",
         "_kind",
         "_met",
+        "_own",
         "_refusal",
-        "_saga",
+        "_revised",
         "_stage",
         "_waited",
+        "ended",
         "result",
+        "saga",
     )
 
     def __init__(
@@ -69,24 +73,31 @@ class SagaRun:
         stage: Stage,
         saga: Saga[Any, Any],
         command: Command[Any, Any],
+        own: Kind,
         kind: Callable[[str], Kind],
         check: Callable[[Address[Any], object], None],
-        codec: Codec = PLAIN,
     ) -> None:
         self._stage = stage
-        self._saga = saga
+        self.saga = saga
+        self._own = own
         self._kind = kind
         self._check = check
-        self._codec = codec
+        saga.play_as(stage.address, self._revise)
         self._coroutine: Coroutine[Any, Any, Any] | None = saga.run(command)
         self._awaited: dict[str, Step[Any]] = {}
         """The steps that the code waits for now, by name."""
         self._waited: list[StepStory] = []
         """What the story knows of them, in the same order."""
+        self._first: bool | None = None
+        """Whether it waits for the first of them, for all of them (False), or for one (None)."""
         self._met: set[str] = set()
         """The names of all the steps that the code has come to."""
+        self._revised: dict[str, int] = {}
+        """How often the code has given a step another undo."""
         self._refusal: Refused | None = None
         """The refusal that was raised in the code."""
+        self.ended = False
+        """Whether the code has come to its end."""
         self.result: Any = None
 
     def advance(self) -> bool:
@@ -105,10 +116,10 @@ class SagaRun:
                 self._coroutine = None
                 self._check_not_refused()
                 self._check_complete()
-                self.result = stop.value
-                return True
+                self.ended, self.result = True, stop.value
+                break
             self._await(awaited)
-        return False
+        return self.ended
 
     def close(self) -> None:
         """Drop the coroutine; its clean-up code runs, and can't await anything more."""
@@ -119,37 +130,69 @@ class SagaRun:
             except Exception as error:  # noqa: BLE001 (clean-up code of the author's)
                 log.warning("saga resisted its end", saga=str(self._stage.address), error=repr(error))
 
-    def command(self, step: str) -> Command[Any, Any] | None:
-        """Return the command of a step that the code waits for."""
-        waited = self._awaited.get(step)
-        return None if waited is None else waited.command
+    def step(self, name: str) -> Step[Any] | None:
+        """Return a step that the code waits for."""
+        return self._awaited.get(name)
 
     # -- the outcomes of what is awaited ------------------------------------------------------------------------
 
     def _pending(self) -> bool:
         """Whether an outcome is still awaited. Once a step is refused, siblings that fail are not waited for."""
-        pending = [step for step in self._waited if not step.ended]
-        if pending and len(self._waited) > 1 and any(step.reason is not None for step in self._waited):
+        waited = self._waited
+        if self._first:
+            return self._winner() is None and any(step.open for step in waited)
+        pending = [step for step in waited if step.open]
+        if pending and len(waited) > 1 and any(_is_refusal(step) for step in waited):
             pending = [step for step in pending if not step.failures]
         return bool(pending)
 
+    def _winner(self) -> StepStory | None:
+        """Return the step of a select that was done first."""
+        done = [step for step in self._waited if step.ended and not _is_refusal(step)]
+        return min(done, key=lambda step: step.ended) if done else None
+
     def _resume(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Give the code what it waited for: the replies, or the first refusal. Return what it awaits next."""
+        """Give the code what it waited for: the replies, or a refusal. Return what it awaits next."""
         waited = self._waited
         if not waited:
-            self._saga.at_time(self._stage.story.started_at)
+            self.saga.at_time(self._stage.story.started_at)
             return coroutine.send(None)
-        refused = [step for step in waited if step.reason is not None]
-        self._saga.at_time(max([step.ended_at for step in waited]))
+        if self._first:
+            return self._choose(coroutine)
+        self.saga.at_time(max([step.ended_at for step in waited]))
+        refused = [step for step in waited if _is_refusal(step)]
         if refused:
-            self._refusal = Refused(min(refused, key=lambda step: step.ended).reason or "")
-            return coroutine.throw(self._refusal)
+            return self._refuse(coroutine, min(refused, key=lambda step: step.ended))
+        if self._first is None:
+            return coroutine.send(self._reply(waited[0]))
         return coroutine.send(tuple([self._reply(step) for step in waited]))
 
+    def _choose(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        winner = self._winner()
+        if winner is None:
+            last = max(self._waited, key=lambda step: step.ended)
+            self.saga.at_time(last.ended_at)
+            return self._refuse(coroutine, last)
+        for step in self._waited:
+            if step is not winner and not step.dropped and (step.open or step.needs_undo):
+                self._stage.drop(step)
+        self.saga.at_time(winner.ended_at)
+        return coroutine.send(Chosen(winner.asked.step, self._reply(winner)))
+
+    def _refuse(self, coroutine: Coroutine[Any, Any, Any], step: StepStory) -> Any:
+        self._refusal = Refused(step.reason or "")
+        return coroutine.throw(self._refusal)
+
     def _reply(self, step: StepStory) -> Any:
-        if step.value is None and step.reply is not None and step.asked.to is not None:
-            command = self._awaited[step.asked.step].command
-            step.value = self._kind(step.asked.to.actor).reply(type(command)).decode(step.reply)
+        asked = step.asked
+        if step.reason is not None:
+            return Refused(step.reason)
+        if asked.awaits and step.reply is not None:
+            number: int | None = msgspec.json.decode(step.reply)
+            return None if number is None else self._own.command(self._stage.story.inbox[number].data)
+        if step.value is None and step.reply is not None and asked.to is not None:
+            command = self._awaited[asked.step].command
+            step.value = self._kind(asked.to.actor).reply(type(command)).decode(step.reply)
         return step.value
 
     # -- the steps that the code comes to -----------------------------------------------------------------------
@@ -159,78 +202,89 @@ class SagaRun:
         if self._refusal is not None:
             raise SagaMisuse(
                 f"{self._stage.address} went on after the refusal {str(self._refusal)!r}; let Refused pass, and what "
-                "was done is undone"
+                "was done is undone, or make the step one that may be refused: self.optional(self.ask(...))"
             )
 
     def _await(self, awaited: Any) -> None:
-        address = self._stage.address
         self._check_not_refused()
-        if not isinstance(awaited, tuple) or not all(isinstance(step, Step) for step in awaited):  # pyright: ignore[reportUnknownVariableType]
-            what = type(cast(object, awaited)).__name__
-            raise SagaMisuse(
-                f"{address} awaited a {what}, which is no step; a saga awaits only self.ask, "
-                "self.pivot, self.sleep and self.parallel: leave I/O to a plain actor and ask it"
-            )
-        steps = cast(tuple[Step[Any], ...], awaited)
+        steps: Sequence[Step[Any]]
+        only = awaited
+        match awaited:
+            case Step():
+                steps, self._first = (only,), None
+            case Parallel() | Select():
+                steps, self._first = awaited.steps, isinstance(awaited, Select)
+            case _:
+                raise SagaMisuse(
+                    f"{self._stage.address} awaited a {type(awaited).__name__}, which is no step; a saga awaits only "
+                    "self.ask, self.pivot, self.sleep, self.receive, self.parallel and self.select: leave I/O to a "
+                    "plain actor and ask it"
+                )
         self._awaited = {}
         self._waited = []
         for step in steps:
-            self._waited.append(self._meet(step, alone=len(steps) == 1))
+            if self._first and step.name not in self._stage.story.steps and self._winner() is not None:
+                continue  # one has won already: those behind it are never begun
             self._awaited[step.name] = step
+            self._waited.append(self._meet(step, alone=self._first is None))
 
     def _meet(self, step: Step[Any], *, alone: bool) -> StepStory:
         """Find the step in the story, or write it there; send it, unless its outcome is known."""
-        name = step.name
+        name, story = step.name, self._stage.story
         if name in self._met:
             raise SagaMisuse(f"{self._stage.address} has two steps called {name!r}; give each a name of its own")
         self._met.add(name)
-        known = self._stage.story.steps.get(name)
+        known = story.steps.get(name)
         new = known is None
         if known is None:
-            self._check_new(step, alone=alone)
-            self._intend(step)
-            known = self._stage.story.steps[name]
-        elif not self._is_same(step, known.asked):
+            check_new(self._stage.address, story, step, self._kind, self._check, alone=alone)
+            self._stage.emit(intent(step, story, self._own.codec, self._kind, self._stage.now))
+            known = story.steps[name]
+        elif not self._is_same(step, known):
             raise self._mismatch(step, known.asked)
-        if not known.ended:
-            if step.target is None or step.command is None:
+        if known.open:
+            if step.target is not None and step.command is not None:
+                command = (
+                    step.command if known.copy == 1 else self._kind(step.target.actor).command(known.asked.command)
+                )
+                if self._stage.send(known, step.target, command):
+                    known.resent = not new
+            elif (
+                step.awaits is not None and (number := story.first_in(known.asked.awaits, self._own.today)) is not None
+            ):
+                self._stage.emit(Answered(name, msgspec.Raw(b"%d" % number)))
+            elif known.asked.due:
                 self._stage.sleep(name, known.asked.due)
-            elif self._stage.send(name, step.target, step.command):
-                known.resent = not new
         return known
 
-    def _check_new(self, step: Step[Any], *, alone: bool) -> None:
+    def _revise(self, name: str, undo: Command[Any, Any]) -> None:
+        """Give a step that was done another undo; at a replay the story knows it."""
         address, story = self._stage.address, self._stage.story
-        if len(story.steps) >= MAX_STEPS:
-            raise SagaMisuse(f"{address} has asked for more than {MAX_STEPS:,} steps; it seems to loop")
-        if story.pivot is not None and (step.kind == "pivot" or step.undo is not None):
-            what = "is a second pivot" if step.kind == "pivot" else "has an undo"
-            raise SagaMisuse(
-                f"{address}: step {step.name!r} {what} but comes after the pivot {story.pivot.asked.step!r}, and past "
-                "the pivot a saga only goes forward"
-            )
-        if step.kind == "pivot" and not alone:
-            raise SagaMisuse(f"{address}: the pivot {step.name!r} must be awaited alone, not in parallel")
-        if step.target == address:
-            raise SagaMisuse(f"{address}: step {step.name!r} asks the saga itself, which would wait for ever")
-        if step.undo is not None and step.target is not None and issubclass(self._kind(step.target.actor).cls, Saga):
-            raise SagaMisuse(f"{address}: step {step.name!r} asks another saga, which can't be undone by a command")
-        if step.target is not None:
-            for request in (step.command, step.undo):
-                if request is not None:
-                    self._check(step.target, request)
+        step = story.steps.get(name)
+        if step is None or name not in self._met or not step.answered or step.asked.to is None:
+            raise SagaMisuse(f"{address} revises the undo of step {name!r}, which is not done; await the step first")
+        count = self._revised[name] = self._revised.get(name, 0) + 1
+        to = self._kind(step.asked.to.actor)
+        if count <= len(step.revisions):
+            if to.command(step.revisions[count - 1]) != undo:
+                raise SagaMismatch(
+                    f"{address} was changed under way: it gives step {name!r} another undo than the one in its journal"
+                )
+            return
+        if story.pivot is not None or step.dropped or to.is_saga:
+            why = "it is past the pivot" if story.pivot is not None else "the step is given up"
+            why = "a saga that was asked is undone by compensating it" if to.is_saga else why
+            raise SagaMisuse(f"{address} can't revise the undo of step {name!r}: {why}")
+        self._check(step.asked.to, undo)
+        self._stage.emit(UndoRevised(name, msgspec.Raw(self._own.codec.encode(undo, f"the undo of step {name!r}"))))
 
-    def _intend(self, step: Step[Any]) -> None:
-        due = self._stage.now + round(step.duration / timedelta(microseconds=1)) if step.kind == "sleep" else 0
-        encode = self._codec.encode
-        command = msgspec.Raw(encode(step.command, f"step {step.name!r}"))
-        undo = msgspec.Raw(encode(step.undo, f"the undo of step {step.name!r}"))
-        self._stage.emit(Asked(step.name, step.kind, step.target, command, undo, due))
-
-    def _is_same(self, step: Step[Any], asked: Asked) -> bool:
+    def _is_same(self, step: Step[Any], known: StepStory) -> bool:
+        asked = known.asked
         if asked.kind != step.kind or asked.to != step.target:
             return False
-        if step.target is None:
+        if step.awaits is not None:
+            return self._own.today(asked.awaits) == name_of(step.awaits)
+        if step.target is None or known.copy > 1:
             return True
         try:
             return bool(self._kind(step.target.actor).command(asked.command) == step.command)
@@ -239,21 +293,28 @@ class SagaRun:
 
     def _mismatch(self, step: Step[Any], asked: Asked) -> SagaMismatch:
         # Both sides, but not what is in them: errors are logged, and logs hold no content of messages.
-        was, now = _fields(asked.command), _fields(self._codec.encode(step.command))
+        was, now = _fields(asked.command), _fields(self._own.codec.encode(step.command))
         differing = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
         return SagaMismatch(
             f"{self._stage.address} was changed under way. Step {step.name!r} in its journal: {asked.kind} "
-            f"{asked.to or ''} {was.get('type', '')}; in today's code: {step.kind} {step.target or ''} "
+            f"{asked.to or asked.awaits} {was.get('type', '')}; in today's code: {step.kind} "
+            f"{step.target or (name_of(step.awaits) if step.awaits else '')} "
             f"{now.get('type', '')}; fields that differ: {', '.join(differing) or 'none'}"
         )
 
     def _check_complete(self) -> None:
-        unmet = [name for name in self._stage.story.steps if name not in self._met]
+        names = dict.fromkeys(step.asked.step for step in self._stage.story.steps.values())
+        unmet = [name for name in names if name not in self._met]
         if unmet:
             raise SagaMismatch(
-                f"{self._stage.address} was changed under way. Steps in its journal: {list(self._stage.story.steps)}; "
+                f"{self._stage.address} was changed under way. Steps in its journal: {list(names)}; "
                 f"today's code came to its end without {unmet}"
             )
+
+
+def _is_refusal(step: StepStory) -> bool:
+    """Whether a step's outcome is a refusal that is no value."""
+    return step.reason is not None and not step.asked.optional
 
 
 def _fields(command: bytes | msgspec.Raw) -> dict[str, Any]:

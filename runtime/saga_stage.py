@@ -1,16 +1,20 @@
 """What a saga's turn does to the world: events, messages and timers, which all take effect at its end."""
 
+from datetime import timedelta
 from typing import Any
 
-from actors import Address, Command
+import msgspec
+
+from actors import Address, Command, Saga
 from persistence import AT_ONCE, BURIED, NEVER, Append, NewEvent, Record
 from persistence.codec import encode
 from runtime import saga_events as events
 from runtime.cells import Cell, World
 from runtime.kinds import EventMeta, Kind, decoded, meta_of
 from runtime.mailbox import Envelope
-from runtime.saga_mail import StepReturn, Wake
-from runtime.saga_story import Story
+from runtime.saga_mail import Compensate, StepReturn, Wake
+from runtime.saga_run import SagaRun
+from runtime.saga_story import COMPENSATE, StepStory, Story
 from runtime.timers import Timer, Timers
 
 
@@ -23,9 +27,11 @@ class SagaStage(Cell):
         "_new",
         "_outbox",
         "_position",
+        "_run",
         "_timers",
         "_under_way",
         "_version",
+        "_wakes",
         "now",
         "story",
     )
@@ -37,6 +43,7 @@ class SagaStage(Cell):
 
         Like mail they outlive the incarnation: the next one waits for the same outcome, and sends no second copy."""
         self._timers: dict[str, Timer] = {}
+        self._run: SagaRun | None = None
         self.story = Story()
 
     # -- the story ----------------------------------------------------------------------------------------------
@@ -49,6 +56,8 @@ class SagaStage(Cell):
         self._cause = ""
         self._new: list[NewEvent] = []
         self._outbox: list[tuple[Address[Any], Envelope]] = []
+        self._wakes: int | None = None
+        """When the journal says that the saga has to wake; None: not known."""
 
     def replay(self, record: Record) -> None:
         """Take in one event of the stream; the result as an event of the author's is passed over."""
@@ -62,11 +71,18 @@ class SagaStage(Cell):
             self.story = Story(buried=True)
         self._version, self._position = record.version, record.position
 
+    @property
+    def code(self) -> type[Saga[Any, Any]]:
+        """The class by which the story goes on: the one of its version, as long as that is there."""
+        cls: type[Saga[Any, Any]] = self.kind.cls
+        version = cls.version if self.story.started is None else self.story.started.version
+        return next((older for older in cls.older if older.version == version), cls)
+
     def emit(self, event: events.SagaEvent) -> None:
         """Add an event to the story; it is enqueued at the end of the turn."""
         data = encode(event, "an event of the saga")
         self.story.apply(event, self.now)
-        self._new.append(NewEvent(events.NAMES[type(event)], data, b"", event))
+        self._new.append(NewEvent(events.NAMES[type(event)], data, b""))
 
     def _end_turn(self) -> None:
         """Enqueue what is new, then send what it announces: decide, evolve, enqueue, reply."""
@@ -77,9 +93,8 @@ class SagaStage(Cell):
                 event.meta = meta
             if self.kind.revised:
                 self.kind.stamp(self._new)
-            first = self._version == 0
-            wake = NEVER if story.ended else AT_ONCE if first else None
-            append = Append(self.stream, self._version, self._new, self.now, self._cause if first else None, wake)
+            command = self._cause if self._version == 0 else None
+            append = Append(self.stream, self._version, self._new, self.now, command, self._next_wake())
             self.world.writer.enqueue((append,))
             self._version += len(self._new)
             self.written = True
@@ -91,26 +106,70 @@ class SagaStage(Cell):
         if story.ended or story.error is not None:
             self._over()
 
+    def _next_wake(self) -> int | None:
+        """Return when the saga has to wake, for the journal; None: as it says already."""
+        story = self.story
+        if story.ended:
+            wakes = NEVER
+        else:
+            until = story.asleep_until()
+            wakes = AT_ONCE if until is None else max(until, 1)
+        if wakes == self._wakes:
+            return None
+        self._wakes = wakes
+        return wakes
+
     def _over(self) -> None:
         """Do what is to be done when the saga has ended, or is parked."""
         raise NotImplementedError
 
     # -- sending and waiting ------------------------------------------------------------------------------------
 
-    def send(self, step: str, to: Address[Any], command: Command[Any, Any], *, undo: bool = False) -> bool:
-        """Send a step's command, or its undo, at the end of the turn, unless it is under way already.
+    def request(self, step: StepStory, *, undo: bool = False) -> str:
+        """Return the id of a step's command, or of its undo.
 
-        Its id is derived from the step's name, so whatever the saga goes through, it is the same each time.
+        It is derived from the step's name, so whatever the saga goes through, it is the same each time.
         """
-        step_id = f"{self.name}#{step}"
-        request = f"{self.name}!{step}" if undo else step_id
+        return f"{self.name}{'!' if undo else '#'}{step.wire}"
+
+    def send(self, step: StepStory, to: Address[Any], command: Command[Any, Any]) -> bool:
+        """Send a step's command at the end of the turn, unless it is under way already; return whether it is sent."""
+        own = None if self._run is None else self._run.step(step.asked.step)
+        timeout = None if own is None else own.timeout
+        return self._send(step, to, command, self.request(step), step.asked.command, timeout)
+
+    def send_undo(self, step: StepStory) -> bool:
+        """Send a step's undo, as it stands in the story; another saga is told to compensate."""
+        to, undo = step.asked.to, step.undo
+        assert to is not None
+        if bytes(undo) == bytes(COMPENSATE):
+            message: Any = Compensate(self.name, self.story.reason or "the saga that asked for it has given it up")
+        else:
+            message = self.world.kind(to.actor).command(undo)
+        return self._send(step, to, message, self.request(step, undo=True), undo, None, self.request(step))
+
+    def _send(
+        self,
+        step: StepStory,
+        to: Address[Any],
+        message: Any,
+        request: str,
+        data: msgspec.Raw,
+        timeout: timedelta | None,
+        undoes: str | None = None,
+    ) -> bool:
+        key, limit, due = self.story.key_of(step), timeout or self.code.timeout, 0
+        if limit is not None:
+            delays = self.world.delays
+            due = delays.now() + round(limit / timedelta(microseconds=1)) + 1
+            self._set_timer(delays, due, key, undo=undoes is not None)
         if request in self._under_way:
             return False
         self._under_way.add(request)
-        envelope = Envelope(command, request, StepReturn(self.world.find, self.address, step, undo), self._correlation)
-        asked, started = self.story.steps[step].asked, self.story.started
-        envelope.path = (*started.path, self.address) if started is not None else (self.address,)
-        envelope.undoes, envelope.data = (step_id, bytes(asked.undo)) if undo else (None, bytes(asked.command))
+        back = StepReturn(self.world.find, self.address, key, undoes is not None, request)
+        started = self.story.started
+        path = (*started.path, self.address) if started is not None else (self.address,)
+        envelope = Envelope(message, request, back, self._correlation, None, due, path, undoes, bytes(data))
         self._outbox.append((to, envelope))
         return True
 
@@ -124,6 +183,13 @@ class SagaStage(Cell):
 
     def _set_timer(self, timers: Timers, due: int, step: str | None, *, undo: bool = False) -> None:
         wake = Envelope(Wake(self.incarnation, step, undo))
-        if (old := self._timers.get(step or "")) is not None:
-            old.cancel()
-        self._timers[step or ""] = timers.at(due, lambda: self.post(wake))
+        self._cancel_timer(step or "")
+        if due <= timers.now():
+            self.post(wake)
+        else:
+            self._timers[step or ""] = timers.at(due, lambda: self.post(wake))
+
+    def _cancel_timer(self, key: str) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()

@@ -1,28 +1,39 @@
 """A saga's story so far: the fold of its stream. Pure, and the same live and in recovery."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
 
 import actors
-from actors import Address, Command, CommandIdReused, UnknownActor
-from persistence import NotDecodable
+from actors import Address, Command, CommandIdReused, Saga, SagaMismatch, UnknownActor
+from persistence import NEVER, NotDecodable
 from runtime.kinds import Kind
 from runtime.saga_events import (
+    NOTHING,
     Answered,
     Asked,
     Compensated,
     Compensating,
     Completed,
+    Dropped,
     Failed,
+    Killed,
     Parked,
+    Received,
     Refused,
     Resumed,
+    Retried,
     SagaEvent,
+    Skipped,
     Started,
     Undone,
+    UndoRevised,
 )
+
+SOMEDAY = NEVER - 1
+"""When a stream wakes whose saga waits for a message: not by itself, but it is not at its end either."""
 
 
 class StepStory(msgspec.Struct, gc=False):
@@ -33,6 +44,10 @@ class StepStory(msgspec.Struct, gc=False):
     """
 
     asked: Asked
+    undo: msgspec.Raw
+    """How it would be undone now."""
+    copy: int = 1
+    """Which command for this step it is: a person may have given it another one."""
     answered: bool = False
     reason: str | None = None
     """Why it was refused."""
@@ -50,13 +65,27 @@ class StepStory(msgspec.Struct, gc=False):
     """Attempts at its undo that failed."""
     failing_since: int = 0
     """When the first of them failed, of the step or, once its undo has failed, of that."""
+    dropped: bool = False
+    """Whether it is not waited for any more, and undone while the story goes on."""
     undone: bool = False
+    revisions: list[msgspec.Raw] = msgspec.field(default_factory=list[msgspec.Raw])
+    """The undos that the story has given it when it was done, oldest first."""
+
+    @property
+    def open(self) -> bool:
+        """Whether its outcome is waited for."""
+        return not self.ended and not self.dropped
 
     @property
     def needs_undo(self) -> bool:
         """Whether going back must undo it: it has an undo, and was done or may have been."""
         certainly_not = self.reason is not None and not self.resent
-        return bytes(self.asked.undo) != b"null" and not self.undone and not certainly_not
+        return has(self.undo) and not self.undone and not certainly_not
+
+    @property
+    def wire(self) -> str:
+        """Its name in the ids of its commands."""
+        return self.asked.step if self.copy == 1 else f"{self.asked.step}#{self.copy}"
 
     def fail(self, at: int, *, undo: bool) -> None:
         """Count a failed attempt, at the step or at its undo."""
@@ -67,20 +96,48 @@ class StepStory(msgspec.Struct, gc=False):
         if (self.undo_failures if undo else self.failures) == 1:
             self.failing_since = at
 
+    def pardon(self) -> None:
+        """Forget the failures: a new budget."""
+        self.failures = self.undo_failures = self.failing_since = 0
+
+
+class Inbound(msgspec.Struct, gc=False):
+    """A message that has come to the saga."""
+
+    id: str
+    name: str
+    data: msgspec.Raw
+    taken: bool = False
+
+
+class _Named(msgspec.Struct):
+    type: str
+
 
 class Story(msgspec.Struct, gc=False):
     """The fold of a saga's stream."""
 
     started: Started | None = None
     started_at: int = 0
+    deadline: int = 0
+    """When time is up, in microseconds since 1970; 0: never."""
     steps: dict[str, StepStory] = msgspec.field(default_factory=dict[str, StepStory])
-    """By name, in the order in which they were asked."""
+    """By name, in the order in which they were asked. One whose command was replaced is there under its name and #."""
+    waiting: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    """The sleeps and receives that are open, and when each is over; 0: never."""
+    busy: int = 0
+    """How many steps are open that were sent to somebody."""
+    drops: int = 0
+    """How many steps were dropped."""
+    inbox: list[Inbound] = msgspec.field(default_factory=list[Inbound])
+    """The messages that have come, oldest first."""
     outcomes: int = 0
     """Steps that have an outcome."""
     pivot: StepStory | None = None
     reason: str | None = None
     """Why the saga goes back, or went back."""
     compensated: bool = False
+    killed: Killed | None = None
     error: str | None = None
     """Why it is parked."""
     crashes: int = 0
@@ -91,16 +148,17 @@ class Story(msgspec.Struct, gc=False):
 
     @property
     def ended(self) -> bool:
-        """Whether the saga is completed or compensated, or was deleted since."""
-        return self.result is not None or self.compensated or self.buried
+        """Whether the saga is completed, compensated or killed, or was deleted since."""
+        completed = self.result is not None and self.reason is None
+        return completed or self.compensated or self.killed is not None or self.buried
 
     @property
     def status(self) -> str:
-        """Where the saga is: new, running, compensating, completed, compensated or parked."""
+        """Where the saga is: new, running, compensating, completed, compensated, killed or parked."""
+        if self.ended:
+            return "killed" if self.killed is not None else "compensated" if self.compensated else "completed"
         if self.started is None:
             return "new"
-        if self.ended:
-            return "compensated" if self.compensated else "completed"
         if self.error is not None:
             return "parked"
         return "running" if self.reason is None else "compensating"
@@ -109,11 +167,13 @@ class Story(msgspec.Struct, gc=False):
         """Return what to tell those who ask for the result, where there is none and will be none by itself."""
         if self.buried:
             return actors.DeletedForGood(f"{address} was deleted; use another key")
-        if self.started is None:
-            return UnknownActor(f"{address} was never started")
+        if self.killed is not None:
+            return actors.SagaKilled(f"{address} was ended by {self.killed.by}: {self.killed.reason}")
         if self.compensated:
             return actors.Refused(self.reason or "")
-        if self.error is not None and self.result is None:
+        if self.started is None:
+            return UnknownActor(f"{address} was never started")
+        if self.error is not None:
             return actors.Parked(f"{address} is parked: {self.error}")
         return None
 
@@ -128,14 +188,21 @@ class Story(msgspec.Struct, gc=False):
         if cls is Asked:
             self._asked(cast(Asked, event))
         elif cls is Answered:
-            step = self._end(cast(Answered, event).step, at)
-            step.answered, step.reply = True, cast(Answered, event).reply
+            answered = cast(Answered, event)
+            step = self._end(answered.step, at)
+            step.answered, step.reply = True, answered.reply
+            if step.asked.awaits and (number := msgspec.json.decode(answered.reply)) is not None:
+                self.inbox[number].taken = True
             self.crashes = 0
         else:
             self._apply_other(event, at)
 
     def _asked(self, event: Asked) -> None:
-        step = self.steps[event.step] = StepStory(event)
+        step = self.steps[event.step] = StepStory(event, event.undo)
+        if event.to is None:
+            self.waiting[event.step] = event.due
+        else:
+            self.busy += 1
         if event.kind == "pivot":
             self.pivot = step
 
@@ -145,30 +212,95 @@ class Story(msgspec.Struct, gc=False):
             case Resumed():
                 pass
             case Started():
-                self.started, self.started_at = event, at
+                self.started, self.started_at, self.deadline = event, at, event.deadline
             case Refused(step=name, reason=reason, uncertain=uncertain):
                 step = self._end(name, at)
                 step.reason, step.resent = reason, uncertain
             case Failed(step=name, undo=undo):
                 self.steps[name].fail(at, undo=undo)
-            case Compensating(reason=reason):
-                self.reason = reason
+            case Received(message=message, id=message_id):
+                self.inbox.append(Inbound(message_id, msgspec.json.decode(message, type=_Named).type, message))
+            case UndoRevised(step=name, undo=revised):
+                self.steps[name].undo = revised
+                self.steps[name].revisions.append(revised)
+            case Dropped(step=name):
+                self._close(self.steps[name])
+                self.steps[name].dropped = True
+                self.drops += 1
             case Undone(step=name):
                 self.steps[name].undone = True
+            case _:
+                self._apply_turn(event, at)
+
+    def _apply_turn(self, event: SagaEvent, at: int) -> None:
+        """Take in an event by which the whole saga takes a turn."""
+        match event:
+            case Compensating(reason=reason):
+                self.reason, self.error = reason, None
             case Completed(result=result):
                 self.result = result
             case Compensated():
                 self.compensated = True
+            case Killed():
+                self.killed = event
             case Parked(error=error):
                 self.error = error
+            case Retried():
+                self._retried(event, at)
+            case Skipped(step=name, undo=True):
+                self.steps[name].undone = True
+                self.error = None
+            case Skipped(step=name, reply=reply):
+                step = self._end(name, at)
+                step.answered, step.reply = True, reply
+                self.error = None
             case _:
                 raise AssertionError(f"a saga has no event {event!r}")
 
     def _end(self, name: str, at: int) -> StepStory:
         step = self.steps[name]
+        self._close(step)
         self.outcomes += 1
         step.ended, step.ended_at = self.outcomes, at
         return step
+
+    def _close(self, step: StepStory) -> None:
+        """Take note that a step's outcome is waited for no more."""
+        if step.open:
+            if step.asked.to is None:
+                self.waiting.pop(step.asked.step, None)
+            else:
+                self.busy -= 1
+
+    def _retried(self, event: Retried, at: int) -> None:
+        self.error = None
+        if self.deadline and self.started is not None:
+            self.deadline = at + self.started.deadline - self.started_at
+        for step in self.steps.values():
+            step.pardon()
+        if event.step:
+            if has(event.command):
+                self._replace(self.steps[event.step], event.command)
+            if has(event.undo):
+                self.steps[event.step].undo = event.undo
+
+    def _replace(self, old: StepStory, command: msgspec.Raw) -> None:
+        """Give a step another command; what the one before may have done is undone, where it has an undo."""
+        asked = old.asked
+        new = StepStory(msgspec.structs.replace(asked, command=command), old.undo, old.copy + 1)
+        self.steps[f"{asked.step}#{old.copy}"] = old
+        old.dropped = True
+        self.drops += 1
+        self.steps[asked.step] = new
+        if self.pivot is old:
+            self.pivot = new
+
+    # -- what is to be done -------------------------------------------------------------------------------------
+
+    def key_of(self, step: StepStory) -> str:
+        """Return the key of a step in ``steps``."""
+        current = self.steps[step.asked.step]
+        return step.asked.step if current is step else f"{step.asked.step}#{step.copy}"
 
     def next_undo(self) -> StepStory | None:
         """Return what to undo next: first what may still be under way, then what was done, last first."""
@@ -178,17 +310,66 @@ class Story(msgspec.Struct, gc=False):
         unknown = [step for step in waiting if not step.ended]
         return unknown[-1] if unknown else max(waiting, key=lambda step: step.ended)
 
+    def dropped(self) -> list[StepStory]:
+        """Return the steps that are still to be undone while the story goes on."""
+        return [step for step in self.steps.values() if step.dropped and step.needs_undo] if self.drops else []
 
-def check_same(address: Address[Any], kind: Kind, command: Command[Any, Any], started: Started) -> None:
-    """Make sure that a saga that is there was started by this command, as today's classes read it.
+    def first_in(self, name: str, today: Callable[[str], str]) -> int | None:
+        """Return the number of the oldest message of this name that was not taken; ``today`` maps older names."""
+        if not self.inbox:
+            return None
+        return next((n for n, one in enumerate(self.inbox) if not one.taken and today(one.name) == today(name)), None)
+
+    def asleep_until(self) -> int | None:
+        """Return when the saga has to wake, if it only waits for times and messages; None: it is busy."""
+        if self.busy or not self.waiting or self.status != "running" or self.dropped():
+            return None
+        times = [due for due in self.waiting.values() if due]
+        if self.deadline and self.pivot is None:
+            times.append(self.deadline)
+        return min(times, default=SOMEDAY)
+
+
+def check_same(
+    address: Address[Any], kind: Kind, command: Command[Any, Any], stored: msgspec.Raw, what: str = ""
+) -> None:
+    """Make sure that a command is the one that was stored, as today's classes read it.
 
     Raises:
-        CommandIdReused: it was started by another one.
+        CommandIdReused: it is another one.
     """
     with suppress(NotDecodable):
-        if kind.command(started.command) == command:
+        if kind.command(stored) == command:
             return
+    if what:
+        raise CommandIdReused(f"{address} has taken another command as {what}; give this one an id of its own")
     raise CommandIdReused(
         f"{address} was started with another command; a saga's address names one story for ever, so give this one a "
         "key of its own"
     )
+
+
+def code_of(kind: Kind, story: Story) -> type[Saga[Any, Any]]:
+    """Return the class by which a story goes on: the one of its version.
+
+    Raises:
+        SagaMismatch: it is not there any more.
+    """
+    cls: type[Saga[Any, Any]] = kind.cls
+    version = cls.version if story.started is None else story.started.version
+    for code in (cls, *cls.older):
+        if code.version == version:
+            return code
+    raise SagaMismatch(
+        f"it was started with version {version} of {kind.name}'s code, and today's is {cls.version}; keep the class "
+        f"that it had then: older = [{kind.name}V{version}]"
+    )
+
+
+COMPENSATE = msgspec.Raw(b'{"type":"saga.compensate"}')
+"""The undo of a step that asked another saga: compensate it."""
+
+
+def has(raw: msgspec.Raw) -> bool:
+    """Return whether there is anything in a part of an event that may be left out."""
+    return bytes(raw) != bytes(NOTHING)

@@ -6,8 +6,22 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec import UNSET
 
-from actors import Address, Command, Event, Message, Refused, Saga, SagaMisuse, Service, State, Step
+from actors import (
+    Address,
+    Command,
+    Event,
+    Message,
+    Parallel,
+    Refused,
+    Saga,
+    SagaMisuse,
+    Select,
+    Service,
+    State,
+    Step,
+)
 
 
 class Held(Message):
@@ -50,17 +64,14 @@ class Trip(Saga[BookTrip, Held]):
         return Held(first.seat + second.seat + last.seat)
 
 
-def resume(story: Coroutine[Any, Any, Any], *replies: object) -> tuple[Step[Any], ...]:
-    """Hand the story the replies to the steps it waits for, and return the steps it waits for then."""
-    steps: tuple[Step[Any], ...] = story.send(replies or None)
-    return steps
+def resume(story: Coroutine[Any, Any, Any], reply: object = None) -> tuple[Step[Any], ...]:
+    """Hand the story the reply to what it waits for, and return the steps it waits for then."""
+    awaited: Step[Any] | Parallel[Any] | Select[Any] = story.send(reply)
+    return (awaited,) if isinstance(awaited, Step) else awaited.steps
 
 
 def parts(step: Step[Any]) -> tuple[object, ...]:
     return step.kind, step.name, step.target, step.command, step.undo, step.duration
-
-
-NO_TIME = timedelta(0)
 
 
 def test_a_story_is_a_row_of_steps_and_replies() -> None:
@@ -68,14 +79,14 @@ def test_a_story_is_a_row_of_steps_and_replies() -> None:
     story = Trip("trip-7").run(BookTrip("LH441"))
 
     (first,) = resume(story)
-    assert parts(first) == ("ask", "first", flight, hold, ReleaseSeat("trip-7"), NO_TIME)
+    assert parts(first) == ("ask", "first", flight, hold, ReleaseSeat("trip-7"), None)
 
     second, nap = resume(story, Held(1))
-    assert parts(second) == ("ask", "second", flight, hold, None, NO_TIME)
-    assert parts(nap) == ("sleep", "nap", None, None, None, timedelta(seconds=5))
+    assert parts(second) == ("ask", "second", flight, hold, UNSET, None)
+    assert parts(nap) == ("sleep", "nap", None, None, UNSET, timedelta(seconds=5))
 
-    (last,) = resume(story, Held(10), None)
-    assert parts(last) == ("pivot", "last", flight, hold, None, NO_TIME)
+    (last,) = resume(story, (Held(10), None))
+    assert parts(last) == ("pivot", "last", flight, hold, UNSET, None)
 
     with pytest.raises(StopIteration) as end:
         resume(story, Held(100))

@@ -226,7 +226,7 @@ async def test_a_saga_that_only_waits_has_no_hand_in_it(
     await stage.process(lambda runtime: runtime.tell(PLAY, Begin()), seconds=0)
     for _ in range(10):
         assert await stage.process(seconds=0)
-    assert counted(stage.records, "p") == [1, 0] * 10
+    assert counted(stage.records, "p") == ([1, 0] * 10 if child else [])  # one that sleeps is not even woken
     stage.clock.step(21 * 24 * 3600)
     assert await stage.process()
     assert set(ended(stage).values()) == {"completed"}

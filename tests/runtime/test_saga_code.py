@@ -113,7 +113,7 @@ async def has_a_wrong_undo(self: Play, command: Begin) -> Held:
 @pytest.mark.parametrize(
     ("story", "text"),
     [
-        (sleeps, "which is no step; a saga awaits only self.ask, self.pivot, self.sleep and self.parallel"),
+        (sleeps, "which is no step; a saga awaits only self.ask, self.pivot, self.sleep, self.receive, self.parallel"),
         (goes_on, "Play/p went on after the refusal 'full is full'; let Refused pass"),
         (ends_all_the_same, "Play/p went on after the refusal 'full is full'; let Refused pass"),
         (says_it_twice, "two steps called 'same'; give each a name of its own"),

@@ -15,9 +15,11 @@ from runtime import Runtime
 from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT
 from runtime.node import Node
 from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed, wake_of
+from runtime.saga_events import DECODERS
+from runtime.saga_story import Story
 from tests.runtime.cast import TripBooked
 
-ENDS = ("saga.completed", "saga.compensated")
+ENDS = ("saga.completed", "saga.compensated", "saga.killed")
 
 
 class HeldJournal(MemoryJournal):
@@ -112,17 +114,17 @@ async def quiet(runtime: Runtime) -> None:
 def restart_of(records: Sequence[Record], *, crashed: bool = True) -> HeldJournal:
     """Return a journal as a crash behind the last of these records would have left it; or as if it was closed then."""
     records = [msgspec.structs.replace(record, value=None) for record in records]  # values are not stored
-    open_sagas: dict[Stream, None] = {}
+    sagas: dict[Stream, Story] = {}
     pending: dict[Stream, PendingByName] = {}
     for record in records:
-        if record.type == "saga.started":
-            open_sagas[record.stream] = None
-        elif record.type in ENDS:
-            open_sagas.pop(record.stream, None)
+        if record.type in DECODERS:
+            sagas.setdefault(record.stream, Story()).apply(DECODERS[record.type].decode(record.data), record.time)
         elif record.type in (REMINDER, REMINDED, RESENT, FORGOTTEN):
             pending[record.stream] = replayed(pending.get(record.stream, NOTHING_PENDING), record)
     wakes = {stream: wake_of(found) for stream, found in pending.items() if found}
-    return HeldJournal(records, list(open_sagas), wakes, crashed)
+    asleep = {stream: until for stream, story in sagas.items() if (until := story.asleep_until()) is not None}
+    awake = [stream for stream, story in sagas.items() if not story.ended and stream not in asleep]
+    return HeldJournal(records, awake, {**wakes, **asleep}, crashed)
 
 
 def as_stored(records: list[Record]) -> list[tuple[object, ...]]:

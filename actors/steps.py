@@ -1,0 +1,131 @@
+"""What a saga awaits: steps, alone, several at once, or the first of several."""
+
+import copy
+from collections.abc import Generator
+from datetime import datetime, timedelta
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from actors.address import Address
+from actors.errors import Refused, SagaMisuse
+from actors.messages import Command
+from actors.policies import RetryPolicy
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+StepKind = Literal["ask", "pivot", "sleep", "receive"]
+
+Undo = Command[Any, Any] | None | msgspec.UnsetType
+"""How a step is undone. Unset: not at all or, where it asks another saga, by compensating that. None: not at all."""
+
+
+class Step(Generic[R_co]):
+    """One step of a saga, to be awaited at once or handed to ``parallel`` or ``select``; await gives the reply.
+
+    ``target`` and ``command`` are there for kinds ``ask`` and ``pivot``, ``awaits`` (the class of messages) for
+    ``receive``. A sleep ends after ``duration`` or at ``until``; a receive without a message after ``duration``.
+    """
+
+    __slots__ = (
+        "awaits",
+        "command",
+        "duration",
+        "kind",
+        "lock",
+        "name",
+        "optional",
+        "retry",
+        "target",
+        "timeout",
+        "undo",
+        "undo_retry",
+        "until",
+    )
+
+    def __init__(
+        self,
+        kind: StepKind,
+        name: str,
+        target: Address[Any] | None = None,
+        command: Command[Any, Any] | None = None,
+        undo: Undo = msgspec.UNSET,
+        *,
+        duration: timedelta | None = None,
+        until: datetime | None = None,
+        awaits: type[Command[Any, Any]] | None = None,
+        timeout: timedelta | None = None,
+        retry: RetryPolicy | None = None,
+        undo_retry: RetryPolicy | None = None,
+        lock: bool = False,
+    ) -> None:
+        if not name or "#" in name or "!" in name:
+            # These two mark a step and its undo in command ids; without the rule two ids could be one.
+            raise SagaMisuse(f"a step can't be called {name!r}; use a name without # and !, like 'flight'")
+        if timeout is not None and timeout <= timedelta(0):
+            raise SagaMisuse(f"step {name!r} needs a timeout of more than 0, not {timeout}")
+        self.kind: StepKind = kind
+        self.name = name
+        self.target = target
+        self.command = command
+        self.undo = undo
+        self.duration = duration
+        self.until = until
+        self.awaits = awaits
+        self.timeout = timeout
+        self.retry = retry
+        self.undo_retry = undo_retry
+        self.lock = lock
+        self.optional = False
+
+    def made_optional(self) -> "Step[R_co | Refused]":
+        """Return this step, with a refusal as one of its values."""
+        if self.kind != "ask":
+            raise SagaMisuse(f"step {self.name!r} is a {self.kind}; only an ask can be optional")
+        step: Step[Any] = copy.copy(self)
+        step.optional = True
+        return step
+
+    def __await__(self) -> "Generator[Step[Any], Any, R_co]":
+        reply: R_co = yield self
+        return reply
+
+
+class Parallel(Generic[R_co]):
+    """Several steps that run at once; await gives the tuple of their replies."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: tuple[Step[Any], ...]) -> None:
+        self.steps = steps
+
+    def __await__(self) -> "Generator[Parallel[Any], Any, R_co]":
+        replies: Any = (yield self) if self.steps else ()  # none to wait for: go on at once
+        return replies  # type: ignore[no-any-return]
+
+
+class Chosen(msgspec.Struct, Generic[R_co], frozen=True):
+    """Which of the steps of a ``select`` was done first, and its reply."""
+
+    name: str
+    reply: R_co
+
+
+class Select(Generic[R_co]):
+    """Several steps of which the first to be done counts; await gives a :class:`Chosen`."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: tuple[Step[Any], ...]) -> None:
+        if not steps:
+            raise SagaMisuse("select needs a step to wait for")
+        self.steps = steps
+
+    def __await__(self) -> "Generator[Select[Any], Any, Chosen[R_co]]":
+        chosen: Chosen[R_co] = yield self
+        return chosen
+
+
+Awaited = Step[Any] | Parallel[Any] | Select[Any]
+"""What a saga's ``run`` yields to who drives it, and is sent the value of."""

@@ -1,0 +1,82 @@
+"""A step's intent: whether a saga may take it, and what is written of it before it can have any effect."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from actors import Address, Command, RetryPolicy, Saga, SagaMisuse, Step
+from actors.messages import name_of
+from actors.reminders import EPOCH
+from persistence.codec import Codec
+from runtime.kinds import Kind
+from runtime.saga_events import NOTHING, Asked, UndoRetry
+from runtime.saga_story import COMPENSATE, Story
+
+MAX_STEPS = 10_000
+"""How many steps one saga may have; one that asks for more is looping, and is parked."""
+
+
+def check_new(
+    address: Address[Any],
+    story: Story,
+    step: Step[Any],
+    kind: Callable[[str], Kind],
+    check: Callable[[Address[Any], object], None],
+    *,
+    alone: bool,
+) -> None:
+    """Make sure that a saga may take a step that it has not taken before.
+
+    Raises:
+        SagaMisuse: it may not; the message says what to write instead.
+        NotTaken, UnknownActor: nobody takes its command, or its undo.
+    """
+    if len(story.steps) >= MAX_STEPS:
+        raise SagaMisuse(f"{address} has asked for more than {MAX_STEPS:,} steps; it seems to loop")
+    undo = step.undo if isinstance(step.undo, Command) else None
+    if story.pivot is not None and (step.kind == "pivot" or undo is not None):
+        what = "is a second pivot" if step.kind == "pivot" else "has an undo"
+        raise SagaMisuse(
+            f"{address}: step {step.name!r} {what} but comes after the pivot {story.pivot.asked.step!r}, and past "
+            "the pivot a saga only goes forward"
+        )
+    if step.kind == "pivot" and not alone:
+        raise SagaMisuse(f"{address}: the pivot {step.name!r} must be awaited alone, not in parallel or in a select")
+    if step.target == address:
+        raise SagaMisuse(f"{address}: step {step.name!r} asks the saga itself, which would wait for ever")
+    if step.target is None:
+        return
+    if undo is not None and issubclass(kind(step.target.actor).cls, Saga):
+        raise SagaMisuse(
+            f"{address}: step {step.name!r} asks another saga, which can't be undone by a command: going back "
+            "compensates it; leave out undo=, or write undo=None to leave it as it is"
+        )
+    for request in (step.command, undo):
+        if request is not None:
+            check(step.target, request)
+
+
+def intent(step: Step[Any], story: Story, codec: Codec, kind: Callable[[str], Kind], now: int) -> Asked:
+    """Return what is written of a step; ``now`` is the time of the turn, in microseconds since 1970."""
+    asked = Asked(step.name, step.kind, step.target, optional=step.optional)
+    if step.command is not None and step.target is not None:
+        asked.command = msgspec.Raw(codec.encode(step.command, f"step {step.name!r}"))
+        if isinstance(step.undo, Command):
+            asked.undo = msgspec.Raw(codec.encode(step.undo, f"the undo of step {step.name!r}"))
+        elif step.undo is msgspec.UNSET and step.kind == "ask" and story.pivot is None:
+            asked.undo = COMPENSATE if issubclass(kind(step.target.actor).cls, Saga) else NOTHING
+        if step.undo_retry is not None:
+            asked.undo_retry = _stored(step.undo_retry)
+    elif step.until is not None:
+        asked.due = max(1, (step.until - EPOCH) // timedelta(microseconds=1))
+    elif step.duration is not None:
+        asked.due = now + round(step.duration / timedelta(microseconds=1))
+    if step.awaits is not None:
+        asked.awaits = name_of(step.awaits)
+    return asked
+
+
+def _stored(policy: RetryPolicy) -> UndoRetry:
+    return UndoRetry(policy.backoff, policy.budget, policy.crashes, policy.final_names)
