@@ -117,8 +117,7 @@ class Node:
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
         self.alarm = Alarm(journal, self.timers, self.spawn, self._ring)
-        self.projectors: dict[str, Projector] = {}
-        self.builders: dict[str, Projector] = {}  # those that build tables anew, beside the ones that are asked
+        self.projectors, self.builders = dict[str, Projector](), dict[str, Projector]()  # these build beside those
         self.promises = Promises(self.writer, self.delays)
         self._log_watch = LogWatch("the journal")
         self.trouble = Trouble(self.writer, self.promises, self.delays)

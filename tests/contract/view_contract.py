@@ -216,6 +216,26 @@ class ViewContract(ABC):
             assert await view.parked() == [row]
             assert await view.skipped() == [gone]
 
+    async def test_what_was_blanked_is_cleaned_up(self, tmp_path: Path) -> None:
+        async with self.room(tmp_path) as shelf, self.opened(shelf) as view:
+            await view.apply([(self.insert, (f"{n} " + "secret" * 500, n)) for n in range(50)], 50)
+            assert not view.unclean
+            await view.apply([("update trips set trip = seat || ' gone'", ())], 51, blanks=True)
+            assert view.unclean
+            await view.apply([(self.insert, ("more", 1))], 52)
+            if self.keeps:
+                await view.close()
+                await view.open()
+                assert view.unclean
+            await view.clean()
+            assert not view.unclean
+            assert len(await self.rows(view)) == 51
+            await view.apply([(self.insert, ("later", 1))], 53)
+            if self.keeps:
+                await view.close()
+                await view.open()
+                assert not view.unclean
+
     # -- when it is made anew -----------------------------------------------------------------------------------
 
     async def test_one_of_another_journal_is_made_anew(self, tmp_path: Path) -> None:
