@@ -310,8 +310,9 @@ class Projector:
             if row.error:
                 self._in_a_row += 1
                 self._given_up = None
-                what = "an event can't be projected, and is set aside with the later ones of its key"
-                log.error(what, read_model=self.kind.name, key=row.key, position=row.position, error=row.error)
+                log.error(
+                    "event set aside", read_model=self.kind.name, key=row.key, position=row.position, error=row.error
+                )
         self.aside.add(batch.parked)
 
     def _follows(self, record: Record) -> bool:
