@@ -41,8 +41,12 @@ class Projection:
             for stored, event in producer.evolution.leads_to.items()
             if event is None or event in self._followed
         }
+        for producer in producers:
+            internal = {name for name, event in producer.internal.items() if event in self._followed}
+            self._producers.update({(producer.name, name): producer for name in internal})
         self._categories = {producer.name: producer for producer in producers}
-        lost = self._followed - {event for producer in producers for event in producer.events.values()}
+        known = (event for producer in producers for event in (*producer.events.values(), *producer.internal.values()))
+        lost = self._followed.difference(known)
         if lost:
             names = sorted(event.__name__ for event in lost)
             log.warning("read model follows events that no actor here writes", read_model=kind.name, events=names)

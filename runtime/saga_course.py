@@ -7,6 +7,7 @@ import msgspec
 from actors import (
     Command,
     Event,
+    Locked,
     MailboxFull,
     NotTaken,
     OutcomeUnknown,
@@ -95,7 +96,7 @@ class SagaCourse(SagaStage):
         self._cancel_timer(outcome.step)
         if outcome.error is None:
             self._answered(step, outcome.value)
-        elif isinstance(outcome.error, Refused):
+        elif isinstance(outcome.error, Refused) and not self._comes_free(step, outcome.error):
             self.emit(events.Refused(outcome.step, outcome.error.reason, step.resent))
             if step.asked.optional and step.needs_undo:
                 self.drop(step)  # its first copy may have taken effect, or may do so yet
@@ -103,6 +104,10 @@ class SagaCourse(SagaStage):
             self._failed(step, outcome.error, undo=False)
         if self._run is not None:
             self._advance()
+
+    def _comes_free(self, step: StepStory, error: Exception) -> bool:
+        """Whether a refusal will pass, where there is no way back: somebody holds a lock, and will give it back."""
+        return isinstance(error, Locked) and self.story.past_pivot and not step.asked.optional
 
     def _answered(self, step: StepStory, value: Any) -> None:
         raw = b"null"

@@ -23,6 +23,7 @@ from runtime.saga_events import (
     Parked,
     Received,
     Refused,
+    Released,
     Resumed,
     Retried,
     SagaEvent,
@@ -68,7 +69,7 @@ class StepStory(msgspec.Struct, gc=False):
     dropped: bool = False
     """Whether it is not waited for any more, and undone while the story goes on."""
     undone: bool = False
-    revisions: list[msgspec.Raw] = msgspec.field(default_factory=list[msgspec.Raw])
+    revisions: list[msgspec.Raw] = []
     """The undos that the story has given it when it was done, oldest first."""
 
     @property
@@ -121,15 +122,15 @@ class Story(msgspec.Struct, gc=False):
     started_at: int = 0
     deadline: int = 0
     """When time is up, in microseconds since 1970; 0: never."""
-    steps: dict[str, StepStory] = msgspec.field(default_factory=dict[str, StepStory])
+    steps: dict[str, StepStory] = {}
     """By name, in the order in which they were asked. One whose command was replaced is there under its name and #."""
-    waiting: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    waiting: dict[str, int] = {}
     """The sleeps and receives that are open, and when each is over; 0: never."""
     busy: int = 0
     """How many steps are open that were sent to somebody."""
     drops: int = 0
     """How many steps were dropped."""
-    inbox: list[Inbound] = msgspec.field(default_factory=list[Inbound])
+    inbox: list[Inbound] = []
     """The messages that have come, oldest first."""
     outcomes: int = 0
     """Steps that have an outcome."""
@@ -143,6 +144,8 @@ class Story(msgspec.Struct, gc=False):
     crashes: int = 0
     """How often in a row the process has crashed with the saga under way, as far as that is counted."""
     result: msgspec.Raw | None = None
+    locks: bool = False
+    """Whether any step has asked for a lock, and none was given back yet."""
     buried: bool = False
     """It was deleted; there was a story once, and there will be no other."""
 
@@ -205,6 +208,8 @@ class Story(msgspec.Struct, gc=False):
             self.busy += 1
         if event.kind == "pivot":
             self.pivot = step
+        if event.lock:
+            self.locks = True
 
     def _apply_other(self, event: SagaEvent, at: int) -> None:
         self.crashes = event.crashes if isinstance(event, Resumed) else 0
@@ -243,6 +248,8 @@ class Story(msgspec.Struct, gc=False):
                 self.compensated = True
             case Killed():
                 self.killed = event
+            case Released():
+                self.locks = False
             case Parked(error=error):
                 self.error = error
             case Retried():
@@ -294,6 +301,13 @@ class Story(msgspec.Struct, gc=False):
         self.steps[asked.step] = new
         if self.pivot is old:
             self.pivot = new
+
+    @property
+    def lockers(self) -> list[StepStory]:
+        """The steps that hold locks now, or may do so yet; when the saga has ended, all of it is to be given back."""
+        if not self.locks:
+            return []
+        return [step for step in self.steps.values() if step.asked.lock and (step.reason is None or step.resent)]
 
     # -- what is to be done -------------------------------------------------------------------------------------
 
