@@ -65,7 +65,7 @@ class SqliteShelf(Shelf):
 
 def _build(file: Path, fingerprint: str, generation: int) -> Build | None:
     try:
-        with closing(sqlite3.connect(f"file://{quote(str(file.absolute()))}?mode=ro", uri=True)) as db:
+        with closing(sqlite3.connect(f"file://{quote(str(file.absolute()))}?mode=ro", uri=True, timeout=5.0)) as db:
             row = db.execute("select journal, form, made, ready, position from understudy_checkpoint").fetchone()
     except sqlite3.Error:
         return None  # damaged, or no database at all

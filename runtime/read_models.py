@@ -113,17 +113,17 @@ class Keeper:
         """Remove what is older than the tables that have caught up, and let go of the version before."""
         stand_in, self.current.stand_in = self.current.stand_in, None
         self.current.strict = False
-        if stand_in is not None:
-            await stand_in.close()
-            log.info("read model has caught up and answers", read_model=self._kind.name)
         try:
+            if stand_in is not None:
+                log.info("read model has caught up and answers", read_model=self._kind.name)
+                await stand_in.close()
             builds = await self._builds()
             names = [(build.fingerprint, build.generation) for build in builds]
             today = (self._build.fingerprint, self._build.generation)
             for build in builds[: names.index(today)] if today in names else []:
                 await self._shelf.drop(self._kind.name, build)
-        except JournalError as error:
-            log.warning("old tables not removed", read_model=self._kind.name, error=str(error))  # next time
+        except Exception as error:  # noqa: BLE001 (what is left harms nobody: the next start removes it)
+            log.warning("old tables not removed", read_model=self._kind.name, error=repr(error))
 
     async def rebuild(self, *, strict: bool) -> None:
         """Build the tables anew beside the ones that are there, which answer until then; return when they are replaced.
