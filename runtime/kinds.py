@@ -108,13 +108,14 @@ def decoded(decoder: Decodes, record: Record, data: bytes) -> Any:
     try:
         return decoder.decode(data)
     except JournalDamaged as error:
-        raise JournalDamaged(f"{_where(record)}: {error}") from error
+        raise JournalDamaged(f"{where(record)}: {error}") from error
     except NotDecodable as error:
         why = "can't be opened" if isinstance(error, KeyMissing) else "doesn't fit today's class"
-        raise JournalMismatch(f"{_where(record)} {why}: {error}") from error
+        raise JournalMismatch(f"{where(record)} {why}: {error}") from error
 
 
-def _where(record: Record) -> str:
+def where(record: Record) -> str:
+    """Return which event a record holds, and where it stands."""
     category, key = record.stream
     return f"event {record.type} at version {record.version} of stream {category}/{key} (position {record.position})"
 

@@ -117,7 +117,7 @@ class Node:
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
         self.alarm = Alarm(journal, self.timers, self.spawn, self._ring)
-        self.projectors: dict[str, Projector] = {}
+        self.projectors, self.builders = dict[str, Projector](), dict[str, Projector]()  # these build beside those
         self.promises = Promises(self.writer, self.delays)
         self._log_watch = LogWatch("the journal")
         self.trouble = Trouble(self.writer, self.promises, self.delays)
@@ -362,7 +362,7 @@ class Node:
         self.suspects.look()
         if self.projectors:
             records = to_records(batches, first)
-            for projector in self.projectors.values():
+            for projector in [*self.projectors.values(), *self.builders.values()]:
                 projector.offer(records)
 
     def _start_again(self, supervised: dict[Address[Any], Phase]) -> None:
@@ -391,7 +391,7 @@ class Node:
         async def begin_again() -> None:
             await self.journal.recover()
             self.news.tell_all()
-            for projector in self.projectors.values():
+            for projector in [*self.projectors.values(), *self.builders.values()]:
                 projector.look()  # what failed may have been written all the same
             await self.wake_unfinished()
             self._start_again(supervised)

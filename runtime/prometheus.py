@@ -92,13 +92,15 @@ class PrometheusCollector(Collector):
         failures = CounterMetricFamily(
             f"{self._prefix}_read_model_failures", "Attempts to project that failed", labels=label
         )
+        aside = GaugeMetricFamily(f"{self._prefix}_read_model_set_aside", "Events that are set aside", labels=label)
         for name, stats in read_models:
             position.add_metric([name], stats.position)
             lag.add_metric([name], stats.lag)
             parked.add_metric([name], stats.parked)
             log.add_metric([name], stats.log_bytes)
             failures.add_metric([name], stats.failures)
-        yield from (position, lag, parked, log, failures)
+            aside.add_metric([name], stats.set_aside)
+        yield from (position, lag, parked, log, failures, aside)
 
     def _gauge(self, name: str, says: str, value: float) -> Metric:
         return GaugeMetricFamily(f"{self._prefix}_{name}", says, value=value)

@@ -77,6 +77,12 @@ class ReadModelStats(msgspec.Struct, frozen=True):
     parked: bool
     log_bytes: int
     """The size of SQLite's write-ahead log beside its file."""
+    set_aside: int
+    """Events that are not in its tables, because they, or earlier ones of their key, can't be projected."""
+    set_aside_keys: int
+    """How many keys these are of."""
+    built: int | None
+    """How far new tables are that are being built to take over; None: there are none."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -154,7 +160,9 @@ def _of_class(counts: Counts, cells: list[Cell], now: int) -> ActorStats:
     )
 
 
-def read_model_stats(projectors: Iterable[Projector], journal: Journal) -> dict[str, ReadModelStats]:
+def read_model_stats(
+    projectors: Iterable[Projector], builders: Mapping[str, Projector], journal: Journal
+) -> dict[str, ReadModelStats]:
     """Return the numbers of all read models."""
     return {
         projector.kind.name: ReadModelStats(
@@ -163,6 +171,9 @@ def read_model_stats(projectors: Iterable[Projector], journal: Journal) -> dict[
             failures=projector.kind.counts.failures,
             parked=projector.error is not None,
             log_bytes=projector.view.log_bytes,
+            set_aside=projector.aside.count,
+            set_aside_keys=len(projector.aside),
+            built=builders[projector.kind.name].position if projector.kind.name in builders else None,
         )
         for projector in projectors
     }

@@ -35,6 +35,7 @@ BY_READ_MODEL = {
     "understudy_read_model_lag_events": "gauge",
     "understudy_read_model_parked": "gauge",
     "understudy_read_model_log_bytes": "gauge",
+    "understudy_read_model_set_aside": "gauge",
     "understudy_read_model_failures": "counter",
 }
 OF_ALL = {

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from persistence import JournalUnusable
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from tests.unit.conftest import Probe
 
 SCHEMA = "create table trips (trip text primary key, seat int not null); create index seats on trips (seat)"
@@ -35,7 +35,7 @@ async def opened(
 ) -> AsyncGenerator[SqliteView]:
     view = SqliteView(path, schema, journal)
     try:
-        await view.open(head)
+        await view.open()
         yield view
     finally:
         await view.close()
@@ -315,7 +315,7 @@ async def test_a_database_in_memory_is_gone_when_closed() -> None:
 async def test_a_cancelled_opening_leaves_nothing_behind(path: Path | None, turns: int) -> None:
     """Failure 39."""
     view = SqliteView(path, SCHEMA, "j1")
-    task = asyncio.create_task(view.open(0))
+    task = asyncio.create_task(view.open())
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()
