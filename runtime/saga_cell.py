@@ -14,11 +14,14 @@ import msgspec
 
 from actors import (
     Address,
+    AskCycle,
     CommandIdReused,
     JournalMismatch,
     PoisonMessage,
     Refused,
     Saga,
+    SagaMismatch,
+    UnknownActor,
 )
 from actors.actor import Reason
 from persistence import NEVER, Append, NotDecodable, NotEncodable
@@ -32,9 +35,10 @@ from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
 from runtime.saga_alerts import SagaAlert
+from runtime.saga_intent import later
 from runtime.saga_locks import GivenBack
 from runtime.saga_mail import Bury, Join, OnlyStart, Resume, StepOutcome, Verb, Waiters, Wake
-from runtime.saga_rehearsal import rehearse
+from runtime.saga_rehearsal import rehearsed
 from runtime.saga_story import Story, check_same
 from runtime.saga_verbs import SagaVerbs
 from runtime.suspects import Suspect
@@ -42,11 +46,15 @@ from runtime.suspects import Suspect
 SHORT = 10_000_000
 """A saga that has to wake in so many microseconds, or sooner, stays in memory; one that sleeps longer leaves."""
 
+BRIEF = 100
+"""One with so many events, or fewer, leaves at once when it sleeps; one that would take longer to read back leaves when
+it has rested for a while, as all actors do: a saga that takes a thousand messages must not be read a thousand times."""
+
 
 class SagaCell(SagaVerbs):
     """A saga at work."""
 
-    __slots__ = ("_suspect", "_waiters")
+    __slots__ = ("_counting", "_starters", "_suspect", "_waiters")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
@@ -67,8 +75,10 @@ class SagaCell(SagaVerbs):
     def begin(self) -> None:
         """Start from an empty story."""
         super().begin()
-        self._suspect = False
+        self._suspect = self._counting = False
         """Whether it may have been under way when the process before this one crashed, and has not gone on since."""
+        self._starters: list[ReplyTo] = []
+        """Who only wants to hear that it was started, at the end of the turn: it is not enqueued before."""
 
     def recovered(self) -> None:
         """Go on where the journal ends."""
@@ -83,12 +93,13 @@ class SagaCell(SagaVerbs):
                 self._line_up()
             else:
                 self._turn(self.name, self._go_on, None)
-            return
-        if self.story.ended and self.story.locks:
-            self._give_back_locks()
-        self._answer_waiters()
-        if status != "parked" and not self.mail and not self.control:
-            self.world.writer.hold(self._leave)
+        else:
+            self._answer_waiters()
+            if self.story.ended and self.story.locks:
+                self._give_back_locks()
+            if self._summoned and self.story.ended:
+                self._turn(self.name, lambda _: None, None)  # to rest for good
+        self._rest()
 
     def ring(self) -> None:
         """Wake up: the alarm has rung. One that is awake has a timer of its own."""
@@ -107,12 +118,15 @@ class SagaCell(SagaVerbs):
 
     def _resume(self, turn: Resume) -> None:
         """Count the crash, and go on when that is durable: what ends the process each time must come to its limit."""
+        if not self._suspect:
+            return  # it has gone on since, by what a person has told it, or has ended
         if turn.incarnation is None:
-            if self._suspect:
-                self._suspect = False
+            if not self._counting:
+                self._counting = True
                 self._turn(self.name, self._count, None)
                 self.world.writer.hold(partial(self._counted, self.incarnation))
-        elif turn.incarnation == self.incarnation and self.story.status in ("running", "compensating"):
+        elif turn.incarnation == self.incarnation:
+            self._suspect = False
             self._turn(self.name, self._go_on_counted, None)
 
     def _count(self, _: None) -> None:
@@ -138,8 +152,14 @@ class SagaCell(SagaVerbs):
         """Whether nothing is under way but what can't end the process: times to come, and sagas, which are counted."""
         if self.story.reason is not None or any(timer.due <= self.now for timer in self._timers.values()):
             return False
-        targets = (step.asked.to for step in self.story.steps.values() if not step.ended)
-        return all(to is None or issubclass(self.world.kind(to.actor).cls, Saga) for to in targets)
+        steps = [step for step in self.story.steps.values() if step.open or (step.dropped and step.needs_undo)]
+        targets = [step.asked.to for step in steps if step.asked.to is not None]
+        return all(issubclass(self.world.kind(to.actor).cls, Saga) for to in targets)
+
+    def circle(self, path: tuple[Address[Any], ...], message: object = None) -> AskCycle | None:
+        """Return the error for an asker who would wait for itself; nobody waits for more of these than an arrival."""
+        soon = type(message) in self.kind.messages or type(message) in self.kind.queries
+        return None if soon else super().circle(path, message)
 
     # -- the end of an incarnation ------------------------------------------------------------------------------
 
@@ -157,21 +177,51 @@ class SagaCell(SagaVerbs):
         super().park(error)
         self._waiters.answer(None, self.parked_error())
         self._undoers.answer(None, self.parked_error())
+        self.world.alert(SagaAlert(self.address, "parked", "", events.told(error)))
+
+    def turn_away(self, error: Callable[[], Exception]) -> None:
+        """Say of all mail, and of what people want, why it will not be handled."""
+        super().turn_away(error)
+        control = [self.control.popleft() for _ in range(len(self.control))]
+        for envelope in control:
+            if isinstance(envelope.message, Verb):
+                self.give_back(envelope, error())
+            else:
+                self.control.append(envelope)
 
     def _leave(self, durable: bool) -> None:
         if durable:
             self.world.release(self)
 
+    def _end_run(self) -> None:
+        super()._end_run()
+        self._suspect = False  # it goes on from here, or back, or has ended
+
     # -- turns --------------------------------------------------------------------------------------------------
 
     def turn(self, envelope: Envelope) -> None:
         """Take in one thing that happened, and go as far as it leads."""
+        self._take_in(envelope)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Leave the memory when all is durable, where there is nothing to do for long; who is parked stays in sight."""
+        story, until = self.story, self.story.asleep_until()
+        asleep = until is not None and until - self.world.clock.now() > SHORT and self._version <= BRIEF
+        if (asleep or story.started is None or story.ended) and not self.unfinished:
+            self.world.writer.hold(self._leave)
+
+    def _take_in(self, envelope: Envelope) -> None:
         message = envelope.message
         if isinstance(message, StepOutcome):
-            self._under_way.discard(message.request)
+            last = self._under_way.get(message.request, message.attempt)
+            if message.error is not None and message.attempt != last:
+                return  # another attempt is under way, and may still work
+            self._under_way.pop(message.request, None)
             self._turn(message.request, self._take_undo if message.undo else self._take_outcome, message)
         elif isinstance(message, Wake):
-            if message.incarnation == self.incarnation:
+            if self._timers.get(message.step or "") is message:
+                del self._timers[message.step or ""]
                 self._turn(f"{self.name}#{message.step}" if message.step else self.name, self._wake, message)
         elif isinstance(message, Join):
             self._join(envelope.reply)
@@ -194,15 +244,16 @@ class SagaCell(SagaVerbs):
         """Answer a query by the author's code, from where the story has come to; nothing comes of it."""
         message: Any = envelope.message
         try:
-            saga = rehearse(self.world, self.address, self.kind, self.story)
-            value = saga.answer(message)
+            with rehearsed(self.world, self.address, self.kind, self.story) as saga:
+                value = saga.answer(message)
             self.kind.check_reply(message.__class__, value)
+        except (UnknownActor, SagaMismatch) as error:
+            self.give_back(envelope, error)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self.give_back(envelope, failure(self.address, message, error))
         else:
             if envelope.reply is not None:
                 envelope.reply.done(value)
-        self.world.writer.hold(self._leave)
 
     def _turn(self, cause: str, handle: Callable[[Any], None], message: Any) -> None:
         self._cause = cause
@@ -229,7 +280,7 @@ class SagaCell(SagaVerbs):
             self._join(envelope.reply)
             return
         deadline: timedelta | None = self.kind.cls.deadline
-        due = 0 if deadline is None else self.now + round(deadline / timedelta(microseconds=1))
+        due = 0 if deadline is None else later(self.now, deadline)
         self._correlation = envelope.correlation or self._correlation
         self.emit(events.Started(msgspec.Raw(data), due, envelope.path, self.kind.cls.version))
         self._join(envelope.reply)
@@ -238,14 +289,12 @@ class SagaCell(SagaVerbs):
 
     def _join(self, reply: ReplyTo | None) -> None:
         if isinstance(reply, (ReminderReturn, OnlyStart)) and self.story.started is not None:
-            reply.done(None)  # it has arrived, and need not wait for the end
+            self._starters.append(reply)  # it has arrived, and need not wait for the end
         elif reply is not None:
             self._waiters.add(reply)
         status = self.story.status
         if status in ("new", "parked") or self.story.ended:
             self._answer_waiters()
-        if status == "new":
-            self.world.writer.hold(self._leave)
 
     def _bury(self, envelope: Envelope) -> None:
         """Erase the whole story in one append, so that nobody ever reads a part of it; refuse everything then."""
@@ -262,7 +311,6 @@ class SagaCell(SagaVerbs):
             self.story = Story(buried=True)
         if envelope.reply is not None:
             envelope.reply.done(None)
-        self.world.writer.hold(self._leave)
 
     def _answer_waiters(self) -> None:
         self._answer_undoers()
@@ -280,20 +328,19 @@ class SagaCell(SagaVerbs):
         """Park the saga, with what went wrong written into its stream; what was not sent yet stays unsent."""
         assert not self.story.ended
         self._end_run()
-        self._under_way.difference_update(envelope.id for _, envelope in self._outbox)
+        for _, envelope in self._outbox:
+            self._under_way.pop(envelope.id or "", None)
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
-        self.world.alert(SagaAlert(self.address, "parked", "", events.told(error)))
+        self._alerts.append(SagaAlert(self.address, "parked", "", events.told(error)))
 
     def _end_turn(self) -> None:
         super()._end_turn()
-        until = self.story.asleep_until()
-        if until is not None and until - self.now > SHORT and not self.unfinished:
-            self.world.writer.hold(self._leave)
+        starters, self._starters = self._starters, []
+        for reply in starters:
+            reply.done(None)
 
     def _over(self) -> None:
         self._end_run()
         self._answer_waiters()
-        if self.story.ended:  # one that is parked stays, so that it can be seen
-            self.world.writer.hold(self._leave)
