@@ -4,13 +4,14 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from persistence.connection import Connection, connect, shielded
 from persistence.errors import JournalUnusable
+from persistence.readers import Readers
 from persistence.sqlite_file import may_pass
 from persistence.views import (
     NOTHING_ASIDE,
@@ -41,7 +42,7 @@ class SqliteView(View):
     """One read model's database; ``path`` None keeps it in memory.
 
     The tables are made anew, and the checkpoint starts at 0, where there is no database yet or where it belongs to
-    another journal. ``reader`` is the connection for queries.
+    another journal.
     """
 
     def __init__(self, path: Path | None, schema: str, journal: str, now: Callable[[], int] = wall_time) -> None:
@@ -49,19 +50,28 @@ class SqliteView(View):
         self._path = path
         self._writer: Connection | None = None
         self._reader: Connection | None = None
+        self._readers: Readers | None = None
         self.slowest = SLOWEST
 
     @property
     def reader(self) -> Connection:
-        """The read-only connection that queries are answered with."""
+        """The read-only connection for what we want to know of the tables ourselves."""
         if self._reader is None:
             raise JournalUnusable("the read model's database is not open")
         return self._reader
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Connection]:
-        """Return the connection for queries; SQLite takes one statement at a time, whoever asks."""
-        yield self.reader
+        """Return a connection to one query; see :class:`Readers`. A database in memory has one for all."""
+        if self._readers is None:
+            yield self.reader
+            return
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(self._readers.one())
+            except (sqlite3.Error, OSError) as error:
+                raise self._unusable(error) from error
+            yield connection
 
     async def open(self) -> None:
         """Open or make the database; see :meth:`View.open`."""
@@ -123,7 +133,11 @@ class SqliteView(View):
 
     async def _connect_reader(self) -> None:
         # A database in memory has one connection.
-        self._reader = self._writer if self._path is None else await connect(self._path, readonly=True)
+        if self._path is None:
+            self._reader = self._writer
+        else:
+            self._reader = await connect(self._path, readonly=True)
+            self._readers = Readers(self._path)
 
     async def _load(self) -> bool:
         def work(db: sqlite3.Connection) -> tuple[str, int, str, int, int] | None:
@@ -279,6 +293,9 @@ class SqliteView(View):
 
     async def _close_reader(self) -> None:
         reader, self._reader = self._reader, None
+        readers, self._readers = self._readers, None
+        if readers is not None:
+            await readers.close()
         if reader is not None and reader is not self._writer:
             await reader.shut()
 
