@@ -33,7 +33,7 @@ from actors.errors import (
 from actors.evolution import Upcast, upcast
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
 from actors.personal import Personal, SubjectForgotten
-from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
+from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, Rate, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
 from actors.saga import Saga
 from actors.service import Service
@@ -72,6 +72,7 @@ __all__ = [
     "PoisonMessage",
     "Pool",
     "Query",
+    "Rate",
     "ReadModel",
     "ReadModelBehind",
     "Refused",

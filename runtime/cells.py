@@ -20,6 +20,7 @@ from actors.actor import Reason
 from persistence import Journal, Record, Stream
 from persistence.writer import Writer
 from runtime.clock import Clock
+from runtime.flow import Flow
 from runtime.inbox import Inbox
 from runtime.kinds import Kind
 from runtime.log import log
@@ -49,6 +50,7 @@ class World(Protocol):
     watches: Watches
     slow: SlowTurns
     suspects: Suspects
+    flow: Flow
     observer: Observer
     closing: bool
     """Whether the node is closing, so that plain actors that have ended are not started again."""

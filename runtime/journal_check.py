@@ -183,9 +183,9 @@ class _Check:
                     story.apply(decoded(decoder, record, record.data), record.time)
         except (JournalMismatch, UnknownActor):
             return  # it is among the events
-        if story.started is None or story.ended:
+        if story.start is None or story.ended:
             return
-        self._command(name, position, "command that it began with", kind.name, story.started.command)
+        self._command(name, position, "command that it began with", kind.name, story.start.command)
         for step in story.steps.values():
             self._step(name, position, step)
 

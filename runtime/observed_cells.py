@@ -21,7 +21,7 @@ from runtime.mailbox import Envelope
 from runtime.observer import Observer, outcome_of
 from runtime.reminder_mail import Look, Sent
 from runtime.saga_cell import SagaCell
-from runtime.saga_mail import Bury, Join, StepOutcome, Verb, Wake
+from runtime.saga_mail import Begin, Bury, Join, Pass, StepOutcome, Verb, Wake
 from runtime.saga_story import StepStory
 from runtime.service_cell import ServiceCell
 from runtime.service_mail import Delete, Erase, TakeSnapshot
@@ -29,7 +29,7 @@ from runtime.timers import Timers
 from runtime.tracing import Span
 from runtime.turn_cell import TurnCell
 
-UNTRACED = (Bury, Delete, Erase, Join, Look, Sent, StepOutcome, TakeSnapshot, Verb, Wake)
+UNTRACED = (Begin, Bury, Delete, Erase, Join, Look, Pass, Sent, StepOutcome, TakeSnapshot, Verb, Wake)
 """Messages of the runtime's own that are no part of a trace; what they lead to is."""
 
 
@@ -223,7 +223,7 @@ class ObservedSaga(Observed, SagaCell):
             super()._turn(cause, handle, message)
 
     def _start(self, envelope: Envelope) -> None:
-        if self.story.started is None:
+        if self.story.start is None:
             self._trace = self.observer.tracing.here()
         super()._start(envelope)
 
@@ -236,9 +236,9 @@ class ObservedSaga(Observed, SagaCell):
         data: msgspec.Raw,
         timeout: timedelta | None,
         undoes: str | None = None,
-    ) -> bool:
+    ) -> Envelope | None:
         sent = super()._send(step, to, message, request, data, timeout, undoes)
-        if sent:
+        if sent is not None:
             attributes = {
                 "understudy.actor": self.kind.name,
                 "understudy.key": self.address.key,
@@ -248,14 +248,14 @@ class ObservedSaga(Observed, SagaCell):
             name = f"{self.kind.name} {'undo' if undoes else 'step'} {step.asked.step}"
             span = self.observer.tracing.begin(name, self._trace, self.now, attributes, current=False)
             self._steps[request] = span
-            self._outbox[-1][1].trace = span.trace
+            sent.trace = span.trace
         return sent
 
     def _end_turn(self) -> None:
         story, news = self.story, bool(self._new)
         super()._end_turn()
         if story.ended and news:
-            self._ended(story.status, story.started_at)
+            self._ended(story.status, story.started_at or story.queued_at)
 
     def _ended(self, end: Any, started_at: int) -> None:
         self._end_steps("given up")

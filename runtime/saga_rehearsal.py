@@ -79,9 +79,11 @@ def rehearse(cast: Cast, address: Address[Any], kind: Kind, story: Story) -> Sag
         UnknownActor: it was never started.
         SagaMismatch: the code of its version is not there any more.
     """
-    if story.started is None:
+    if story.start is None:
         raise UnknownActor(f"{address} was never started")
     saga = code_of(kind, story)(address.key)
+    if story.started is None:
+        return saga  # it waits for its place, and its code has not run yet
     with suppress(Exception):  # it is parked, say, and its story tells why
         run_through(cast, address, kind, story, saga)
     return saga
