@@ -39,11 +39,13 @@ SHORT = 10_000_000
 class SagaCell(SagaQueue):
     """A saga at work."""
 
-    __slots__ = ("_suspect", "_waiters")
+    __slots__ = ("_arrived", "_suspect", "_waiters")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
         self._waiters = Waiters()
+        self._arrived: list[ReplyTo] = []
+        """Who is to be told that the saga was started, when the turn has enqueued that it was: only then is it held."""
 
     @property
     def unfinished(self) -> bool:
@@ -147,10 +149,6 @@ class SagaCell(SagaQueue):
         self._waiters.answer(None, self.parked_error())
         self._undoers.answer(None, self.parked_error())
 
-    def _leave(self, durable: bool) -> None:
-        if durable:
-            self.world.release(self)
-
     # -- turns --------------------------------------------------------------------------------------------------
 
     def turn(self, envelope: Envelope) -> None:
@@ -208,13 +206,13 @@ class SagaCell(SagaQueue):
 
     def _join(self, reply: ReplyTo | None) -> None:
         if isinstance(reply, (ReminderReturn, OnlyStart)) and self.story.start is not None:
-            reply.done(None)  # it has arrived, and need not wait for the end
+            self._arrived.append(reply)  # it has arrived, and need not wait for the end
         elif reply is not None:
             self._waiters.add(reply)
         status = self.story.status
         if status in ("new", "parked") or self.story.ended:
             self._answer_waiters()
-        if status in ("new", "queued"):
+        if status == "new":
             self.world.writer.hold(self._leave)
 
     def _bury(self, envelope: Envelope) -> None:
@@ -257,6 +255,8 @@ class SagaCell(SagaQueue):
 
     def _end_turn(self) -> None:
         super()._end_turn()
+        while self._arrived:
+            self._arrived.pop().done(None)
         until = self.story.asleep_until()
         if until is not None and until - self.now > SHORT and not self.unfinished:
             self.world.writer.hold(self._leave)

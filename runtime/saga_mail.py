@@ -185,7 +185,7 @@ class Waiters:
         self._limit = 64
 
     def __bool__(self) -> bool:
-        return bool(self._replies)
+        return any(not reply.gone for reply in self._replies)
 
     def add(self, reply: ReplyTo) -> None:
         """Let one more wait; those who have given up are swept out from time to time."""

@@ -66,6 +66,8 @@ class SagaQueue(SagaVerbs):
             if before is None:
                 line.coming()
             self.world.writer.hold(partial(line.moved, key, before, waits))
+            if waits is not None:
+                self.world.writer.hold(self._leave)
         if status in ("running", "compensating"):
             if self.kind.places is not None:
                 line.take(key)
@@ -73,6 +75,11 @@ class SagaQueue(SagaVerbs):
                 line.leave(key)  # of a class that has no limit any more
         elif waits is None:
             line.leave(key)
+
+    def _leave(self, durable: bool) -> None:
+        """Leave the memory, if nothing keeps the saga there."""
+        if durable:
+            self.world.release(self)
 
     # -- beginning ----------------------------------------------------------------------------------------------
 
