@@ -42,6 +42,7 @@ class SagaPace(SagaStage):
         held = self._held.pop(turn.request, None)
         if held is not None:
             undo = held.envelope.undoes is not None
+            held.waiting.sent()
             held.envelope.due = self._begin_timeout(held.timeout, held.step, undo=undo)
             self._outbox.append((held.to, held.envelope))
 
@@ -50,6 +51,14 @@ class SagaPace(SagaStage):
         if self._held and (story.reason is not None or story.error is not None or story.drops or story.ended):
             self._drop_held()
         super()._end_turn()
+
+    def park(self, error: BaseException) -> None:
+        """Set the saga aside because its stream can't be read; others go in place of what it holds back."""
+        super().park(error)
+        for request, held in self._held.items():
+            held.waiting.cancel()
+            self._under_way.discard(request)
+        self._held.clear()
 
     def _drop_held(self) -> None:
         """Hold nothing back that is not to be sent any more."""

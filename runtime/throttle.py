@@ -8,25 +8,37 @@ from collections import deque
 from collections.abc import Callable
 
 from actors import Rate
+from persistence import NEVER
 from runtime.priorities import Turns
 from runtime.timers import Timer, Timers
 
 
 class Waiting:
-    """Something that waits until it may go; ``cancel`` takes it back."""
+    """Something that waits until it may go: then ``go`` is called. It has gone when it is ``sent``."""
 
-    __slots__ = ("_throttle", "cancelled", "go")
+    __slots__ = ("_throttle", "go", "may_go", "over")
 
     def __init__(self, throttle: "Throttle", go: Callable[[], None]) -> None:
         self._throttle = throttle
         self.go = go
-        self.cancelled = False
+        self.may_go = False
+        self.over = False
+        """Whether it was sent, or was taken back."""
+
+    def sent(self) -> None:
+        """Take note that it goes now, which may be a moment later than it might have."""
+        if self.may_go and not self.over:
+            self.over = True
+            self._throttle.gone()
 
     def cancel(self) -> None:
-        """Let it not go any more; does nothing when it has gone."""
-        if not self.cancelled:
-            self.cancelled = True
-            self._throttle.forget_one()
+        """Let it not go any more; does nothing when it was sent."""
+        if not self.over:
+            self.over = True
+            if self.may_go:
+                self._throttle.stayed()
+            else:
+                self._throttle.forget_one()
 
 
 class Lane:
@@ -52,7 +64,7 @@ class Lane:
 
     def sweep(self) -> None:
         """Drop those that were cancelled."""
-        kept = {sender: deque(one for one in waiting if not one.cancelled) for sender, waiting in self.by_class.items()}
+        kept = {sender: deque(one for one in waiting if not one.over) for sender, waiting in self.by_class.items()}
         self.by_class = {sender: waiting for sender, waiting in kept.items() if waiting}
 
 
@@ -64,6 +76,8 @@ class Throttle:
         self._delays = delays
         self._gone: deque[int] = deque(maxlen=self._most)
         """When the last ones went."""
+        self._going = 0
+        """How many may go, and have not gone yet: they may do so at any time to come."""
         self._turns = Turns()
         self._lanes: dict[int, Lane] = {}
         self._size = self._cancelled = 0
@@ -91,9 +105,20 @@ class Throttle:
             lane = self._lanes[priority] = Lane()
         lane.add(sender, waiting)
         self._size += 1
-        if self._timer is None:
-            self._set_timer()
+        self._look_again()
         return waiting
+
+    def gone(self) -> None:
+        """Take note that one that might go has gone."""
+        self._going -= 1
+        self._gone.append(self._delays.now())
+        self._look_again()
+
+    def stayed(self) -> None:
+        """Take note that one that might go never will."""
+        self._going -= 1
+        self._stop_timer()
+        self._look_again()
 
     def forget_one(self) -> None:
         """Count one that was cancelled; when most are, sweep them out."""
@@ -109,7 +134,7 @@ class Throttle:
     def clear(self) -> None:
         """Forget who waits, but not when the last ones went."""
         self._lanes.clear()
-        self._size = self._cancelled = 0
+        self._size = self._cancelled = self._going = 0
         self._stop_timer()
 
     def close(self) -> None:
@@ -119,29 +144,32 @@ class Throttle:
 
     def _due(self) -> int:
         """Return when the next one may go."""
-        return self._gone[0] + self._span if len(self._gone) == self._most else 0
+        room = self._most - self._going
+        if not room:
+            return NEVER
+        return self._gone[-room] + self._span if len(self._gone) >= room else 0
 
     def _let_go(self) -> None:
         self._timer = None
-        now = self._delays.now()
-        while self._size and self._due() <= now:
+        while self._size and not self._closed and self._due() <= self._delays.now():
             priority = self._turns.next(self._lanes.keys())
             lane = self._lanes[priority]
             one = lane.pop()
             if not lane.by_class:
                 del self._lanes[priority]
             self._size -= 1
-            if one.cancelled:
+            if one.over:
                 self._cancelled -= 1
                 continue
-            one.cancelled = True  # it is too late to take it back
+            one.may_go = True
+            self._going += 1
             self._turns.taken(priority)
-            self._gone.append(now)
             one.go()
-        self._set_timer()
+        self._look_again()
 
-    def _set_timer(self) -> None:
-        if self._size and not self._closed:
+    def _look_again(self) -> None:
+        """Set the timer for the next one, if there is one, and nobody has to go before."""
+        if self._timer is None and self._size and not self._closed and self._due() < NEVER:
             self._timer = self._delays.at(max(self._due(), self._delays.now()), self._let_go)
 
     def _stop_timer(self) -> None:
