@@ -5,11 +5,15 @@ from runtime.chaos import Chaos
 from runtime.clock import Clock, ManualClock, SystemClock
 from runtime.dead_letters import DeadLetter
 from runtime.differences import Change, Difference, Position
+from runtime.drawing import draw
 from runtime.history import HistoryEntry
 from runtime.instruments import BaseInstrument, Instrument
-from runtime.journal_check import CheckReport, check_journal
+from runtime.journal_check import CheckReport, check_archive, check_journal
 from runtime.reminders import PendingReminder
 from runtime.runtime import Runtime
+from runtime.saga_alerts import SagaAlert
+from runtime.saga_progress import PlannedUndo, SagaProgress, StepProgress
+from runtime.sagas import SagaControl
 from runtime.signals import stop_on_signals
 from runtime.stats import Stats
 
@@ -27,10 +31,17 @@ __all__ = [
     "ManualClock",
     "MemoryKeys",
     "PendingReminder",
+    "PlannedUndo",
     "Position",
     "Runtime",
+    "SagaAlert",
+    "SagaControl",
+    "SagaProgress",
     "Stats",
+    "StepProgress",
     "SystemClock",
+    "check_archive",
     "check_journal",
+    "draw",
     "stop_on_signals",
 ]

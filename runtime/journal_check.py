@@ -2,18 +2,21 @@
 
 It reads, and changes nothing. Each event is really read, through its aliases and upcasts, but not applied: what
 ``evolve`` does with it, it can't know. Of sagas that have not ended, and of reminders that are pending, the commands
-are read too, and the replies that a saga's code will be fed; and where events were erased, the snapshot that stands
-for them. In memory are a page of events, one stream that has something to go on with, the names of the streams of which
-something was erased, and a line for each sort of event.
+are read too, and the replies that a saga's code will be fed; the code of those sagas is run against their stories, to
+see that it would go on; and where events were erased, the snapshot that stands for them is read. In memory are a page
+of events, one stream that has something to go on with, the names of the streams of which something was erased, and a
+line for each sort of event.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from actors import Address, Command, EventsErased, JournalMismatch, Saga, Service, UnknownActor
-from persistence import Journal, JournalDamaged, Keys, NotDecodable, Record, Stream
+from actors import Address, Command, EventsErased, JournalMismatch, Refused, Saga, Service, UnknownActor
+from persistence import Journal, JournalDamaged, Keys, MemoryJournal, NotDecodable, Record, Stream
+from persistence.archiving import import_from
 from persistence.journal import BURIED, DELETED, ERASED, Sleeper
 from runtime import saga_events
 from runtime.directory import Directory
@@ -22,7 +25,9 @@ from runtime.personal import PersonalData
 from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
 from runtime.reminders import Reminders
 from runtime.replay import stream
-from runtime.saga_story import COMPENSATE, StepStory, Story, has
+from runtime.saga_progress import all_of
+from runtime.saga_rehearsal import run_through
+from runtime.saga_story import COMPENSATE, StepStory, Story, code_of, has
 from runtime.snapshots import read_kept, state_in
 from runtime.subjects import Subjects
 
@@ -94,11 +99,18 @@ class CheckReport(msgspec.Struct):
 
 
 async def check_journal(
-    journal: Journal, actors: Sequence[type], progress: Progress | None = None, keys: Keys | None = None
+    journal: Journal,
+    actors: Sequence[type],
+    progress: Progress | None = None,
+    keys: Keys | None = None,
+    *,
+    ended: bool = False,
 ) -> CheckReport:
     """Go through an open journal, and return what of it would not load with these classes of actors.
 
-    With ``keys``, which must be open, personal values are opened too. One that is forgotten is no problem.
+    With ``keys``, which must be open, personal values are opened too. One that is forgotten is no problem. With
+    ``ended``, the code of sagas is also run against the stories of those that are over: a test of new code against what
+    production has gone through.
 
     Raises:
         DefinitionError: a class can't work, or its upcasts don't lead to today's classes.
@@ -119,9 +131,29 @@ async def check_journal(
         await check.saga(name)
     async for name in _sleeping(journal):
         await check.saga(name)
+    if ended:
+        async for name in check.all_sagas():
+            await check.saga(name, ended=True)
     async for name in _sleeping(journal):
         await check.reminders(name)
     return check.report
+
+
+async def check_archive(
+    path: Path, actors: Sequence[type], keys: Keys | None = None, *, ended: bool = False
+) -> CheckReport:
+    """Check what was exported from a journal, in a test of new code say; see :func:`check_journal`.
+
+    It is read into memory whole.
+
+    Raises:
+        NotAnArchive, ArchiveDamaged: the file is not a whole archive.
+        JournalUnusable: the file can't be read.
+        DefinitionError: a class can't work, or its upcasts don't lead to today's classes.
+    """
+    journal = MemoryJournal()
+    await import_from(path, journal)
+    return await check_journal(journal, actors, keys=keys, ended=ended)
 
 
 class _Check:
@@ -168,8 +200,14 @@ class _Check:
             error = EventsErased("no snapshot stands for them that today's class can read")
             self._problem(name, self.erased[name], "what was erased", error)
 
-    async def saga(self, name: Stream) -> None:
-        """Read what a saga that has not ended needs to go on: commands, undos and replies."""
+    async def all_sagas(self) -> AsyncIterator[Stream]:
+        """Yield the streams of all sagas."""
+        for kind in self._directory.kinds(Saga):
+            async for address in all_of(self._journal, kind.name):
+                yield address.actor, address.key
+
+    async def saga(self, name: Stream, *, ended: bool = False) -> None:
+        """Read what a saga that has not ended needs to go on: commands, undos and replies; or one that has."""
         address = Address[Any](*name)
         story, position = Story(), 0
         try:
@@ -183,11 +221,25 @@ class _Check:
                     story.apply(decoded(decoder, record, record.data), record.time)
         except (JournalMismatch, UnknownActor):
             return  # it is among the events
-        if story.start is None or story.ended:
+        if story.start is None or story.buried or story.ended is not ended:
             return
+        before = len(self._problems)
         self._command(name, position, "command that it began with", kind.name, story.start.command)
         for step in story.steps.values():
             self._step(name, position, step)
+        begun = story.started is not None
+        if begun and len(self._problems) == before and (story.reason is None or ended):
+            self._resume(name, position, kind, story)
+
+    def _resume(self, name: Stream, position: int, kind: Kind, story: Story) -> None:
+        """Run a saga's code against its story, as its runtime would to bring it back."""
+        address = Address[Any](*name)
+        try:
+            run_through(self._directory, address, kind, story, code_of(kind, story)(address.key))
+        except Refused:
+            pass  # it would go back
+        except Exception as error:  # noqa: BLE001 (whatever the author's code raises would park the saga)
+            self._problem(name, position, "code that would go on with it", error)
 
     def _step(self, name: Stream, position: int, step: StepStory) -> None:
         asked = step.asked

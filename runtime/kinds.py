@@ -129,6 +129,7 @@ class Kind:
 
     def __init__(self, cls: type, codec: Codec = PLAIN) -> None:
         self.cls: Any = cls
+        self.is_saga: bool = issubclass(cls, Saga)
         self.codec = codec
         """Writes and reads what its actors say, be it personal or not."""
         self.name = cls.__name__

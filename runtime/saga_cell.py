@@ -181,11 +181,11 @@ class SagaCell(SagaQueue):
 
     def _answer(self, envelope: Envelope) -> None:
         """Answer a query by the author's code, from where the story has come to; nothing comes of it."""
-        message = envelope.message
+        message: Any = envelope.message
         try:
             saga = rehearse(self.world, self.address, self.kind, self.story)
             value = saga.answer(message)
-            self.kind.check_reply(type(message), value)
+            self.kind.check_reply(message.__class__, value)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self.give_back(envelope, failure(self.address, message, error))
         else:

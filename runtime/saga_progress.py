@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Container
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import msgspec
 
@@ -16,6 +16,9 @@ from runtime.saga_story import COMPENSATE, SOMEDAY, StepStory, Story
 
 Status = Literal["new", "queued", "running", "compensating", "completed", "compensated", "parked", "killed"]
 StepStatus = Literal["under way", "failing", "waiting", "done", "refused", "given up", "to be undone", "undone"]
+
+
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class StepProgress(msgspec.Struct, frozen=True):

@@ -188,7 +188,7 @@ class SagaRun:
         if step.reason is not None:
             return Refused(step.reason)
         if asked.awaits and step.reply is not None:
-            number = msgspec.json.decode(step.reply)
+            number: int | None = msgspec.json.decode(step.reply)
             return None if number is None else self._own.command(self._stage.story.inbox[number].data)
         if step.value is None and step.reply is not None and asked.to is not None:
             command = self._awaited[asked.step].command
@@ -208,9 +208,10 @@ class SagaRun:
     def _await(self, awaited: Any) -> None:
         self._check_not_refused()
         steps: Sequence[Step[Any]]
+        only = awaited
         match awaited:
             case Step():
-                steps, self._first = (awaited,), None
+                steps, self._first = (only,), None
             case Parallel() | Select():
                 steps, self._first = awaited.steps, isinstance(awaited, Select)
             case _:
@@ -270,9 +271,9 @@ class SagaRun:
                     f"{address} was changed under way: it gives step {name!r} another undo than the one in its journal"
                 )
             return
-        if story.pivot is not None or step.dropped or issubclass(to.cls, Saga):
+        if story.pivot is not None or step.dropped or to.is_saga:
             why = "it is past the pivot" if story.pivot is not None else "the step is given up"
-            why = "a saga that was asked is undone by compensating it" if issubclass(to.cls, Saga) else why
+            why = "a saga that was asked is undone by compensating it" if to.is_saga else why
             raise SagaMisuse(f"{address} can't revise the undo of step {name!r}: {why}")
         self._check(step.asked.to, undo)
         self._stage.emit(UndoRevised(name, msgspec.Raw(self._own.codec.encode(undo, f"the undo of step {name!r}"))))

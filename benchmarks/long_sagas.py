@@ -1,0 +1,184 @@
+"""Many sagas that are not at their end: asleep, and under way when the process died. On SQLite and PostgreSQL.
+
+    python -m benchmarks.long_sagas [--postgres URL] [--asleep 100000] [--unfinished 10000] [--json FILE]
+
+Asleep: how fast they are put to sleep, what memory they take meanwhile, how long a journal with them takes to open, and
+how fast they wake when their time has come. Unfinished: how long a new process takes until the last has ended. Each is
+measured in a process of its own.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from actors import Actor, Command, Saga
+from benchmarks.databases import place
+from runtime import ManualClock, Runtime
+
+IN_FLIGHT = 500
+DAY = 86_400.0
+
+
+class Nap(Command["Sleeper", int]):
+    number: int
+
+
+class Sleeper(Saga[Nap, int]):
+    async def run(self, command: Nap) -> int:
+        await self.sleep("nap", timedelta(days=1))
+        return command.number
+
+
+class Wait(Command["Desk", int]):
+    number: int
+
+
+class Desk(Actor):
+    """Somebody who takes his time: the first process waits in vain, the next one is answered."""
+
+    answers = True
+    at_once = 1
+
+    async def receive(self, message: Wait) -> int:
+        if not self.answers:
+            await asyncio.Event().wait()
+        return message.number
+
+
+class Ask(Command["Errand", int]):
+    number: int
+
+
+class Errand(Saga[Ask, int]):
+    async def run(self, command: Ask) -> int:
+        return await self.ask("desk", Desk.at(self.key), Wait(command.number))
+
+
+ACTORS = [Sleeper, Errand, Desk]
+Figures = dict[str, float]
+
+
+def resident() -> float:
+    """Return the memory of this process, in MB."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+async def start_all(runtime: Runtime, saga: Any, command: Any, count: int) -> float:
+    numbers = iter(range(count))
+
+    async def client() -> None:
+        for n in numbers:
+            await runtime.start(saga.at(f"s{n}"), command(n))
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(IN_FLIGHT)))
+    return time.perf_counter() - begun
+
+
+async def put_to_sleep(url: str, count: int) -> Figures:
+    async with Runtime(url, ACTORS, clock=ManualClock()) as runtime:
+        before = resident()
+        seconds = await start_all(runtime, Sleeper, Nap, count)
+        return {
+            "asleep_per_second": count / seconds,
+            "asleep_kb_each": (resident() - before) * 1e3 / count,
+            "asleep_in_memory": runtime.stats().actors["Sleeper"].active,
+        }
+
+
+async def wake_up(url: str, count: int) -> Figures:
+    clock = ManualClock()
+    begun = time.perf_counter()
+    async with Runtime(url, ACTORS, clock=clock) as runtime:
+        there = time.perf_counter() - begun
+        opened = resident()
+        begun = time.perf_counter()
+        clock.advance(DAY)
+        for n in range(count):
+            assert await runtime.result(Sleeper.at(f"s{n}")) == n
+        seconds = time.perf_counter() - begun
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return {
+        "asleep_open_s": there,
+        "asleep_open_mb": opened,
+        "asleep_wake_per_second": count / seconds,
+        "asleep_wake_peak_mb": peak,
+    }
+
+
+async def leave(url: str, count: int) -> Figures:
+    Desk.answers = False
+    async with Runtime(url, ACTORS) as runtime:
+        await start_all(runtime, Errand, Ask, count)
+        print("{}", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+async def go_on(url: str, count: int) -> Figures:
+    begun = time.perf_counter()
+    async with Runtime(url, ACTORS) as runtime:
+        there = time.perf_counter() - begun
+        for n in range(count):
+            assert await runtime.result(Errand.at(f"s{n}")) == n
+        ended = time.perf_counter() - begun
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return {"unfinished_open_s": there, "unfinished_ended_s": ended, "unfinished_peak_mb": peak}
+
+
+WORKS = {"put_to_sleep": put_to_sleep, "wake_up": wake_up, "leave": leave, "go_on": go_on}
+
+
+def in_a_process(work: str, url: str, count: int) -> Figures:
+    script = [sys.executable, "-m", "benchmarks.long_sagas", "--work", work, "--url", url, "--asleep", str(count)]
+    done = subprocess.run(script, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in (0, -signal.SIGKILL):
+        raise SystemExit(f"{work} failed")
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+async def measured(postgres: str | None, asleep: int, unfinished: int) -> Figures:
+    figures: Figures = {}
+    for works, count in ((("put_to_sleep", "wake_up"), asleep), (("leave", "go_on"), unfinished)):
+        async with place(postgres) as url:
+            for work in works:
+                figures |= await asyncio.to_thread(in_a_process, work, url, count)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="many sagas that are not at their end")
+    parser.add_argument("--postgres", metavar="URL", help="a PostgreSQL database to work in, too")
+    parser.add_argument("--asleep", type=int, default=100_000, help="how many sagas sleep")
+    parser.add_argument("--unfinished", type=int, default=10_000, help="how many are under way")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
+    parser.add_argument("--work", choices=WORKS, help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        print(json.dumps(asyncio.run(WORKS[options.work](options.url, options.asleep))))
+        return
+    table: dict[str, Figures] = {}
+    for engine, server in (("sqlite", None), ("postgresql", options.postgres)):
+        if engine == "sqlite" or server:
+            table[engine] = asyncio.run(measured(server, options.asleep, options.unfinished))
+    print(f"{'':26}" + "".join(f"{engine:>14}" for engine in table))
+    for name in next(iter(table.values())):
+        print(f"{name:26}" + "".join(f"{figures[name]:14,.2f}" for figures in table.values()))
+    if options.json:
+        options.json.write_text(json.dumps(table, indent=1))
+
+
+if __name__ == "__main__":
+    main()
