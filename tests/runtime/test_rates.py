@@ -511,5 +511,5 @@ async def test_a_priority_that_can_not_be_meant(
     journal = HeldJournal()
     async with Runtime(journal, [*CAST, Wrong], clock=clock) as runtime:
         with pytest.raises(Failed, match="whole number from -9 to 9"):
-            await runtime.ask(Wrong.at("w"), Order(["a"]))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+            await runtime.ask(Wrong.at("w"), Order(["a"]))
     assert journal.records == []

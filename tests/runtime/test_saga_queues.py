@@ -133,7 +133,7 @@ async def test_start_is_told_and_ask_waits() -> None:
         assert not asked.done()
         assert not result.done()
         await finish(runtime, 0, 2)
-        assert (await asked, await result) == ("2", "2")
+        assert await asked == await result == "2"
 
 
 async def test_where_they_have_come_to_can_be_seen() -> None:
@@ -383,7 +383,7 @@ async def test_sagas_of_two_classes_do_not_wait_in_a_circle_for_places() -> None
         assert (await runtime.progress_of(East.at("x"))).status == "queued"
         middle = restart_of(journal.records)
         await runtime.ask(East.at("b"), Turn())
-        assert await asyncio.gather(first, second) == [2, 2]
+        assert await first == await second == 2
         await quiet(runtime)
         assert await runtime.unfinished() == []
     async with Runtime(middle, CAST) as runtime:  # a waits for x, as before; now b asks
