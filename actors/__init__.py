@@ -7,13 +7,16 @@ from actors.errors import (
     ActorMisuse,
     AskCycle,
     CommandIdReused,
+    Deadlock,
     DefinitionError,
     DeletedForGood,
     Elsewhere,
     EventsErased,
+    ExtraMissing,
     Failed,
     Forgotten,
     JournalMismatch,
+    Locked,
     MailboxFull,
     NotTaken,
     OutcomeUnknown,
@@ -29,13 +32,16 @@ from actors.errors import (
     SagaMisuse,
     UnderstudyError,
     UnknownActor,
+    UnknownSchedule,
 )
 from actors.evolution import Upcast, upcast
+from actors.locks import ServiceLocked, ServiceUnlocked
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
 from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, Rate, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
 from actors.saga import Saga
+from actors.schedules import planned_time
 from actors.service import Service
 from actors.steps import Chosen, Parallel, Select, Step
 
@@ -49,16 +55,19 @@ __all__ = [
     "Chosen",
     "Command",
     "CommandIdReused",
+    "Deadlock",
     "Decision",
     "DefinitionError",
     "DeletedForGood",
     "Elsewhere",
     "Event",
     "EventsErased",
+    "ExtraMissing",
     "Failed",
     "Forgotten",
     "Group",
     "JournalMismatch",
+    "Locked",
     "Mailbox",
     "MailboxFull",
     "Message",
@@ -93,6 +102,8 @@ __all__ = [
     "SagaWasKilled",
     "Select",
     "Service",
+    "ServiceLocked",
+    "ServiceUnlocked",
     "State",
     "Statement",
     "Step",
@@ -101,7 +112,9 @@ __all__ = [
     "Timer",
     "UnderstudyError",
     "UnknownActor",
+    "UnknownSchedule",
     "Upcast",
+    "planned_time",
     "sql",
     "upcast",
 ]

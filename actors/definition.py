@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from actors.errors import DefinitionError
+from actors.locks import ServiceLocked, ServiceUnlocked, WhenLocked
 from actors.messages import Command, Event, Message, Query, Request, State, look_up, name_of, reply_type
 from actors.policies import Rate
 
@@ -90,6 +91,20 @@ def check_snapshots(owner: Any) -> None:
     every = owner.snapshot_every
     if every is not None and (type(every) is not int or every < 1):
         raise DefinitionError(f"{owner.__name__} needs snapshot_every of 1 or more events, or None, not {every!r}")
+
+
+def check_locks(owner: Any) -> None:
+    """Check what a service does with commands whose lock is held."""
+    if owner.when_locked not in get_args(WhenLocked):
+        raise DefinitionError(
+            f'{owner.__name__} needs when_locked of "refuse", "queue" or "tell", not {owner.when_locked!r}'
+        )
+    for event in (ServiceLocked, ServiceUnlocked):
+        if event in owner.events.values():
+            raise DefinitionError(
+                f"{owner.__name__} lists {event.__name__} among its events, but the runtime writes it; let a read "
+                "model follow it"
+            )
 
 
 def check_actor(owner: Any) -> None:

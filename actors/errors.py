@@ -22,6 +22,22 @@ class Refused(UnderstudyError):
         super().__init__(self.reason)
 
 
+class Locked(Refused):
+    """Another saga is in the middle of something with the service, and holds a lock that the command needs.
+
+    Ask again when it has ended. ``lock`` is the lock's name, ``holder`` the saga's address as text.
+    """
+
+    def __init__(self, reason: str, lock: str, holder: str) -> None:
+        super().__init__(reason)
+        self.lock = lock
+        self.holder = holder
+
+
+class Deadlock(Locked):
+    """Sagas would wait for each other's locks in a circle, which the message names; this step closed it."""
+
+
 class DeletedForGood(Refused):
     """The actor was deleted for good, and refuses everything from then on; use another key."""
 
@@ -107,6 +123,14 @@ class PoisonMessage(UnderstudyError):
 
 class JournalMismatch(UnderstudyError):
     """The journal holds something that today's code doesn't know: an event type, or a field's form."""
+
+
+class ExtraMissing(UnderstudyError):
+    """What was asked for needs a library that is not installed; the message says how to install it."""
+
+
+class UnknownSchedule(UnderstudyError):
+    """There is no schedule of this name."""
 
 
 class Forgotten(UnderstudyError):

@@ -1,17 +1,22 @@
 """Services: event-sourced actors. Rules in ``decide``, state in ``evolve``, both pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from actors.address import Address
-from actors.definition import by_name, check_rate, check_snapshots, check_state, check_takes_commands
+from actors.definition import by_name, check_locks, check_rate, check_snapshots, check_state, check_takes_commands
 from actors.evolution import Upcast, steps_of
+from actors.locks import WhenLocked
 from actors.messages import Command, Decision, Event, State
 from actors.policies import Mailbox, Passivation, Rate, RestartPolicy
 
 S = TypeVar("S", bound=State)
 C = TypeVar("C", bound=Command[Any, Any])
 E = TypeVar("E", bound=Event)
+
+NOBODY: Mapping[str, tuple[Address[Any], ...]] = MappingProxyType({})
+"""Who holds the locks of a service that has none."""
 
 
 class Service(Generic[S, C, E]):
@@ -45,6 +50,9 @@ class Service(Generic[S, C, E]):
     are asked for, by ``runtime.snapshot``, ``truncate`` and ``delete``."""
     snapshot_version: ClassVar[int] = 1
     """To be changed when ``evolve`` changes, so that snapshots made by the old one are not used any more."""
+    when_locked: ClassVar[WhenLocked] = "refuse"
+    """What becomes of a command whose lock a saga holds that it is no part of: ``"refuse"`` raises :class:`Locked` at
+    the asker, ``"queue"`` lets it wait for its turn, ``"tell"`` lets ``decide`` see ``locked_by`` and decide itself."""
     state_type: ClassVar[type[State]] = State
     """The class of the state; read from the class's own annotations."""
     commands: ClassVar[Mapping[str, type[Command[Any, Any]]]] = {}
@@ -53,6 +61,9 @@ class Service(Generic[S, C, E]):
     """The event classes of its stream, by stable name; read from the class's own annotations."""
     upcasts: ClassVar[Sequence[Upcast]] = ()
     """What becomes of events that were stored in another form; see :mod:`actors.evolution`."""
+
+    locked_by: Mapping[str, tuple[Address[Any], ...]] = NOBODY
+    """The locks that sagas hold, by name, without those that the command is a part of; for ``decide`` to look at."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -68,6 +79,7 @@ class Service(Generic[S, C, E]):
                 cls.state_type = state
         check_snapshots(cls)
         check_rate(cls)
+        check_locks(cls)
         check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Service[YourState, Commands, Events])")
         steps_of(cls)
 
@@ -79,6 +91,15 @@ class Service(Generic[S, C, E]):
     def decide(self, state: S, command: C) -> Decision:
         """Apply the rules: return the reply and the events, or raise :class:`Refused`."""
         raise NotImplementedError(f"{type(self).__name__} needs a decide(self, state, command)")
+
+    def lock_of(self, command: C) -> str | None:  # noqa: ARG002 (it is for subclasses)
+        """Return the name of the lock that a command needs, in the service's own words; None: it needs none. Pure.
+
+        A step of a saga with ``lock=True`` takes it, and the saga holds it until it has ended. Meanwhile the commands
+        of others that need the same one are refused, wait or are told, as ``when_locked`` says. By default the whole
+        service has one lock; ``f"seat {command.seat}"`` gives each seat its own, say.
+        """
+        return ""
 
     def tags(self, event: E) -> Iterable[str]:  # noqa: ARG002 (it is for subclasses)
         """Return the tags by which an event is found in the whole journal: by conditions, and by who follows it.

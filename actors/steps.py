@@ -15,6 +15,8 @@ from actors.policies import RetryPolicy
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
+NAME_LIMIT = 200
+"""The longest name of a step, in characters: it is part of the ids of its commands."""
 StepKind = Literal["ask", "pivot", "sleep", "receive"]
 
 Undo = Command[Any, Any] | None | msgspec.UnsetType
@@ -60,9 +62,12 @@ class Step(Generic[R_co]):
         undo_retry: RetryPolicy | None = None,
         lock: bool = False,
     ) -> None:
-        if not name or "#" in name or "!" in name:
+        if not 0 < len(name) <= NAME_LIMIT or "#" in name or "!" in name:
             # These two mark a step and its undo in command ids; without the rule two ids could be one.
-            raise SagaMisuse(f"a step can't be called {name!r}; use a name without # and !, like 'flight'")
+            raise SagaMisuse(
+                f"a step can't be called {name!r:.250}; use a name without # and !, like 'flight', of {NAME_LIMIT} "
+                "characters at the most"
+            )
         if timeout is not None and timeout <= timedelta(0):
             raise SagaMisuse(f"step {name!r} needs a timeout of more than 0, not {timeout}")
         self.kind: StepKind = kind

@@ -9,7 +9,6 @@ that has eventsourcing installed (``python3 -m venv /tmp/es; /tmp/es/bin/pip ins
 import argparse
 import asyncio
 import json
-import sqlite3
 import subprocess
 import tempfile
 import time
@@ -18,68 +17,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks import raw
+from benchmarks.contestants import ROOT
+from benchmarks.raw import SCHEMA, SERVICES, drop
 from benchmarks.sagas import Hold, Places
-from persistence.postgres_client import connect
-from persistence.postgres_url import parse_url
 from runtime import Runtime
 
 RUNS = ((1, 1_000), (10, 8_000), (100, 30_000), (1_000, 60_000))
 """Commands in flight, and how many in all."""
-SERVICES = 1_000
 PEER_COMMANDS, PEER_THREADS = 2_000, (1, 8)
-SCHEMA = "understudy_benchmark"
-
-TABLE = """create table events (position bigint primary key, stream bigint not null, version bigint not null,
-    type text not null, time bigint not null, command text, data text not null, meta text not null, crc bigint not null,
-    unique (stream, version))"""
-META = '{"causation":"benchmark-123456","correlation":"benchmark-123456","event":"0123456789abcdef01234567"}'
-INSERT = """insert into events select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[],
-    $6::text[], $7::text[], $8::text[], $9::bigint[])"""
-
-
-def rows(first: int, count: int) -> list[tuple[Any, ...]]:
-    """Rows as raw inserts write them: what ours writes, without any of the checks."""
-    return [
-        (n, n % SERVICES, n // SERVICES, "PlaceHeld", n, f"benchmark-{n}", f'{{"trip":"t{n}","number":{n}}}', META, n)
-        for n in range(first, first + count)
-    ]
-
-
-def raw_sqlite(group: int, count: int) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        db = sqlite3.connect(f"{folder}/raw.db", isolation_level=None)
-        db.execute("pragma journal_mode = wal")
-        db.execute("pragma synchronous = full")
-        db.execute(TABLE)
-        begun = time.perf_counter()
-        for first in range(0, count, group):
-            db.execute("begin immediate")
-            db.executemany("insert into events values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows(first, group))
-            db.execute("commit")
-        seconds = time.perf_counter() - begun
-        db.close()
-    return count / seconds
-
-
-async def raw_postgres(server: str, group: int, count: int) -> float:
-    await drop(server, make=True)
-    link = await connect(parse_url(f"{server}?schema={SCHEMA}"))
-    await link.script(TABLE)
-    begun = time.perf_counter()
-    for first in range(0, count, group):
-        await link.fetch(INSERT, *(list(column) for column in zip(*rows(first, group), strict=True)))
-    seconds = time.perf_counter() - begun
-    await link.shut()
-    await drop(server)
-    return count / seconds
-
-
-async def drop(server: str, *, make: bool = False) -> None:
-    link = await connect(parse_url(server))
-    await link.script(f"drop schema if exists {SCHEMA} cascade")
-    if make:
-        await link.script(f"create schema {SCHEMA}")
-    await link.shut()
 
 
 async def ours(url: str, in_flight: int, count: int) -> dict[str, float]:
@@ -122,11 +68,11 @@ def on_postgres(server: str, in_flight: int, count: int) -> dict[str, float]:
 
 def peer(python: str, engine: str, place: str, count: int) -> float:
     """The best of one thread and several."""
-    script = Path(__file__).parent / "peers" / "eventsourcing_commands.py"
+    script = [python, "-m", "benchmarks.peers.eventsourcing_commands", engine, str(count)]
     return max(
         float(
             subprocess.run(
-                [python, script, engine, str(count), str(threads), place], capture_output=True, text=True, check=True
+                [*script, str(threads), place], cwd=ROOT, capture_output=True, text=True, check=True
             ).stdout.splitlines()[-1]
         )
         for threads in PEER_THREADS
@@ -139,18 +85,23 @@ def peer_sqlite(python: str, count: int) -> float:
 
 
 def peer_postgres(python: str, server: str, count: int) -> float:
-    parts = urlsplit(server)
     asyncio.run(drop(server, make=True))
     try:
-        return peer(python, "postgres", f"{parts.netloc}{parts.path}/{SCHEMA}", count)
+        return peer(python, "postgres", place_of(server), count)
     finally:
         asyncio.run(drop(server))
+
+
+def place_of(server: str) -> str:
+    """Return a server's URL, and our schema there, as the peers' scripts take it."""
+    parts = urlsplit(server)
+    return f"{parts.netloc}{parts.path}/{SCHEMA}"
 
 
 def measure(
     engine: str,
     run: Callable[[int, int], dict[str, float]],
-    raw: Callable[[int, int], float],
+    inserts: Callable[[int, int], float],
     other: float | None,
     options: argparse.Namespace,
 ) -> list[dict[str, Any]]:
@@ -158,7 +109,7 @@ def measure(
     table: list[dict[str, Any]] = []
     for in_flight, count in RUNS:
         count = max(in_flight, int(count * options.scale)) // in_flight * in_flight
-        rounds = [(run(in_flight, count), raw(in_flight, count)) for _ in range(options.rounds)]
+        rounds = [(run(in_flight, count), inserts(in_flight, count)) for _ in range(options.rounds)]
         best = max((one for one, _ in rounds), key=lambda one: one["per_second"])
         fastest = max(one for _, one in rounds)
         row: dict[str, Any] = {"engine": engine, "in_flight": in_flight, **best, "raw_per_second": fastest}
@@ -186,14 +137,14 @@ def main() -> None:
     head = "engine     in flight   commands/s    p50 ms    p99 ms  events/group        raw/s  ratio"
     print(head + ("  eventsourcing/s  ratio" if options.peers else ""))
     other = peer_sqlite(options.peers, count) if options.peers else None
-    table = measure("sqlite", on_sqlite, raw_sqlite, other, options)
+    table = measure("sqlite", on_sqlite, raw.executemany, other, options)
     if options.postgres:
         server: str = options.postgres
         other = peer_postgres(options.peers, server, count) if options.peers else None
         table += measure(
             "postgresql",
             lambda in_flight, n: on_postgres(server, in_flight, n),
-            lambda in_flight, n: asyncio.run(raw_postgres(server, in_flight, n)),
+            lambda in_flight, n: asyncio.run(raw.unnest(server, in_flight, n)),
             other,
             options,
         )

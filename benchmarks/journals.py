@@ -1,189 +1,31 @@
-"""What a journal does beside taking commands: one hot actor, reading back, opening when it is long, conditions.
+"""The journal's whole table: commands, one hot actor, reading back, a read model, opening, conditions.
 
     python -m benchmarks.journals [--postgres URL] [--peers PYTHON] [--scale 1.0] [--rounds 3] [--json FILE]
-                                  [--only hot back start conditions]
+                                  [--only commands hot back project start conditions]
 
-PYTHON is an interpreter that has eventsourcing installed. ``--scale`` says how many times as many events.
+Ours beside raw inserts in groups of as many rows (``executemany`` on SQLite, ``unnest`` and COPY on PostgreSQL) and
+beside eventsourcing, in turns, all in one run. PYTHON is an interpreter that has eventsourcing installed. ``--scale``
+says how many times as many events.
 """
 
 import argparse
 import asyncio
 import json
-import resource
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from actors import Actor, Command, Saga
-from benchmarks.commands import SCHEMA, drop
-from benchmarks.sagas import Hold, Places
-from persistence import ANY, Append, Journal, Match, NewEvent, Unless
-from persistence.opening import journal_of
-from persistence.writer import Writer
-from runtime import Runtime
+from benchmarks import commands, raw
+from benchmarks.contestants import ROOT
+from benchmarks.journal_works import LONG, PROJECTED, WORKS, Figures, Work, opened
 
-LONG, PAST, OPEN = 10_000, 1_000_000, 1_000
-"""Events of one actor to read back; events in a journal that is opened; sagas that are unfinished in it."""
-HOT = ((1, 500), (100, 20_000), (1_000, 50_000))
-CONDITIONS = ((1, 500), (10, 3_000), (100, 10_000))
-"""In flight, and how many in all."""
-
-Figures = dict[str, float]
-
-
-class Wait(Command["Desk", int]):
-    number: int
-
-
-class Desk(Actor):
-    """Somebody who takes his time: the first process waits in vain, the next one is answered."""
-
-    answers = True
-
-    async def receive(self, message: Wait) -> int:
-        if not self.answers:
-            await asyncio.Event().wait()
-        return message.number
-
-
-class Ask(Command["Errand", int]):
-    number: int
-
-
-class Errand(Saga[Ask, int]):
-    async def run(self, command: Ask) -> int:
-        return await self.ask("desk", Desk.at(self.key), Wait(command.number))
-
-
-async def hot(url: str, scale: float) -> Figures:
-    """Commands a second of one service, with so many in flight."""
-    figures: Figures = {}
-    async with Runtime(url, actors=[Places]) as runtime:
-        for in_flight, count in HOT:
-            count = max(in_flight, int(count * scale))
-            numbers = iter(range(count))
-
-            async def client(numbers: Any = numbers) -> None:
-                for n in numbers:
-                    await runtime.ask(Places.at("hot"), Hold(f"t{n}"))
-
-            begun = time.perf_counter()
-            await asyncio.gather(*(client() for _ in range(in_flight)))
-            figures[f"hot_{in_flight}_per_second"] = count / (time.perf_counter() - begun)
-    return figures
-
-
-async def back(url: str, scale: float) -> Figures:
-    """Milliseconds until an actor of many events has answered, when it was not in memory."""
-    events = int(LONG * scale)
-    place = Places.at("long")
-
-    async def asked() -> float:
-        async with Runtime(url, actors=[Places]) as runtime:
-            begun = time.perf_counter()
-            await runtime.ask(place, Hold("once more"))
-            return (time.perf_counter() - begun) * 1e3
-
-    async with Runtime(url, actors=[Places]) as runtime:
-        await asyncio.gather(*(runtime.ask(place, Hold(f"t{n}")) for n in range(events)))
-    return {"read_ms": min([await asked() for _ in range(3)])}
-
-
-async def start(url: str, scale: float) -> Figures:
-    """Seconds until a long journal with unfinished sagas is open, and until these have ended."""
-    journal = journal_of(url, "full")
-    await journal.open()
-    for first in range(0, int(PAST * scale), 4_000):
-        stream = ("Places", f"p{first // 4_000}")
-        new = [
-            NewEvent(
-                "PlaceHeld",
-                b'{"type":"PlaceHeld","trip":"t%d","number":%d}' % (n, n),
-                b'{"causation":"c","correlation":"c"}',
-            )
-            for n in range(4_000)
-        ]
-        await journal.append([(Append(stream, 0, new, first),)])
-    await journal.close()
-    Desk.answers = False
-    async with Runtime(url, actors=[Places, Desk, Errand], shutdown_timeout=3) as runtime:
-        for n in range(OPEN):
-            await runtime.tell(Errand.at(f"e{n}"), Ask(n))
-    script = [sys.executable, "-m", "benchmarks.journals", "--opened", url]
-    done = await asyncio.to_thread(subprocess.run, script, capture_output=True, text=True, check=True)
-    figures: Figures = json.loads(done.stdout)
-    return figures
-
-
-async def opened(url: str) -> Figures:
-    """What opening takes, told by the process that does it."""
-    begun = time.perf_counter()
-    async with Runtime(url, actors=[Places, Desk, Errand]) as runtime:
-        there = time.perf_counter() - begun
-        for n in range(OPEN):
-            assert await runtime.result(Errand.at(f"e{n}")) == n
-        ended = time.perf_counter() - begun
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return {"open_s": there, "sagas_ended_s": ended, "peak_mb": memory}
-
-
-async def conditions(url: str, scale: float) -> Figures:
-    """Appends a second that hold only if no event has their tag, with 100,000 tagged events there."""
-    figures: Figures = {}
-    async with writing(url) as (journal, writer):
-        there = int(100_000 * scale)
-        for first in range(0, there, 4_000):
-            new = [NewEvent("Registered", b"{}", b"{}", tags=(f"mail:{n}",)) for n in range(first, first + 4_000)]
-            await journal.append([(Append(("Users", f"{first}"), 0, new, 1),)])
-        for in_flight, count in CONDITIONS:
-            count = max(in_flight, int(count * scale))
-            numbers = iter(range(count))
-
-            async def client(in_flight: int = in_flight, numbers: Any = numbers) -> None:
-                for n in numbers:
-                    mail = f"mail:new-{in_flight}-{n}"
-                    new = NewEvent("Registered", b"{}", b"{}", tags=(mail,))
-                    condition = Unless((Match(("Registered",), (mail,)),))
-                    outcome = writer.submit((Append(("Users", mail), ANY, [new], 1, unless=condition),))
-                    writer.kick()
-                    await outcome
-
-            begun = time.perf_counter()
-            await asyncio.gather(*(client() for _ in range(in_flight)))
-            figures[f"conditional_{in_flight}_per_second"] = count / (time.perf_counter() - begun)
-    return figures
-
-
-@asynccontextmanager
-async def writing(url: str) -> AsyncGenerator[tuple[Journal, Writer]]:
-    journal = journal_of(url, "full")
-
-    async def failed(error: BaseException) -> None:
-        raise error
-
-    await journal.open()
-    writer = Writer(journal, lambda _batches, _first: None, failed)
-    running = asyncio.create_task(writer.run())
-    try:
-        yield journal, writer
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
-        await journal.close()
-
-
-WORKS: dict[str, Callable[[str, float], Coroutine[Any, Any, Figures]]] = {
-    "hot": hot,
-    "back": back,
-    "start": start,
-    "conditions": conditions,
-}
+OURS, EXECUTEMANY, UNNEST, COPY, PEER = "Understudy", "executemany", "unnest", "COPY", "eventsourcing"
+PEER_COUNTS = {"hot": 500, "back": LONG, "project": PROJECTED // 10, "conditions": 2_000}
+"""How much of each work the peer does; of what it can't do at all there is nothing."""
 LOWER_IS_BETTER = ("_ms", "_s", "_mb")
+Table = dict[str, Figures]
+"""Each contestant's figures."""
 
 
 def best(rounds: list[Figures]) -> Figures:
@@ -191,59 +33,129 @@ def best(rounds: list[Figures]) -> Figures:
     return {name: (min if name.endswith(LOWER_IS_BETTER) else max)(one[name] for one in rounds) for name in rounds[0]}
 
 
-def on_sqlite(work: Callable[[str, float], Coroutine[Any, Any, Figures]], scale: float) -> Figures:
-    with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(work(f"sqlite:{folder}/journal.db", scale))
+class Engine:
+    """One engine: where ours, raw inserts and the peer do their work."""
+
+    def __init__(self, server: str | None, options: argparse.Namespace) -> None:
+        self.name = "SQLite" if server is None else "PostgreSQL"
+        self._server = server
+        self._python: str | None = options.peers
+        self._scale: float = options.scale
+        self._rounds: int = options.rounds
+
+    def measure(self, work: str) -> Table:
+        """Return everybody's best figures of one work; in each round they take turns."""
+        contestants = self._commands() if work == "commands" else {OURS: lambda: self._ours(WORKS[work])}
+        if self._python is not None and work in PEER_COUNTS and (work != "conditions" or self._server):
+            contestants[PEER] = lambda: self._peer(work)
+        rounds = [{name: run() for name, run in contestants.items()} for _ in range(self._rounds)]
+        return {name: best([one[name] for one in rounds]) for name in contestants}
+
+    def _ours(self, work: Work) -> Figures:
+        server = self._server
+        if server is None:
+            with tempfile.TemporaryDirectory() as folder:
+                return asyncio.run(work(f"sqlite:{folder}/journal.db", self._scale))
+        asyncio.run(raw.drop(server))
+        try:
+            return asyncio.run(work(f"{server}?schema={raw.SCHEMA}", self._scale))
+        finally:
+            asyncio.run(raw.drop(server))
+
+    def _commands(self) -> dict[str, Callable[[], Figures]]:
+        server, python = self._server, self._python
+        if server is None:
+            found: dict[str, Callable[[], Figures]] = {
+                OURS: lambda: self._each(lambda at_once, n: commands.on_sqlite(at_once, n)["per_second"]),
+                EXECUTEMANY: lambda: self._each(raw.executemany),
+            }
+        else:
+            found = {
+                OURS: lambda: self._each(lambda at_once, n: commands.on_postgres(server, at_once, n)["per_second"]),
+                UNNEST: lambda: self._each(lambda at_once, n: asyncio.run(raw.unnest(server, at_once, n))),
+                COPY: lambda: self._each(lambda at_once, n: asyncio.run(raw.copy(server, at_once, n))),
+            }
+        if python is not None:
+            found[PEER] = lambda: self._peer_commands(python)
+        return found
+
+    def _each(self, run: Callable[[int, int], float]) -> Figures:
+        return {
+            f"commands_{in_flight}_per_second": run(
+                in_flight, max(in_flight, int(count * self._scale)) // in_flight * in_flight
+            )
+            for in_flight, count in commands.RUNS
+        }
+
+    def _peer_commands(self, python: str) -> Figures:
+        """The best of one thread and several; it has nothing that would be in flight."""
+        count = int(commands.PEER_COMMANDS * self._scale)
+        if self._server is None:
+            rate = commands.peer_sqlite(python, count)
+        else:
+            rate = commands.peer_postgres(python, self._server, count)
+        return {f"commands_{in_flight}_per_second": rate for in_flight, _ in commands.RUNS}
+
+    def _peer(self, work: str) -> Figures:
+        server = self._server
+        with tempfile.TemporaryDirectory() as folder:
+            if server is None:
+                engine, place = "sqlite", f"{folder}/peer.db"
+            else:
+                engine, place = "postgres", commands.place_of(server)
+                asyncio.run(raw.drop(server, make=True))
+            count = str(max(100, int(PEER_COUNTS[work] * self._scale)))
+            script = [str(self._python), "-m", "benchmarks.peers.eventsourcing_reading"]
+            script += [engine, work, count, place, folder]
+            done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
+            if server is not None:
+                asyncio.run(raw.drop(server))
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(script)} failed:\n{done.stderr}")
+        figures: Figures = json.loads(done.stdout)
+        return figures
 
 
-def on_postgres(work: Callable[[str, float], Coroutine[Any, Any, Figures]], scale: float, server: str) -> Figures:
-    asyncio.run(drop(server))
-    try:
-        return asyncio.run(work(f"{server}?schema={SCHEMA}", scale))
-    finally:
-        asyncio.run(drop(server))
-
-
-def peer(python: str, scale: float) -> Figures:
-    script = Path(__file__).parent / "peers" / "eventsourcing_reading.py"
-    with tempfile.TemporaryDirectory() as folder:
-        command = [python, script, str(int(LONG * scale)), f"{folder}/peer.db"]
-        told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return {
-        "hot_1_per_second": told["hot_per_second"],
-        "read_ms": told["read_s"] * 1e3,
-        "snapshot_ms": told["snapshot_s"] * 1e3,
-    }
+def show(engine: str, table: Table) -> None:
+    """Print what was measured on one engine, and how many times as good ours is as each other."""
+    others = [name for name in table if name != OURS]
+    print(f"\n{engine:28}{OURS:>14}" + "".join(f"{name:>16}{'ratio':>8}" for name in others), flush=True)
+    for name, ours in table[OURS].items():
+        line = f"{name:28}{ours:14,.2f}"
+        for other in others:
+            theirs = table[other].get(name)
+            if theirs is None:
+                line += " " * 24
+            else:
+                ratio = theirs / ours if name.endswith(LOWER_IS_BETTER) else ours / theirs
+                line += f"{theirs:16,.2f}{ratio:8.2f}"
+        print(line.rstrip(), flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="what a journal does beside taking commands")
+    parser = argparse.ArgumentParser(description="what a journal does")
     parser.add_argument("--postgres", metavar="URL", help="a database to work in, in a schema of our own")
     parser.add_argument("--peers", metavar="PYTHON", help="an interpreter that has eventsourcing installed")
     parser.add_argument("--scale", type=float, default=1.0, help="how many times as many events")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; the best counts")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
-    parser.add_argument("--only", nargs="+", choices=WORKS, default=list(WORKS), help="these works")
+    works = ["commands", *WORKS]
+    parser.add_argument("--only", nargs="+", choices=works, default=works, help="these works")
     parser.add_argument("--opened", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.opened:
         print(json.dumps(asyncio.run(opened(options.opened))))
         return
-    table: dict[str, Figures] = {"sqlite": {}}
-    for name in options.only:
-        table["sqlite"] |= best([on_sqlite(WORKS[name], options.scale) for _ in range(options.rounds)])
-        if options.postgres:
-            rounds = [on_postgres(WORKS[name], options.scale, options.postgres) for _ in range(options.rounds)]
-            table.setdefault("postgresql", {}).update(best(rounds))
-    if options.peers:
-        table["eventsourcing on SQLite"] = best([peer(options.peers, options.scale) for _ in range(options.rounds)])
-    names = list(dict.fromkeys(name for figures in table.values() for name in figures))
-    print(f"{'':28}" + "".join(f"{engine:>26}" for engine in table))
-    for name in names:
-        cells = [f"{figures[name]:,.2f}" if name in figures else "" for figures in table.values()]
-        print(f"{name:28}" + "".join(f"{cell:>26}" for cell in cells))
-    if options.json:
-        options.json.write_text(json.dumps(table, indent=1))
+    found: dict[str, Table] = {}
+    for server in [None, options.postgres] if options.postgres else [None]:
+        engine = Engine(server, options)
+        table = found.setdefault(engine.name, {})
+        for work in options.only:
+            for name, figures in engine.measure(work).items():
+                table.setdefault(name, {}).update(figures)
+        show(engine.name, table)
+        if options.json:
+            options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import msgspec
 
 from persistence.errors import ArchiveDamaged, JournalUnusable, NotAnArchive
 from persistence.journal import NEVER, Record, StreamState
+from persistence.limits import WRAPPED_PAYLOAD
 
 T = TypeVar("T")
 Kind = Literal["events", "streams", "end"]
@@ -24,8 +25,11 @@ CHUNK_LINES = 1_000
 """How many events or streams a chunk holds at the most."""
 CHUNK_BYTES = 4 * 1024 * 1024
 """With so many bytes of lines a chunk is full."""
-MOST_BYTES = 1024 * 1024 * 1024
-"""The largest chunk that is read, unpacked: one event can be that large where an engine takes it."""
+MOST_BYTES = 4 * WRAPPED_PAYLOAD + 2 * CHUNK_BYTES
+"""The largest chunk that is read, unpacked: one that is nearly full, and an event whose payload and metadata are as
+large as can be, with a backslash before every character."""
+MOST_HEADER = 4_096
+"""The longest header."""
 LEVEL = 6
 _READ = 64 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
@@ -162,7 +166,7 @@ def chunks(file: BinaryIO) -> Iterator[Chunk]:
 
 def _check_header(line: bytes, begin: int) -> Header:
     try:
-        found = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        found = {} if len(line) > MOST_HEADER else msgspec.json.decode(line, type=dict[str, msgspec.Raw])
         version = msgspec.json.decode(found["format"], type=int) if "understudy" in found else None
     except (msgspec.MsgspecError, KeyError, ValueError, RecursionError):
         version = None

@@ -24,7 +24,9 @@ from persistence.archive import (
 )
 from persistence.checksum import digest_of
 from persistence.errors import ArchiveDamaged, JournalDamaged, JournalNotEmpty, JournalUnusable, NotAnArchive
+from persistence.intake import check
 from persistence.journal import AT_ONCE, PAGE, Append, Batch, Journal, NewEvent, Record
+from persistence.limits import WRAPPED_DEPTH, WRAPPED_PAYLOAD
 from persistence.new_file import NewFile
 from persistence.progress import Progress, no_progress
 
@@ -120,6 +122,7 @@ async def import_from(
     Raises:
         NotAnArchive, ArchiveDamaged: the file is not a whole archive.
         JournalNotEmpty: what the journal holds is not the beginning of the archive.
+        NotEncodable: the archive holds what no journal takes.
         JournalUnusable: the file can't be read, or the engine does not keep all that the archive says.
     """
     with open_archive(path) as file:
@@ -157,7 +160,11 @@ async def _take_events(journal: Journal, records: Sequence[Record], path: Path) 
     if not await _holds(journal, records[:there]):
         raise _not_empty(path, journal)
     if records := records[there:]:
-        if await journal.append([(append,) for append in _appends(records)]) != records[0].position:
+        batches = [(append,) for append in _appends(records)]
+        check(batches, WRAPPED_PAYLOAD, WRAPPED_DEPTH)
+        for (append,) in batches:
+            append.sound = True  # whatever the journal's own limit: it was written once
+        if await journal.append(batches) != records[0].position:
             raise JournalNotEmpty(
                 f"somebody else has written to {journal.url} meanwhile; begin again with an empty one"
             )

@@ -1,11 +1,12 @@
 """What tells that a record is what was written: a checksum in each row, and a digest for who can't trust the disk."""
 
 import hashlib
-import zlib
 from collections.abc import Sequence
+from zlib import crc32
 
 import msgspec
 
+from persistence.codec import Decoder
 from persistence.journal import ERASED, NewEvent, Record, Snapshot, Stream
 
 _MARK = "\x1f"
@@ -24,11 +25,44 @@ def crc_of(
     tags: Sequence[str] = (),
 ) -> int:
     """Return the checksum over all that a row says, so that no part of it can change unseen."""
+    row = _head(position, stream, version, name, time, command, id_, tags)
+    return crc32(meta, crc32(data, crc32(row.encode())))
+
+
+def text_crc(
+    position: int,
+    stream: Stream,
+    version: int,
+    name: str,
+    time: int,
+    command: str | None,
+    data: str,
+    meta: str,
+    id_: str | None = None,
+    tags: Sequence[str] = (),
+) -> int:
+    """Return what :func:`crc_of` does, for who has payload and metadata as texts: in one go, as that is quicker."""
+    category, key = stream
+    if id_ is None and not tags:
+        row = f"{position} {time} {command} {name} {version} {len(category)} {category}/{key}{data}{meta}"
+    else:
+        row = f"{_head(position, stream, version, name, time, command, id_, tags)}{data}{meta}"
+    return crc32(row.encode())
+
+
+def _head(
+    position: int,
+    stream: Stream,
+    version: int,
+    name: str,
+    time: int,
+    command: str | None,
+    id_: str | None,
+    tags: Sequence[str],
+) -> str:
     category, key = stream
     row = f"{position} {time} {command} {name} {version} {len(category)} {category}/{key}"
-    if id_ is not None or tags:
-        row += f"{_MARK}{id_}{_MARK}{_MARK.join(tags)}"
-    return zlib.crc32(meta, zlib.crc32(data, zlib.crc32(row.encode())))
+    return row if id_ is None and not tags else f"{row}{_MARK}{id_}{_MARK}{_MARK.join(tags)}"
 
 
 class Erased(msgspec.Struct):
@@ -37,10 +71,18 @@ class Erased(msgspec.Struct):
     digest: str
 
 
+_erased = Decoder(Erased)
+
+
 def digest_of(record: Record) -> str:
-    """Return the SHA-256 of all that a record says, in hex; of an erased one, that of what it was."""
+    """Return the SHA-256 of all that a record says, in hex; of an erased one, that of what it was.
+
+    Raises:
+        NotDecodable: it seems to be an erased one, and does not say what it was.
+    """
     if record.type == ERASED:
-        return msgspec.json.decode(record.data, type=Erased).digest
+        left: Erased = _erased.decode(record.data)
+        return left.digest
     category, key = record.stream
     head = [record.position, category, key, record.version, record.type, record.time, record.command, record.id]
     said = msgspec.json.encode([*head, record.tags, record.data.decode(), record.meta.decode()])
@@ -56,4 +98,4 @@ def snapshot_crc(stream: Stream, snapshot: Snapshot) -> int:
     """Return the checksum of a snapshot and of what it stands for."""
     category, key = stream
     row = f"{len(category)} {category}/{key} {snapshot.version} {snapshot.fingerprint}".encode()
-    return zlib.crc32(snapshot.data or b"", zlib.crc32(row))
+    return crc32(snapshot.data or b"", crc32(row))

@@ -14,6 +14,7 @@ from persistence import command_line_reading as reading
 from persistence.command_line_job import BAD, FOUND, INTERRUPTED, BadUsage, Command, Job
 from persistence.command_line_page import Page, printable
 from persistence.errors import ArchiveDamaged, JournalDamaged, JournalError
+from persistence.limits import MOST_PAYLOAD
 from persistence.opening import journal_of
 
 PROGRAM = "python -m persistence"
@@ -139,7 +140,7 @@ def parse(command: Command, arguments: Sequence[str], environment: Mapping[str, 
 
 async def run(command: Command, url: str, options: argparse.Namespace, page: Page) -> int:
     """Open the journal, do what is wanted, and return the exit code."""
-    journal = journal_of(url, watching=command.access == "watch")
+    journal = journal_of(url, watching=command.access == "watch", max_payload=MOST_PAYLOAD)
     try:
         await journal.open()
         return await command.run(Job(journal, options, page))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import msgspec
 
 from persistence.errors import ConditionFailed, DuplicateCommand, DuplicateEvent, JournalError, VersionConflict
+from persistence.limits import MAX_PAYLOAD
 from persistence.query import Query, Unless
 
 Stream = tuple[str, str]
@@ -95,6 +96,8 @@ class Append(msgspec.Struct, gc=False):
     """The stream's events with versions below this one are erased; at the most the version after these events."""
     unless: Unless | None = None
     """For :meth:`Journal.append_each`: the condition of the whole batch."""
+    sound: bool = False
+    """Whether who made it has looked at all that :mod:`persistence.intake` would look at."""
 
 
 Batch = tuple[Append, ...]
@@ -184,6 +187,8 @@ class Journal(ABC):
     """
 
     url: str
+    max_payload: int = MAX_PAYLOAD
+    """The largest payload, and the largest metadata, of an event, in bytes."""
     identity: str = ""
     """A random name given to the journal when it was made; it tells one journal's copies from another's."""
     position: int = 0
@@ -222,6 +227,7 @@ class Journal(ABC):
             DuplicateEvent: an event with this id is there already.
             StreamBuried: a stream was deleted for good.
             StreamOwned: a stream belongs to another owner of the journal.
+            NotEncodable: it holds what can't be stored; see :mod:`persistence.intake`.
             JournalTaken: another process has taken this owner's place; this one writes nothing any more.
             AppendFailed: the group may or may not have been written; :meth:`recover` finds out.
         """
@@ -230,9 +236,9 @@ class Journal(ABC):
     async def append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
         """Write batches in order, durably, each all or nothing and each for itself; return what became of each.
 
-        Of a batch that was not written: VersionConflict, DuplicateCommand, DuplicateEvent, ConditionFailed, or
-        StreamBuried. The condition of a batch holds if those of all its appends do; what the batches before it have
-        written is seen by it.
+        Of a batch that was not written: VersionConflict, DuplicateCommand, DuplicateEvent, ConditionFailed,
+        StreamBuried, or NotEncodable. The condition of a batch holds if those of all its appends do; what the batches
+        before it have written is seen by it.
 
         Raises:
             AppendFailed: all of them may or may not have been written; :meth:`recover` finds out.
@@ -245,7 +251,7 @@ class Journal(ABC):
         with where it stands, whatever was written since and whatever was expected.
 
         Raises:
-            VersionConflict, ConditionFailed, DuplicateCommand, StreamBuried: see :meth:`append_each`.
+            VersionConflict, ConditionFailed, DuplicateCommand, StreamBuried, NotEncodable: see :meth:`append_each`.
             DuplicateEvent: an event with one of the ids is there, but not this batch.
             AppendFailed: it may or may not have been written; write it again.
         """

@@ -15,6 +15,7 @@ from persistence.errors import (
     StreamBuried,
     VersionConflict,
 )
+from persistence.intake import check, write_sound
 from persistence.journal import (
     ANY,
     AT_ONCE,
@@ -37,6 +38,7 @@ from persistence.journal import (
     StreamState,
     Written,
 )
+from persistence.limits import MAX_PAYLOAD, usable_limit
 from persistence.news import News
 from persistence.query import Query, check_query, meets
 from persistence.records import to_records
@@ -46,7 +48,7 @@ class MemoryJournal(Journal):
     """Keeps everything in lists.
 
     ``records`` may be given to start from, say a prefix of another journal's; the owners of ``unfinished`` must be
-    awake at once then, and others at their times in ``wakes``.
+    awake at once then, and others at their times in ``wakes``. No event is larger than ``max_payload``, in bytes.
     """
 
     def __init__(
@@ -55,8 +57,11 @@ class MemoryJournal(Journal):
         unfinished: Sequence[Stream] = (),
         wakes: Mapping[Stream, int] | None = None,
         crashed: bool = False,
+        *,
+        max_payload: int = MAX_PAYLOAD,
     ) -> None:
         self.url = "memory:"
+        self.max_payload = usable_limit(max_payload)
         self.identity = uuid.uuid4().hex
         self.crashed = crashed
         self.records: list[Record] = []
@@ -83,12 +88,16 @@ class MemoryJournal(Journal):
 
     async def append(self, batches: Sequence[Batch]) -> int:
         """Write a group; see :meth:`Journal.append`."""
+        check(batches, self.max_payload)
         first = self.position + 1
         self._take(self._check(batches, exact=True))
         return first
 
     async def append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
         """Write batches, each for itself; see :meth:`Journal.append_each`."""
+        return await write_sound(batches, self.max_payload, self._append_each)
+
+    async def _append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
         outcomes: list[Written | JournalError] = []
         for batch in batches:
             try:
@@ -104,7 +113,6 @@ class MemoryJournal(Journal):
 
     def _check_conditions(self, batch: Batch) -> None:
         for condition in [append.unless for append in batch if append.unless is not None]:
-            check_query(condition.query)
             for record in self._matching(condition.query, condition.after, self.position, 1):
                 raise ConditionFailed(record.position, record.stream, record.version, record.type)
 

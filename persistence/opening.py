@@ -4,29 +4,37 @@ from pathlib import Path
 
 from persistence.errors import BadJournalUrl, JournalUnusable
 from persistence.journal import Journal
+from persistence.limits import MAX_PAYLOAD
 from persistence.memory import MemoryJournal
 from persistence.postgres_url import SCHEMES, without_password
 from persistence.sqlite import Durability, SqliteJournal
 from persistence.sqlite_watching import SqliteWatch
 
 
-def journal_of(url: str, durability: Durability = "full", *, watching: bool = False) -> Journal:
+def journal_of(
+    url: str, durability: Durability = "full", *, watching: bool = False, max_payload: int = MAX_PAYLOAD
+) -> Journal:
     """Return the journal that a URL names; it is not open yet.
 
     Where ``watching``, it is only read, beside the process that holds it.
 
     Raises:
         BadJournalUrl: the URL is none that is known.
+        ValueError: ``max_payload`` is too small or too large.
         JournalUnusable: the driver that it needs is not installed.
     """
     scheme, colon, rest = url.partition(":")
     if scheme == "sqlite" and colon and rest.strip("/"):
         path = rest.removeprefix("//")
-        return SqliteWatch(path) if watching else SqliteJournal(path, durability)
+        return (
+            SqliteWatch(path, max_payload=max_payload)
+            if watching
+            else SqliteJournal(path, durability, max_payload=max_payload)
+        )
     if scheme == "memory" and colon and not rest:
-        return MemoryJournal()
+        return MemoryJournal(max_payload=max_payload)
     if scheme in SCHEMES and colon:
-        return _postgres(url, durability, watching=watching)
+        return _postgres(url, durability, watching=watching, max_payload=max_payload)
     example = f"'sqlite:{url}'" if Path(url).is_file() else "'sqlite:trips.db', 'sqlite:/var/lib/trips.db'"
     raise BadJournalUrl(
         f"there is no journal {without_password(url)!r}; write {example}, "
@@ -34,11 +42,25 @@ def journal_of(url: str, durability: Durability = "full", *, watching: bool = Fa
     )
 
 
-def _postgres(url: str, durability: Durability, *, watching: bool) -> Journal:
+def journal_for(journal: str | Journal, durability: Durability, max_payload: int | None) -> Journal:
+    """Return the journal that a URL names, or the one that is given.
+
+    Raises:
+        BadJournalUrl, JournalUnusable: see :func:`journal_of`.
+        ValueError: ``max_payload`` is too small or too large, or is said of a journal that has its own.
+    """
+    if isinstance(journal, str):
+        return journal_of(journal, durability, max_payload=MAX_PAYLOAD if max_payload is None else max_payload)
+    if max_payload is not None:
+        raise ValueError(f"max_payload goes to the journal itself: {type(journal).__name__}(..., max_payload=...)")
+    return journal
+
+
+def _postgres(url: str, durability: Durability, *, watching: bool, max_payload: int) -> Journal:
     try:
         from persistence.postgres import PostgresJournal  # here, for its driver is an extra
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise
         raise JournalUnusable("journals on PostgreSQL need asyncpg: pip install 'understudy[postgres]'") from error
-    return PostgresJournal(url, durability, watching=watching)
+    return PostgresJournal(url, durability, watching=watching, max_payload=max_payload)

@@ -11,7 +11,9 @@ from msgspec import structs
 from persistence import postgres_keeping as keeping
 from persistence.connection import shielded
 from persistence.errors import AppendFailed, JournalDamaged, JournalError, JournalTaken, JournalUnusable, StreamOwned
+from persistence.intake import check, write_sound
 from persistence.journal import BURIED, Append, Batch, Seal, Stream, Written
+from persistence.limits import MAX_PAYLOAD, usable_limit
 from persistence.postgres_client import END, FAULTS, AlreadyThere, Link, Reader, Row, connect, fault, text_of
 from persistence.postgres_conflict import conflict
 from persistence.postgres_erasing import erase
@@ -22,7 +24,7 @@ from persistence.postgres_queries import HEADS
 from persistence.postgres_reading import PostgresReading
 from persistence.postgres_seat import Seat, enter, leave, look_in, reenter, take_streams
 from persistence.postgres_text import named
-from persistence.query import Unless, check_query, window
+from persistence.query import Unless, window
 
 Durability = Literal["full", "normal"]
 
@@ -46,7 +48,7 @@ class PostgresJournal(PostgresReading):
     writes. ``position`` is what it was on opening and at each :meth:`changed` and :meth:`recover` then.
 
     ``durability="normal"`` sets ``synchronous_commit`` to off: a crash of the server may lose the last groups that
-    were acknowledged; the journal is still a prefix.
+    were acknowledged; the journal is still a prefix. No event is larger than ``max_payload``, in bytes.
 
     Raises:
         BadJournalUrl: the URL can't be understood.
@@ -54,8 +56,11 @@ class PostgresJournal(PostgresReading):
 
     shared = True
 
-    def __init__(self, url: str, durability: Durability = "full", *, watching: bool = False) -> None:
+    def __init__(
+        self, url: str, durability: Durability = "full", *, watching: bool = False, max_payload: int = MAX_PAYLOAD
+    ) -> None:
         super().__init__(url)
+        self.max_payload = usable_limit(max_payload)
         self._durability = durability
         self._watching = watching
         self._writer: Link | None = None
@@ -122,6 +127,7 @@ class PostgresJournal(PostgresReading):
 
     async def append(self, batches: Sequence[Batch]) -> int:
         """Write a group, if it can be in one statement; see :meth:`Journal.append`."""
+        check(batches, self.max_payload)
         return await shielded(self._append([append for batch in batches for append in batch]))
 
     async def _append(self, appends: Sequence[Append]) -> int:
@@ -225,6 +231,9 @@ class PostgresJournal(PostgresReading):
 
     async def append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
         """Write batches in one transaction, each for itself; see :meth:`Journal.append_each`."""
+        return await write_sound(batches, self.max_payload, self._append_sound)
+
+    async def _append_sound(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
         if any(append.unless is not None for batch in batches for append in batch):
             batches = [tuple([await self._with_less_to_look_at(append) for append in batch]) for batch in batches]
         return await shielded(self._append_each(batches))
@@ -234,7 +243,6 @@ class PostgresJournal(PostgresReading):
         condition = append.unless
         if condition is None:
             return append
-        check_query(condition.query)
         after = condition.after
         while window(condition.query, after, self.position) < self.position:
             found = await self.scan(condition.query, after, 1)

@@ -11,6 +11,7 @@ from persistence import sqlite_file
 from persistence.checksum import crc_of, erased
 from persistence.connection import Connection, connect, shielded
 from persistence.errors import AppendFailed, JournalError, JournalUnusable
+from persistence.intake import check, write_sound
 from persistence.journal import (
     PAGE,
     Batch,
@@ -19,10 +20,10 @@ from persistence.journal import (
     Stream,
     Written,
 )
+from persistence.limits import MAX_PAYLOAD, usable_limit
 from persistence.lock import LockFile
-from persistence.query import check_query
 from persistence.sqlite_check import count_entries
-from persistence.sqlite_file import check_sqlite, damaged, fault, make, opening_error, prepare, says_damage
+from persistence.sqlite_file import check_place, check_sqlite, damaged, fault, make, opening_error, prepare, says_damage
 from persistence.sqlite_group import Group, Head, write_all, write_one
 from persistence.sqlite_queries import READ
 from persistence.sqlite_reading import SqliteReading
@@ -40,18 +41,19 @@ class SqliteJournal(SqliteReading):
 
     ``durability="full"`` syncs each group to disk before it is acknowledged. ``"normal"`` leaves the sync to the
     next checkpoint: a crash of the process loses nothing, a power cut may lose the last groups that were
-    acknowledged; the journal is still a prefix.
+    acknowledged; the journal is still a prefix. No event is larger than ``max_payload``, in bytes.
     """
 
-    def __init__(self, path: str | Path, durability: Durability = "full") -> None:
+    def __init__(self, path: str | Path, durability: Durability = "full", *, max_payload: int = MAX_PAYLOAD) -> None:
         super().__init__()
+        self.max_payload = usable_limit(max_payload)
         self.path = Path(path)
         self.url = f"sqlite:{path}"
         self._durability = durability
         self._lock = LockFile(Path(os.path.realpath(path) + ".lock"))  # one lock, whatever links lead here
         self._writer: Connection | None = None
         self._heads: OrderedDict[Stream, Head] = OrderedDict()
-        """Heads of streams as they are on disk, the most recently written last."""
+        """Heads of streams as they are on disk, the one that was longest here first."""
         self._types: dict[str, int] = {}
         self._next_stream = 1
         self.end = 0
@@ -61,10 +63,7 @@ class SqliteJournal(SqliteReading):
 
     async def open(self) -> None:
         """Open or make the file; see :meth:`Journal.open`."""
-        if self.path.is_dir() or not self.path.parent.is_dir():
-            raise JournalUnusable(
-                f"can't open {self.path}: " + ("it is a folder" if self.path.is_dir() else "no such folder")
-            )
+        check_place(self.path)
         check_sqlite()
         self._lock.acquire()
         self.crashed = self._lock.left_behind
@@ -120,6 +119,7 @@ class SqliteJournal(SqliteReading):
 
     async def append(self, batches: Sequence[Batch]) -> int:
         """Write a group in one transaction; see :meth:`Journal.append`."""
+        check(batches, self.max_payload)
         return await self._write(lambda db: self._append(db, batches))
 
     def _append(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> int:
@@ -133,9 +133,9 @@ class SqliteJournal(SqliteReading):
 
     async def append_each(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
         """Write batches in one transaction, each for itself; see :meth:`Journal.append_each`."""
-        for append in (append for batch in batches for append in batch):
-            if append.unless is not None:
-                check_query(append.unless.query)
+        return await write_sound(batches, self.max_payload, self._append_sound)
+
+    async def _append_sound(self, batches: Sequence[Batch]) -> list[Written | JournalError]:
         return await self._write(lambda db: self._append_each(db, batches))
 
     def _append_each(self, db: sqlite3.Connection, batches: Sequence[Batch]) -> list[Written | JournalError]:
@@ -195,9 +195,7 @@ class SqliteJournal(SqliteReading):
     def _adopt(self, group: Group) -> None:
         self._next_stream = group.next_stream
         self._types.update(group.types)
-        for stream, head in group.heads.items():
-            self._heads[stream] = head
-            self._heads.move_to_end(stream)
+        self._heads.update(group.heads)
         while len(self._heads) > HEADS_KEPT:
             self._heads.popitem(last=False)
         self.end += group.events

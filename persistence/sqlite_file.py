@@ -75,6 +75,26 @@ def check_sqlite() -> None:
         raise JournalUnusable("this Python's SQLite was built for one thread only; use another build")
 
 
+def check_place(path: Path, *, there: bool = False) -> None:
+    """Make sure that a journal can be at a path, or is ``there``.
+
+    Raises:
+        JournalUnusable: it can't be, or is not.
+    """
+    try:
+        if path.is_dir():
+            fault = "it is a folder"
+        elif not path.parent.is_dir():
+            fault = "no such folder"
+        elif there and not path.is_file():
+            fault = "there is no such file"
+        else:
+            return
+    except OSError as error:  # a folder on the way that we may not enter
+        raise JournalUnusable(f"can't open {path}: {error.strerror}") from error
+    raise JournalUnusable(f"can't open {path}: {fault}")
+
+
 def make(path: Path) -> None:
     """Make the file where there is none; nobody but its owner may read it."""
     try:

@@ -1,12 +1,13 @@
 """One group on its way into an SQLite file, in the writing connection's thread."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
 
-from persistence.checksum import crc_of, snapshot_crc
+from persistence.checksum import snapshot_crc, text_crc
 from persistence.errors import (
     AppendFailed,
     ConditionFailed,
@@ -19,12 +20,24 @@ from persistence.errors import (
 from persistence.journal import ANY, BURIED, DELETED, ERASED, EXISTS, NEVER, NONE, Append, Batch, Snapshot, Stream
 from persistence.sqlite_queries import matching
 
-CHUNKS = (256, 32, 4, 1)
-"""Rows per INSERT. Many rows in one call into SQLite keep its thread from queueing for the interpreter's lock."""
+CHUNKS = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
+"""Rows per INSERT. Many rows in one call into SQLite, and few calls, keep its thread from queueing for the
+interpreter's lock: while the event loop is busy each call may wait for it as long as a switch interval."""
 
-COLUMNS = "position, stream, version, type, time, command, data, meta, crc"
+NOTHING = -1
+"""Bound where nothing is to be written: to bind a None takes Python as long as all else in its row (it asks whether it
+can be adapted). No number or text that is written is equal to it."""
+MAYBE = f"nullif(?, {NOTHING})"
+
+TYPE_ROW = "types (id, name)", "?, ?"
+STREAM_ROW = "streams (id, category, key, wake)", f"?, ?, ?, {MAYBE}"
+TAG_ROW = "tags (tag, position)", "?, ?"
+EVENT_ROW = (
+    "events (position, stream, version, type, time, command, data, meta, crc)",
+    f"?, ?, ?, ?, ?, {MAYBE}, ?, ?, ?",
+)
 EVENT_COLUMNS = 9
-MORE_COLUMNS = ", id, tags"
+MORE_ROW = f"{EVENT_ROW[0][:-1]}, id, tags)", f"{EVENT_ROW[1]}, {MAYBE}, {MAYBE}"
 """Most events have neither, and are written without."""
 
 MARKS = {DELETED: 1, BURIED: 2}
@@ -66,15 +79,15 @@ class Group:
 
     def __init__(self, known: Known, batches: Sequence[Batch], *, modes: bool = False) -> None:
         self._known = known
-        self._batches = batches
+        self._appends = [append for batch in batches for append in batch]
         self._modes = modes
         self.next_stream, self._known_types = known.new_ids()
         self.types: dict[str, int] = {}
         self.heads: dict[Stream, Head] = {}
         self.versions: list[int] = []
-        """The version of each stream after its append."""
+        """The version of each stream after its append; told where its writer did not know it."""
         self._rows: list[Any] = []
-        self._more: dict[int, tuple[str | None, str | None]] = {}
+        self._more: dict[int, tuple[str | int, str | int]] = {}
         """Ids and tags, by position."""
         self._tags: list[Any] = []
         self._new_streams: dict[Stream, int] = {}
@@ -89,24 +102,21 @@ class Group:
     def write(self, db: sqlite3.Connection) -> None:
         """Write the group; the caller has begun a transaction and ends it."""
         try:
-            for append in self._appends():
-                if append.unless is not None:
+            if self._modes:
+                for append in self._appends:
                     self._check_condition(db, append)
-            for append in self._appends():
+            for append in self._appends:
                 self._add(db, append)
                 if append.erase_before:
                     self._type(ERASED)
             self._insert(db)
-            for append in self._appends():
+            for append in self._appends:
                 if append.snapshot is not None:
                     self._keep(db, append.stream, append.snapshot)
                 if append.erase_before and append.stream in self.heads:
                     self._known.erase(db, self.heads[append.stream][0], append.erase_before, self._type(ERASED))
         except sqlite3.IntegrityError as error:
             raise _Refused(error) from error
-
-    def _appends(self) -> Iterator[Append]:
-        return (append for batch in self._batches for append in batch)
 
     def _check_condition(self, db: sqlite3.Connection, append: Append) -> None:
         condition = append.unless
@@ -148,7 +158,8 @@ class Group:
                 self._states[stream] = state = mark
             self._add_events(append, number, version)
             version += len(events)
-        self.versions.append(version)
+        if self._modes:
+            self.versions.append(version)
         self.heads[stream] = (number, version, state)
         if append.wake is not None:
             self._wakes[stream] = None if append.wake == NEVER else append.wake
@@ -159,16 +170,17 @@ class Group:
         for event in append.events:
             version += 1
             position += 1
-            data, meta = event.data, event.meta
+            name, data, meta = event.type, event.data.decode(), event.meta.decode()
             if event.id is None and not event.tags:
-                crc = crc_of(position, stream, version, event.type, time, command, data, meta)
+                crc = text_crc(position, stream, version, name, time, command, data, meta)
             else:
-                crc = crc_of(position, stream, version, event.type, time, command, data, meta, event.id, event.tags)
-                self._more[position] = event.id, msgspec.json.encode(event.tags).decode() if event.tags else None
+                crc = text_crc(position, stream, version, name, time, command, data, meta, event.id, event.tags)
+                tags = msgspec.json.encode(event.tags).decode() if event.tags else NOTHING
+                self._more[position] = NOTHING if event.id is None else event.id, tags
                 for tag in set(event.tags):
                     self._tags += (tag, position)
-            kind = self._type(event.type)
-            rows += (position, number, version, kind, time, command, data.decode(), meta.decode(), crc)
+            kind = self._known_types.get(name) or self._type(name)
+            rows += (position, number, version, kind, time, NOTHING if command is None else command, data, meta, crc)
             command = None
 
     def _type(self, name: str) -> int:
@@ -179,19 +191,21 @@ class Group:
 
     def _insert(self, db: sqlite3.Connection) -> None:
         types = [value for name, number in self.types.items() for value in (number, name)]
-        _insert_rows(db, "types (id, name)", 2, types)
+        _insert_rows(db, TYPE_ROW, types)
         streams: list[Any] = []
         for stream, number in self._new_streams.items():
-            streams += (number, *stream, self._wakes.pop(stream, None))
-        _insert_rows(db, "streams (id, category, key, wake)", 4, streams)
+            wake = self._wakes.pop(stream, None)
+            streams += (number, *stream, NOTHING if wake is None else wake)
+        _insert_rows(db, STREAM_ROW, streams)
         if not self._more:
-            _insert_rows(db, f"events ({COLUMNS})", EVENT_COLUMNS, self._rows)
+            _insert_rows(db, EVENT_ROW, self._rows)
         else:
             rows: list[Any] = []
             for start in range(0, len(self._rows), EVENT_COLUMNS):
-                rows += (*self._rows[start : start + EVENT_COLUMNS], *self._more.get(self._rows[start], (None, None)))
-            _insert_rows(db, f"events ({COLUMNS}{MORE_COLUMNS})", EVENT_COLUMNS + 2, rows)
-            _insert_rows(db, "tags (tag, position)", 2, self._tags)
+                more = self._more.get(self._rows[start], (NOTHING, NOTHING))
+                rows += (*self._rows[start : start + EVENT_COLUMNS], *more)
+            _insert_rows(db, MORE_ROW, rows)
+            _insert_rows(db, TAG_ROW, self._tags)
         for column, changes in (("wake", self._wakes), ("state", self._states)):
             if changes:
                 values = ((value, self.heads[stream][0]) for stream, value in changes.items())
@@ -207,13 +221,13 @@ class Group:
 
     def why(self, db: sqlite3.Connection, error: sqlite3.IntegrityError) -> JournalError:
         """Return what an index has found, when the group has been rolled back."""
-        for append in self._appends():
+        for append in self._appends:
             head = self._known.head(db, append.stream)
             if append.stream in self._new_streams and head is not None:
                 return VersionConflict(append.stream, append.expected, head[1])
         commands: set[tuple[Stream, str]] = set()
         ids: set[str] = set()
-        for append in self._appends():
+        for append in self._appends:
             command = (append.stream, append.command or "")
             if append.command is not None and append.events:
                 query = "select 1 from events where stream = ? and command = ?"
@@ -277,12 +291,19 @@ def _version(append: Append, head: Head | None) -> int:
     return append.expected
 
 
-def _insert_rows(db: sqlite3.Connection, table: str, columns: int, values: list[Any]) -> None:
-    row = f"({', '.join('?' * columns)})"
-    start = 0
-    for chunk in CHUNKS:
-        statement = f"insert into {table} values " + ", ".join([row] * chunk)  # noqa: S608 (our own table names)
-        size = chunk * columns
-        while len(values) - start >= size:
+@lru_cache
+def _inserts(table: str, row: str) -> list[tuple[int, str]]:
+    """Return statements that insert rows, and how many values each takes, the largest first."""
+    columns, text = row.count("?"), f"({row})"
+    return [
+        (chunk * columns, f"insert into {table} values {', '.join([text] * chunk)}")  # noqa: S608 (our own names)
+        for chunk in CHUNKS
+    ]
+
+
+def _insert_rows(db: sqlite3.Connection, what: tuple[str, str], values: list[Any]) -> None:
+    start, end = 0, len(values)
+    for size, statement in _inserts(*what):
+        while end - start >= size:
             db.execute(statement, values[start : start + size])
             start += size

@@ -7,7 +7,8 @@ from pathlib import Path
 from persistence.connection import connect, shielded
 from persistence.errors import JournalError, JournalUnusable
 from persistence.journal import Batch, Seal, Written
-from persistence.sqlite_file import check_format, damaged, opening_error
+from persistence.limits import MAX_PAYLOAD, usable_limit
+from persistence.sqlite_file import check_format, check_place, damaged, opening_error
 from persistence.sqlite_reading import SqliteReading
 
 LOOK_EVERY = 0.05
@@ -17,16 +18,15 @@ LOOK_EVERY = 0.05
 class SqliteWatch(SqliteReading):
     """A journal in one file, for reading only. ``position`` is kept up by :meth:`changed` and :meth:`recover`."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, max_payload: int = MAX_PAYLOAD) -> None:
         super().__init__()
+        self.max_payload = usable_limit(max_payload)
         self.path = Path(path)
         self.url = f"sqlite:{path}"
 
     async def open(self) -> None:
         """Open the file; see :meth:`Journal.open`. None is made where there is none."""
-        if not self.path.is_file():
-            what = "it is a folder" if self.path.is_dir() else "there is no such file"
-            raise JournalUnusable(f"can't open {self.path}: {what}")
+        check_place(self.path, there=True)
         try:
             self._reader = await connect(self.path, readonly=True)
             await self._reader.run(self._look_in)

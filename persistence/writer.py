@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from persistence.errors import AppendFailed, JournalError
+from persistence.intake import check
 from persistence.journal import Batch, Journal, Written
 
 GROUP_LIMIT = 4_000
@@ -62,7 +63,11 @@ class Writer:
         self._on_durable = on_durable
         self._on_failure = on_failure
         self._groups: deque[Group] = deque()
-        """In order; the first one may be on its way to the disk, the last one is open."""
+        """In order; the first one may be on its way to the disk."""
+        self._open: Group | None = None
+        """The last one, while it takes more."""
+        self.settled = True
+        """Whether all that was enqueued is durable, so that nothing need be held."""
         self._writing = False
         self._wake: asyncio.Event = asyncio.Event()
         self.pending = 0
@@ -81,28 +86,26 @@ class Writer:
         """Why nothing could be written of late; None: the last group became durable."""
 
     @property
-    def settled(self) -> bool:
-        """Whether all that was enqueued is durable, so that nothing need be held."""
-        return not self._groups and not self.ended
-
-    @property
     def full(self) -> bool:
         """Whether turns should wait until the disk has caught up."""
         return self.pending >= HIGH_WATER
 
     def enqueue(self, batch: Batch) -> None:
-        """Put a batch at the end of the order. It will be written whole, or not at all."""
-        if self.ended:
-            return
-        groups = self._groups
-        if (
-            not groups
-            or groups[-1].events >= GROUP_LIMIT
-            or (self._writing and len(groups) == 1)
-            or groups[-1].submitted
-        ):
-            groups.append(Group())
-        self._add(groups[-1], batch)
+        """Put a batch at the end of the order. It will be written whole, or not at all.
+
+        Raises:
+            NotEncodable: it holds what can't be stored, and would spoil its group; it is not in the order.
+        """
+        for append in batch:
+            if not append.sound:
+                check((batch,), self._journal.max_payload)
+                break
+        group = self._open
+        if group is None or group.events >= GROUP_LIMIT or group.submitted:
+            if self.ended:
+                return
+            group = self._begin()
+        self._add(group, batch)
 
     def submit(self, batch: Batch) -> "asyncio.Future[Written | JournalError]":
         """Put a batch at the end of the order of which only the journal can tell whether it can be written.
@@ -113,17 +116,18 @@ class Writer:
         if self.ended:
             outcome.set_exception(AppendFailed(f"nothing is written any more: {self.error or 'it was closed'}"))
             return outcome
-        groups = self._groups
-        if (
-            not groups
-            or groups[-1].events >= GROUP_LIMIT
-            or (self._writing and len(groups) == 1)
-            or not groups[-1].submitted
-        ):
-            groups.append(Group())
-        groups[-1].submitted.append(outcome)
-        self._add(groups[-1], batch)
+        group = self._open
+        if group is None or group.events >= GROUP_LIMIT or not group.submitted:
+            group = self._begin()
+        group.submitted.append(outcome)
+        self._add(group, batch)
         return outcome
+
+    def _begin(self) -> Group:
+        group = self._open = Group()
+        self._groups.append(group)
+        self.settled = False
+        return group
 
     def _add(self, group: Group, batch: Batch) -> None:
         group.batches.append(batch)
@@ -185,6 +189,8 @@ class Writer:
     async def _write(self) -> None:
         self._writing = True
         group = self._groups[0]
+        if group is self._open:
+            self._open = None
         began = self.stopwatch()
         try:
             if self.prepare is not None:
@@ -218,6 +224,7 @@ class Writer:
     def _settle(self, group: Group, first: int, batches: list[Batch]) -> None:
         self._groups.popleft()
         self._writing = False
+        self.settled = not self._groups
         self.error = None
         self.pending -= group.events
         self.groups += 1
@@ -229,7 +236,9 @@ class Writer:
     def _drop(self) -> None:
         lost = list(self._groups)
         self._groups.clear()
+        self._open = None
         self._writing = False
+        self.settled = not self.ended
         self.pending = 0
         for group in lost:
             for future in group.submitted:

@@ -9,11 +9,13 @@ from runtime.drawing import draw
 from runtime.history import HistoryEntry
 from runtime.instruments import BaseInstrument, Instrument
 from runtime.journal_check import CheckReport, check_archive, check_journal
+from runtime.locks import HeldLock
 from runtime.reminders import PendingReminder
 from runtime.runtime import Runtime
 from runtime.saga_alerts import SagaAlert
 from runtime.saga_progress import PlannedUndo, SagaProgress, StepProgress
 from runtime.sagas import SagaControl
+from runtime.scheduling import ScheduledRun, ScheduleInfo
 from runtime.signals import stop_on_signals
 from runtime.stats import Stats
 
@@ -25,6 +27,7 @@ __all__ = [
     "Clock",
     "DeadLetter",
     "Difference",
+    "HeldLock",
     "HistoryEntry",
     "Instrument",
     "KeyFile",
@@ -37,6 +40,8 @@ __all__ = [
     "SagaAlert",
     "SagaControl",
     "SagaProgress",
+    "ScheduleInfo",
+    "ScheduledRun",
     "Stats",
     "StepProgress",
     "SystemClock",

@@ -9,7 +9,6 @@ Mail belongs to the address, not to the incarnation: a crash drops what the acto
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from random import Random
@@ -23,8 +22,9 @@ from runtime.clock import Clock
 from runtime.flow import Flow
 from runtime.inbox import Inbox
 from runtime.kinds import Kind
+from runtime.lock_waits import LockWaits
 from runtime.log import log
-from runtime.mailbox import NO_MAIL, SPARE, Envelope
+from runtime.mailbox import NO_MAIL, SPARE, Envelope, new_lane
 from runtime.observer import Observer
 from runtime.owner import Owner
 from runtime.restarts import Budget
@@ -51,6 +51,7 @@ class World(Protocol):
     slow: SlowTurns
     suspects: Suspects
     flow: Flow
+    lock_waits: LockWaits
     observer: Observer
     closing: bool
     """Whether the node is closing, so that plain actors that have ended are not started again."""
@@ -130,18 +131,7 @@ class Phase(Enum):
 class Cell(Inbox):
     """An actor's place in the runtime: its mailbox, its phase, and its incarnation, kept by subclasses."""
 
-    __slots__ = (
-        "budget",
-        "error",
-        "incarnation",
-        "name",
-        "phase",
-        "queued",
-        "runnable",
-        "used",
-        "world",
-        "written",
-    )
+    __slots__ = ("budget", "error", "incarnation", "name", "phase", "queued", "runnable", "used", "world", "written")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(address, kind)
@@ -169,7 +159,7 @@ class Cell(Inbox):
     def put(self, envelope: Envelope) -> None:
         """Put a message into the mailbox; an actor that is not there is revived by it."""
         if self.mail is NO_MAIL:
-            self.mail = SPARE.pop() if SPARE else deque[Envelope]()
+            self.mail = SPARE.pop() if SPARE else new_lane()
         self.mail.append(envelope)
         if self.runnable:
             if not self.queued:
@@ -182,7 +172,7 @@ class Cell(Inbox):
     def post(self, envelope: Envelope) -> None:
         """Put a message into the control lane, which never waits behind the mail."""
         if self.control is NO_MAIL:
-            self.control = SPARE.pop() if SPARE else deque[Envelope]()
+            self.control = SPARE.pop() if SPARE else new_lane()
         self.control.append(envelope)
         if self.runnable:
             if not self.queued:
@@ -360,6 +350,9 @@ class Cell(Inbox):
         """Forget that the actor was parked, and how often it has crashed."""
         self.incarnation += 1
         self.phase, self.error, self.budget = Phase.STOPPED, None, None
+
+    def let_go(self) -> None:
+        """Put what was put aside until another time back into the mailbox."""
 
     def turn_away(self, error: Callable[[], Exception]) -> None:
         """Say of all mail why it will not be handled."""

@@ -13,6 +13,7 @@ import msgspec
 from actors import Actor, Address, ReadModel, Saga, Service, UnderstudyError
 from persistence import JournalError
 from persistence.command_line_job import FOUND, OK, BadUsage, Command, Job, at_least, existing
+from persistence.limits import MOST_PAYLOAD
 from runtime.history import state_of
 from runtime.journal_check import check_journal
 from runtime.kinds import kind_of
@@ -105,7 +106,8 @@ async def _state(job: Job) -> int:
 async def _replayed(job: Job, address: Address[Any], cls: type) -> Any:
     options = job.options
     try:
-        codec = PersonalData(blind=True).codec  # there are no keys here: what is sealed stays so
+        # There are no keys here: what is sealed stays so.
+        codec = PersonalData(blind=True, max_payload=MOST_PAYLOAD).codec
         kind = kind_of(cls, codec)
         state = await state_of(job.journal, address, kind, options.version, options.at, options.position)
         return msgspec.to_builtins(state, str_keys=True, enc_hook=codec.enc_hook)

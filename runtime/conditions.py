@@ -10,7 +10,20 @@ from typing import Any, Protocol
 
 from actors import Address, DefinitionError, Event, Failed, Refused
 from actors.messages import Condition, name_of
-from persistence import ANY, Append, AppendFailed, ConditionFailed, JournalError, Match, NewEvent, Unless, Written
+from persistence import (
+    ANY,
+    Append,
+    AppendFailed,
+    ConditionFailed,
+    JournalError,
+    Match,
+    NewEvent,
+    NotEncodable,
+    Unless,
+    Written,
+)
+from persistence.intake import check_text
+from persistence.limits import TAG_LENGTH
 from persistence.query import MOST_NAMES
 from runtime.cells import World
 
@@ -62,6 +75,8 @@ async def _settle(
         return
     if isinstance(outcome, ConditionFailed):
         told(Refused(await _reason(world, conditions, outcome)))
+    elif isinstance(outcome, NotEncodable):
+        told(Failed(f"{address} can't have its decision written: {outcome}"))
     elif isinstance(outcome, Exception):
         told(Failed(f"{address} has changed under way, ask again: {outcome}"))
     else:
@@ -92,6 +107,7 @@ def tag(service: Tags, events: Iterable[Event], new: Sequence[NewEvent]) -> None
 
     Raises:
         DefinitionError: they are no texts, or too many.
+        NotEncodable: one is too long, or UTF-8 can't hold it.
     """
     for event, one in zip(events, new, strict=True):
         tags = tuple(service.tags(event))
@@ -99,4 +115,6 @@ def tag(service: Tags, events: Iterable[Event], new: Sequence[NewEvent]) -> None
             raise DefinitionError(
                 f"{type(service).__name__}.tags must give up to {MOST_NAMES} texts for a {type(event).__name__}"
             )
+        for name in tags:
+            check_text("a tag", name, TAG_LENGTH)
         one.tags = tags

@@ -4,11 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from actors import Actor, Address, DefinitionError, Failed, NotTaken, ReadModel, Saga, Service, UnknownActor
+from persistence import NotEncodable
 from persistence.codec import PLAIN, Codec
+from persistence.intake import check_text
+from persistence.limits import KEY_LENGTH
 from runtime.cells import Cell, Phase
 from runtime.kinds import Kind, kind_of
 from runtime.pool_cell import worker_address
 from runtime.reminder_mail import ReminderMail
+
+LONGEST_KEY = 1_024
+"""The longest key of an actor, in characters: streams and commands have names that are made of it."""
 
 MakeCell = Callable[[Address[Any], Kind], Cell]
 
@@ -88,8 +94,8 @@ class Directory:
             make = self._makers.get(address.actor)
             if make is None:
                 raise NotTaken(f"{kind.name} takes queries only, from outside: await runtime.ask({address}, ...)")
-            if not address.key.isascii():
-                _check_text(address.key)
+            if len(address.key) > LONGEST_KEY or not address.key.isascii():
+                _check_key(address)
             cell = self._cells[address] = make(address, kind)
             kind.counts.active += 1
             self.on_new(kind)
@@ -130,6 +136,7 @@ class Directory:
 
     def lose_mail(self, cell: Cell, why: str) -> None:
         """Drop all mail of a cell; what nobody waits for, and nobody will send again, becomes dead letters."""
+        cell.let_go()
         for envelope in cell.mail:
             if envelope.reply is None and not isinstance(envelope.message, ReminderMail):
                 cell.give_back(envelope, Failed(f"{cell.address} was not given it: {why}"))
@@ -142,8 +149,8 @@ class Directory:
         return len(self._cells)
 
 
-def _check_text(key: str) -> None:
+def _check_key(address: Address[Any]) -> None:
     try:
-        key.encode()
-    except UnicodeEncodeError as error:
-        raise UnknownActor(f"an actor's key must be text that UTF-8 can hold, not {key!r}") from error
+        check_text("an actor's key", address.key, KEY_LENGTH if "." in address.actor else LONGEST_KEY)
+    except NotEncodable as error:
+        raise UnknownActor(str(error)) from error

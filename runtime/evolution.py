@@ -10,13 +10,13 @@ from actors import Event, Upcast
 from actors.evolution import Step, names_by_alias, steps_of
 from actors.messages import revision_of
 from persistence import NotDecodable, NotEncodable
-from persistence.codec import Decoder, encode
+from persistence.codec import WRAPPING, Decoder, encode
 
 MOST_EVENTS = 1_000
 """How many events one that is stored may become."""
 
-_fields = Decoder(dict[str, Any])
-_raw_fields = Decoder(dict[str, msgspec.Raw])
+_fields = Decoder(dict[str, Any], WRAPPING)
+_raw_fields = Decoder(dict[str, msgspec.Raw], WRAPPING)
 
 
 class Several(tuple[Any, ...]):

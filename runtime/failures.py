@@ -1,5 +1,6 @@
 """What is said of a failure, and whose fault it was."""
 
+from types import CoroutineType
 from typing import Any
 
 from actors import Address, AskCycle, Failed, Refused
@@ -18,3 +19,12 @@ def failure(address: Address[Any], message: object, error: BaseException) -> Exc
 def passing(error: BaseException) -> bool:
     """Whether it is the journal that could not be used, which passes, and not the actor that failed."""
     return isinstance(error, JournalError) and not isinstance(error, JournalDamaged)
+
+
+def no_decision(name: str, returned: object) -> TypeError:
+    """Return the error for what is none; what it was is told by its type, for it may hold what a message held."""
+    what = "None" if returned is None else f"a {type(returned).__name__}"
+    if isinstance(returned, CoroutineType):
+        returned.close()
+        what += "; write def decide, without async"
+    return TypeError(f"{name}.decide must return command.reply(...), not {what}")

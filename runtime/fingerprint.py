@@ -34,7 +34,7 @@ def canonical(command: Any, name: str | None = None, codec: Codec = PLAIN) -> by
     Sets and mappings are put in order, and fields that have their default are left out. The name is its stable one.
     For what is personal there stands a mark that only the keys can tell.
     """
-    cls = cast(type[Command[Any, Any]], type(command))
+    cls = cast("type[Command[Any, Any]]", type(command))
     fields = {
         name: value
         for name, default in _defaults(cls)

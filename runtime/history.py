@@ -9,6 +9,7 @@ import msgspec
 from actors import Address, Meta, Saga
 from actors.reminders import EPOCH
 from persistence import ERASED, Journal, Record
+from persistence.codec import WRAPPING, Decoder
 from runtime import saga_events
 from runtime.directory import Directory
 from runtime.kinds import INTERNAL, Kind, decoded
@@ -49,10 +50,13 @@ def _erased(address: Address[Any], first: int, last: int) -> HistoryEntry:
     return HistoryEntry(ERASED, {"first": first, "last": last}, meta)
 
 
+_anything = Decoder(Any, WRAPPING)
+
+
 def entries(record: Record, kind: Kind) -> list[HistoryEntry]:
     """Return a record as entries of the audit trail."""
     if record.type in saga_events.DECODERS or record.type in INTERNAL:
-        events: Sequence[Any] = (msgspec.json.decode(record.data),)
+        events: Sequence[Any] = (decoded(_anything, record, record.data),)
     else:
         events = kind.read(record)
     meta = to_meta(record)

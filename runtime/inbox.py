@@ -1,14 +1,13 @@
 """An actor's mailbox: what has come and waits, and the rules for what comes when it is full."""
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from actors import Address, AskCycle, MailboxFull
 from runtime.kinds import Kind
-from runtime.mailbox import NO_MAIL, SPARE, Envelope, Gate, Mail, PriorityMail
+from runtime.mailbox import NO_MAIL, SPARE, Envelope, Gate, Mail, PriorityMail, new_lane
 from runtime.timers import Timers
 
 
@@ -37,7 +36,7 @@ class Inbox:
     def lane(self) -> Mail:
         """Return the lane for mail, ready to be put into."""
         if self.mail is NO_MAIL:
-            self.mail = SPARE.pop() if SPARE else deque[Envelope]()
+            self.mail = SPARE.pop() if SPARE else new_lane()
         return self.mail
 
     @property

@@ -19,17 +19,20 @@ from persistence import Journal, JournalDamaged, Keys, MemoryJournal, NotDecodab
 from persistence.archiving import import_from
 from persistence.journal import BURIED, DELETED, ERASED, Sleeper
 from runtime import saga_events
+from runtime.built_in import BUILT_IN
 from runtime.directory import Directory
-from runtime.kinds import INTERNAL, Kind, decoded, meta_of
+from runtime.history import state_of
+from runtime.kinds import INTERNAL, LOCK_EVENTS, Kind, decoded, meta_of
 from runtime.personal import PersonalData
 from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
-from runtime.reminders import Reminders
 from runtime.replay import stream
+from runtime.saga_fit import code_of
 from runtime.saga_progress import all_of
 from runtime.saga_rehearsal import run_through
-from runtime.saga_story import COMPENSATE, StepStory, Story, code_of, has
+from runtime.saga_story import COMPENSATE, StepStory, Story, has
+from runtime.schedule_events import ScheduleState
+from runtime.schedules import Schedules
 from runtime.snapshots import read_kept, state_in
-from runtime.subjects import Subjects
 
 MOST_SORTS = 10_000
 """Sorts of events, and problems, that are told apart; what comes behind them is counted only."""
@@ -116,8 +119,8 @@ async def check_journal(
         DefinitionError: a class can't work, or its upcasts don't lead to today's classes.
         JournalDamaged: a record is missing or is not what was written.
     """
-    codec = PersonalData(keys, blind=True).codec
-    check = _Check(journal, Directory([*actors, Reminders, Subjects], {}, _no_pools, codec))
+    codec = PersonalData(keys, blind=True, max_payload=journal.max_payload).codec
+    check = _Check(journal, Directory([*actors, *BUILT_IN], {}, _no_pools, codec))
     position = 0
     while page := await journal.read_all(position):
         for record in page:
@@ -136,6 +139,8 @@ async def check_journal(
             await check.saga(name, ended=True)
     async for name in _sleeping(journal):
         await check.reminders(name)
+        if name[0] == Schedules.__name__:
+            await check.schedule(name)
     return check.report
 
 
@@ -280,6 +285,18 @@ class _Check:
                 name, positions.get(one.version, one.position), f"reminder {one.name!r}", to, msgspec.Raw(one.command)
             )
 
+    async def schedule(self, name: Stream) -> None:
+        """Read the command that a schedule starts sagas with."""
+        address = Address[Any](*name)
+        try:
+            state: ScheduleState = await state_of(self._journal, address, self._directory.kind(name[0]))
+        except (JournalMismatch, EventsErased):
+            return  # it is among the events, or what was erased would be needed
+        if state.content is not None:
+            (last,) = await self._journal.read_back(name, limit=1)
+            saga, command = state.content.saga, state.content.command
+            self._command(name, last.position, "command that it starts sagas with", saga, command)
+
     def _command(self, name: Stream, position: int, what: str, to: str, data: msgspec.Raw) -> Command[Any, Any] | None:
         try:
             return self._directory.kind(to).command(data)
@@ -322,7 +339,9 @@ def _read(kind: Kind, record: Record) -> None:
     if is_saga and record.type in saga_events.DECODERS:
         decoded(saga_events.DECODERS[record.type], record, record.data)
     elif is_service and record.type in INTERNAL:
-        if record.type in REMINDERS:
+        if record.type in LOCK_EVENTS:
+            kind.read(msgspec.structs.replace(record, value=None))
+        elif record.type in REMINDERS:
             decoded(REMINDERS[record.type], record, record.data)
     else:
         kind.read(msgspec.structs.replace(record, value=None))

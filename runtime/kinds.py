@@ -19,12 +19,16 @@ from actors import (
     RestartPolicy,
     Saga,
     Service,
+    ServiceLocked,
+    ServiceUnlocked,
 )
 from actors.endings import ENDINGS
 from actors.evolution import names_by_alias
 from actors.messages import name_of, reply_type
-from persistence import BURIED, DELETED, JournalDamaged, KeyMissing, NewEvent, NotDecodable, Record
-from persistence.codec import PLAIN, Codec, Decoder, encode
+from persistence import BURIED, DELETED, JournalDamaged, KeyMissing, NewEvent, NotDecodable, NotEncodable, Record
+from persistence.codec import PLAIN, WRAPPING, Codec, Decoder, encode
+from persistence.intake import check_text
+from persistence.limits import NAME_LENGTH
 from runtime.evolution import Evolution, Several, renamed
 from runtime.state_form import StateForm
 
@@ -42,7 +46,10 @@ RESENT = "service.resent"
 """In a service's stream: a reminder is sent again after a crash of the process, at which it may have been under way."""
 FORGOTTEN = "service.forgotten"
 """In a service's stream: a reminder was dropped."""
-INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, RESENT, FORGOTTEN, DELETED, BURIED})
+LOCKED, UNLOCKED = name_of(ServiceLocked), name_of(ServiceUnlocked)
+"""In a service's stream: a saga has taken a lock, and it was given back. Read models can follow them."""
+LOCK_EVENTS: dict[str, type[Event]] = {LOCKED: ServiceLocked, UNLOCKED: ServiceUnlocked}
+INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, RESENT, FORGOTTEN, LOCKED, UNLOCKED, DELETED, BURIED})
 """What the runtime writes into a service's stream; ``evolve`` never sees it."""
 
 
@@ -70,7 +77,10 @@ def deletion(cause: str, *, for_good: bool) -> NewEvent:
 _REVISED = b'{"revision":'
 """How metadata begins that says a revision: :meth:`Kind.stamp` puts it first, so that a glance tells."""
 
-_meta = Decoder(EventMeta)
+own_meta = msgspec.json.Encoder().encode
+"""Writes metadata that holds only ids of our own making: what any text may do to it need not be looked for."""
+
+_meta = Decoder(EventMeta, WRAPPING)
 
 
 class Decodes(Protocol):
@@ -142,6 +152,8 @@ class Kind:
         """The classes of commands, and of queries of its own, that it takes."""
         self.events: dict[str, type[Event]] = {**getattr(cls, "events", {}), **_told_of(self.cls)}
         decoders = {name: Decoder(event, codec) for name, event in self.events.items()}
+        self.internal = _internal(self.cls)
+        """What the runtime writes into its streams and read models can follow, by name."""
         self.names = {event: name for name, event in self.events.items()}
         self._by_class = {event: decoders[name] for name, event in self.events.items()}
         self.evolution = Evolution(cls, decoders)
@@ -149,6 +161,7 @@ class Kind:
         self.revised = {name: at for name, at in self.evolution.revisions.items() if at > 1}
         """The events whose class is not at its first revision, which is stored with them."""
         self._unchanged = {name: decoder for name, decoder in decoders.items() if name not in self.revised}
+        self._unchanged.update({name: Decoder(event) for name, event in self.internal.items()})
         self._command_decoders = {name: Decoder(command, codec) for name, command in self.commands.items()}
         self._command_names = names_by_alias(cls, self.commands)
         self.restart: RestartPolicy = getattr(cls, "restart", RestartPolicy())
@@ -303,7 +316,7 @@ class ReplyCheck:
     def __init__(self, request: type) -> None:
         self._request = request
         self._declared = reply_type(request)
-        self.cls: Any = self._declared if isinstance(self._declared, type) else None
+        self.cls: Any = self._declared if isinstance(self._declared, type) and self._declared is not Any else None
         """What most replies are made of, where one class says it; a reply of just this class needs no look."""
 
     def __call__(self, reply: object) -> None:
@@ -332,7 +345,7 @@ class _Tagged(msgspec.Struct):
     type: str = ""
 
 
-_tag = Decoder(_Tagged)
+_tag = Decoder(_Tagged, WRAPPING)
 
 
 def _told_of(cls: Any) -> dict[str, type[Event]]:
@@ -346,12 +359,22 @@ def _has_tags(cls: Any) -> bool:
     return issubclass(cls, plain) and cls.tags is not plain.tags
 
 
+def _internal(cls: Any) -> dict[str, type[Event]]:
+    return LOCK_EVENTS if issubclass(cls, Service) else {}
+
+
 def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:
     """Return the kind of a class given to a runtime.
 
     Raises:
-        DefinitionError: it is no class of actors.
+        DefinitionError: it is no class of actors, or a name is too long to be stored.
     """
     if issubclass(cls, (Service, Saga, ReadModel, Actor)):
-        return Kind(cast(type, cls), codec)
+        kind = Kind(cast(type, cls), codec)
+        try:
+            for name in (kind.name, *kind.events):
+                check_text("a name that is stored", name, NAME_LENGTH)
+        except NotEncodable as error:
+            raise DefinitionError(f"{cls.__name__:.80}: {error}") from error
+        return kind
     raise DefinitionError(f"{cls!r} is no actor; give actors= classes made from Service, Saga, ReadModel or Actor")

@@ -35,7 +35,7 @@ class Envelope(msgspec.Struct, gc=False):
     stops waiting, in microseconds of steady time; 0: never. ``path`` names the actors that wait for the reply, the
     first asker first. ``undoes`` is the id of the command that this one undoes. ``data`` is the message as JSON, where
     its sender has written it down already. ``trace`` is the trace context that it is sent in (W3C ``traceparent``),
-    where the runtime is traced.
+    where the runtime is traced. ``lock``: it is a step of a saga, the last in ``path``, that takes the lock it needs.
     """
 
     message: Any
@@ -48,6 +48,7 @@ class Envelope(msgspec.Struct, gc=False):
     undoes: str | None = None
     data: bytes | None = None
     trace: str = ""
+    lock: bool = False
 
 
 class Mail(Protocol):
@@ -138,6 +139,8 @@ class PriorityMail:
             yield from lane
 
 
+new_lane: type[deque[Envelope]] = deque
+"""What makes a lane. ``deque[Envelope]()`` would note its type on what it makes, or try to, which takes longer."""
 SPARE: list[Mail] = []
 """Empty deques, for the next cells that get mail: to make one costs more than to keep a few."""
 MOST_SPARE = 256

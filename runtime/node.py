@@ -15,6 +15,7 @@ from persistence.records import to_records
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
 from runtime.alarm import Alarm
+from runtime.built_in import built_in
 from runtime.cells import Cell, Phase
 from runtime.chaos import Chaos
 from runtime.clock import Clock, stopwatch
@@ -22,6 +23,7 @@ from runtime.dead_letters import DeadLetters
 from runtime.directory import Directory
 from runtime.dispatcher import Dispatcher
 from runtime.flow import Flow
+from runtime.lock_waits import LockWaits
 from runtime.log import log
 from runtime.log_watch import LogWatch
 from runtime.mailbox import Envelope
@@ -37,13 +39,11 @@ from runtime.pool_cell import PoolCell
 from runtime.projector import Projector
 from runtime.promises import Promise, Promises
 from runtime.recovery import Recovery
-from runtime.reminders import Reminders
 from runtime.saga_alerts import Alerts, OnAlert
 from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SlowTurns
 from runtime.stats import Groups
-from runtime.subjects import Subjects
 from runtime.supervision import Supervisor
 from runtime.suspects import Suspects
 from runtime.tasks import Tasks
@@ -90,7 +90,7 @@ class Node:
         self.tasks = Tasks()
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
-        self.suspects = Suspects(journal, clock, self.delays)
+        self.suspects, self.lock_waits = Suspects(journal, clock, self.delays), LockWaits()
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.writer.prepare = self.personal.prepare
         self.written = Groups()
@@ -99,7 +99,7 @@ class Node:
         self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, self.slow)
         self.recovery = Recovery(journal, self.writer, self._settle)
         pools = partial(PoolCell, self)
-        self.directory = Directory([*actors, Reminders, Subjects], makers(self), pools, self.personal.codec)
+        self.directory = Directory([*actors, *built_in(self)], makers(self), pools, self.personal.codec)
         self.dead_letters = DeadLetters(clock, self.observer.dead_letter)
         self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added

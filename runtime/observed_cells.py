@@ -17,10 +17,13 @@ from runtime.directory import MakeCell
 from runtime.inbox import Inbox
 from runtime.instruments import StopReason
 from runtime.kinds import Kind, meta_of
+from runtime.lock_mail import LockMail
 from runtime.mailbox import Envelope
 from runtime.observer import Observer, outcome_of
 from runtime.reminder_mail import Look, Sent
 from runtime.saga_cell import SagaCell
+from runtime.saga_events import NAMES, Released
+from runtime.saga_locks import GivenBack
 from runtime.saga_mail import Begin, Bury, Join, Pass, StepOutcome, Verb, Wake
 from runtime.saga_story import StepStory
 from runtime.service_cell import ServiceCell
@@ -29,7 +32,23 @@ from runtime.timers import Timers
 from runtime.tracing import Span
 from runtime.turn_cell import TurnCell
 
-UNTRACED = (Begin, Bury, Delete, Erase, Join, Look, Pass, Sent, StepOutcome, TakeSnapshot, Verb, Wake)
+RELEASED = NAMES[Released]
+UNTRACED = (
+    Begin,
+    Bury,
+    Delete,
+    Erase,
+    GivenBack,
+    Join,
+    LockMail,
+    Look,
+    Pass,
+    Sent,
+    StepOutcome,
+    TakeSnapshot,
+    Verb,
+    Wake,
+)
 """Messages of the runtime's own that are no part of a trace; what they lead to is."""
 
 
@@ -252,7 +271,8 @@ class ObservedSaga(Observed, SagaCell):
         return sent
 
     def _end_turn(self) -> None:
-        story, news = self.story, bool(self._new)
+        story = self.story
+        news = bool(self._new) and self._new[0].type != RELEASED
         super()._end_turn()
         if story.ended and news:
             self._ended(story.status, story.started_at or story.queued_at)

@@ -13,6 +13,7 @@ from persistence import KeyMissing, NotEncodable
 from persistence.codec import Codec, Decoder
 from persistence.keyring import Keyring, SealedValue
 from persistence.keys import Keys
+from persistence.limits import MAX_PAYLOAD
 
 
 class PersonalData:
@@ -21,8 +22,15 @@ class PersonalData:
     With keys it seals and opens them. Without, it refuses them; but if it is ``blind``, it reads them as forgotten.
     """
 
-    def __init__(self, keys: Keys | None = None, actors: Sequence[type] = (), *, blind: bool = False) -> None:
-        """Use these keys, for these actors.
+    def __init__(
+        self,
+        keys: Keys | None = None,
+        actors: Sequence[type] = (),
+        *,
+        blind: bool = False,
+        max_payload: int = MAX_PAYLOAD,
+    ) -> None:
+        """Use these keys, for these actors. The codec's limit is ``max_payload``, in bytes.
 
         Raises:
             KeysUnusable: ``cryptography`` is not installed.
@@ -34,7 +42,7 @@ class PersonalData:
         self.prepare = None if self.ring is None else self.ring.flush
         """To be awaited before anything that was sealed is written."""
         self.blind = blind
-        self.codec = Codec(self._write, self._read, self._mark)
+        self.codec = Codec(self._write, self._read, self._mark, max_payload=max_payload)
         self._inner = lru_cache(maxsize=1_024)(self._decoder)
 
     def _decoder(self, cls: Any) -> Decoder:

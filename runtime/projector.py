@@ -58,8 +58,13 @@ class Projector:
             for stored, event in producer.evolution.leads_to.items()
             if event is None or event in follows
         }
+        for producer in producers:
+            self._producers.update(
+                {(producer.name, name): producer for name, event in producer.internal.items() if event in follows}
+            )
         self._categories = {producer.name: producer for producer in producers}
-        lost = follows - {event for producer in producers for event in producer.events.values()}
+        known = (event for producer in producers for event in (*producer.events.values(), *producer.internal.values()))
+        lost = follows.difference(known)
         if lost:
             names = sorted(event.__name__ for event in lost)
             log.warning("read model follows events that no actor here writes", read_model=kind.name, events=names)

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import msgspec
+
 from actors import Address, OutcomeUnknown, RuntimeClosed
 from persistence.writer import Writer
 from runtime.timers import Timers
@@ -15,7 +17,8 @@ class Promises:
         self.writer = writer
         self.timers = timers
         self._loop = asyncio.get_running_loop()
-        self._open: set[Promise] = set()
+        self.open: set[Promise] = set()
+        """Those that somebody waits on."""
         self._closed = False
 
     def make(self, address: Address[Any], message: object) -> "Promise":
@@ -27,12 +30,8 @@ class Promises:
         if self._closed:
             raise RuntimeClosed(f"{address} can't be asked any more: the runtime was closed")
         promise = Promise(self, self._loop.create_future(), address, message)
-        self._open.add(promise)
+        self.open.add(promise)
         return promise
-
-    def forget(self, promise: "Promise") -> None:
-        """Forget a promise that nobody waits on any more."""
-        self._open.discard(promise)
 
     def close(self) -> None:
         """Make no more promises, and tell every caller still waiting that the outcome is unknown."""
@@ -41,26 +40,23 @@ class Promises:
 
     def lose_all(self, why: str) -> None:
         """Tell every caller still waiting that the outcome is unknown."""
-        for promise in list(self._open):
+        for promise in list(self.open):
             promise.lose(why)
 
 
-class Promise:
+class Promise(msgspec.Struct, eq=False):
     """The reply to one request of a caller outside: P1 and P10 are kept here.
 
     Also a refusal or a failure waits for durability: it may rest on events that are not on disk yet.
     """
 
-    __slots__ = ("_address", "_error", "_message", "_promises", "_value", "future")
-
-    def __init__(self, promises: Promises, future: asyncio.Future[Any], address: Address[Any], message: object) -> None:
-        self._promises = promises
-        self.future = future
-        """What the caller waits on; to be followed by :meth:`forget`."""
-        self._address = address
-        self._message = message
-        self._value: Any = None
-        self._error: Exception | None = None
+    _promises: Promises
+    future: asyncio.Future[Any]
+    """What the caller waits on; to be followed by :meth:`forget`."""
+    _address: Address[Any]
+    _message: object
+    _value: Any = None
+    _error: Exception | None = None
 
     @property
     def gone(self) -> bool:
@@ -69,12 +65,13 @@ class Promise:
 
     def done(self, value: Any) -> None:
         """Give the reply, when it may leave."""
-        if self._promises.writer.settled:  # as holding it would, by a shorter way
+        writer = self._promises.writer
+        if writer.settled:  # as holding it would, by a shorter way
             if not self.future.done():
                 self.future.set_result(value)
             return
         self._value = value
-        self._promises.writer.hold(self._release)
+        writer.hold(self._release)
 
     def failed(self, error: Exception) -> None:
         """Give the error, when it may leave."""
@@ -104,7 +101,7 @@ class Promise:
 
     def forget(self) -> None:
         """Nobody waits any more."""
-        self._promises.forget(self)
+        self._promises.open.discard(self)
 
     async def wait(self, due: int) -> Any:
         """Wait for the reply until ``due`` (microseconds of steady time; 0: for ever); then the outcome is unknown."""

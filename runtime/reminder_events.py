@@ -8,7 +8,7 @@ import msgspec
 from actors import Address
 from actors.reminders import Remind
 from persistence import NEVER, NewEvent, Record
-from persistence.codec import Decoder, encode
+from persistence.codec import WRAPPING, Decoder, encode
 from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT, decoded
 
 PENDING_LIMIT = 1_000
@@ -96,10 +96,10 @@ NOTHING_PENDING: PendingByName = {}
 
 ReminderEvent = ReminderSet | Reminded | Resent | Forgotten
 REMINDERS = {
-    REMINDER: Decoder(ReminderSet),
-    REMINDED: Decoder(Reminded),
-    RESENT: Decoder(Resent),
-    FORGOTTEN: Decoder(Forgotten),
+    REMINDER: Decoder(ReminderSet, WRAPPING),
+    REMINDED: Decoder(Reminded, WRAPPING),
+    RESENT: Decoder(Resent, WRAPPING),
+    FORGOTTEN: Decoder(Forgotten, WRAPPING),
 }
 """What reads each of the events about reminders."""
 

@@ -1,16 +1,18 @@
 """Retention: how long events are kept. Snapshots on demand, truncating and deleting streams."""
 
+from collections import Counter
 from typing import Any
 
 from actors import Address, NotTaken, OutcomeUnknown, Parked, Saga, Service
 from persistence import NEVER, Append, JournalError, Stream, StreamBuried
 from runtime.cells import Cell, Phase
 from runtime.inspection import Inspection
-from runtime.kinds import FENCED, deletion
+from runtime.kinds import FENCED, LOCK_EVENTS, deletion
+from runtime.lock_events import Locks
 from runtime.mailbox import Envelope
 from runtime.replay import stream
 from runtime.saga_mail import Bury
-from runtime.service_mail import Delete, Erase, TakeSnapshot
+from runtime.service_mail import Delete, Erase, ServiceMail, TakeSnapshot
 from runtime.service_memory import step_of
 from runtime.snapshots import read_kept, snapshot_of_lost
 
@@ -91,7 +93,7 @@ class Retention(Inspection):
             raise NotTaken(f"{address} is no service, and has no events of its own to keep or to erase")
         return (address.actor, address.key)
 
-    async def _in_turn(self, address: Address[Any], message: TakeSnapshot | Erase | Delete | Bury) -> Any:
+    async def _in_turn(self, address: Address[Any], message: ServiceMail | Bury) -> Any:
         """Have a service or a saga do something between two turns, and wait until that is durable."""
         node = self._open_node()
         due = node.deadline(None)
@@ -114,28 +116,34 @@ class Retention(Inspection):
             first = min(first + ERASED_AT_ONCE, before)
             await self._in_turn(address, Erase(first, before))
 
-    async def _fences(self, cell: Cell) -> dict[str, int]:
-        """Return what only the service knows, as far as it can be read: steps that were undone before they came."""
+    async def _known(self, cell: Cell) -> tuple[dict[str, int], Locks]:
+        """Return what only the service knows, as far as it can be read.
+
+        That is, which steps were undone before they came, and who holds locks.
+        """
         journal, name = self._open_node().journal, cell.stream
         kept = read_kept((await journal.snapshots([name])).get(name))
         fences = {} if kept is None else {one: at for one, at in kept.seen.known.items() if at < 0}
+        locks = Locks(Counter(), () if kept is None else kept.locks)
         async for record in stream(journal, cell.address):
             if record.type == FENCED:
                 fences[step_of(record)] = -record.version
-        return fences
+            elif record.type in LOCK_EVENTS:
+                locks.replay(cell.kind.event(record), record.time)
+        return fences, locks
 
     async def _delete_parked(self, cell: Cell, *, for_good: bool) -> int:
         """Delete a service that takes no turns, from outside; return the version of the event that says so."""
         node, name = self._open_node(), cell.stream
         await node.writer.barrier()
         head = (await node.journal.heads([name])).get(name, 0)
-        known = await self._fences(cell)
+        known, locks = await self._known(cell)
         if cell.phase is not Phase.PARKED:
             version: int = await self._in_turn(cell.address, Delete(for_good, 0))
             return version
         if not head:
             return 0
-        snapshot = snapshot_of_lost(cell.kind, head + 1, known, buried=for_good)
+        snapshot = snapshot_of_lost(cell.kind, head + 1, known, locks, buried=for_good)
         events = [deletion(node.new_id(), for_good=for_good)]
         cell.written = True  # so that who comes next waits until it is durable
         outcome = node.writer.submit((Append(name, head, events, node.clock.now(), None, NEVER, snapshot),))

@@ -23,7 +23,7 @@ from actors import (
 from actors.reminders import Remind
 from persistence import Journal, Keys
 from persistence.connection import shielded
-from persistence.opening import journal_of
+from persistence.opening import journal_for
 from persistence.sqlite import Durability
 from runtime import reminders
 from runtime.cells import Cell
@@ -31,6 +31,7 @@ from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
 from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
+from runtime.locks import Locking
 from runtime.log import log
 from runtime.node import Node
 from runtime.observer import Observer
@@ -38,9 +39,9 @@ from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
 from runtime.projector import Projector
 from runtime.read_models import follow, head, open_read_models
-from runtime.retention import Retention
 from runtime.saga_alerts import OnAlert
 from runtime.sagas import Sagas
+from runtime.scheduling import Scheduling
 from runtime.slow_turns import SLOW_TURN
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
@@ -59,7 +60,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Retention, Sagas):
+class Runtime(Forgetting, Locking, Sagas, Scheduling):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
@@ -74,14 +75,15 @@ class Runtime(Forgetting, Retention, Sagas):
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
     it within ``shutdown_timeout`` seconds, and whatever is still under way then is cut off.
     ``durability="normal"`` gives up that a power cut (on PostgreSQL: a crash of the server) loses nothing that was
-    acknowledged; a crash of the process still loses nothing.
+    acknowledged; a crash of the process still loses nothing. No event, command or reply that is larger than
+    ``max_payload`` bytes of JSON is written or read (default: 1 MiB; a journal that is given has its own).
 
     Where another process takes this one's place at the journal (PostgreSQL), nothing that is asked of this one gets
     done any more: its callers are told that the outcome is unknown, and the next ones get RuntimeClosed, which names
     the other. :meth:`replaced` waits for it. Leave the block then.
 
     Raises:
-        BadJournalUrl, DefinitionError: at once.
+        BadJournalUrl, DefinitionError, ValueError: at once.
         JournalError: on entering, where the journal can't be opened.
     """
 
@@ -91,6 +93,7 @@ class Runtime(Forgetting, Retention, Sagas):
         actors: Sequence[type],
         *,
         durability: Durability = "full",
+        max_payload: int | None = None,
         clock: Clock | None = None,
         chaos: Chaos | None = None,
         groups: Sequence[Group] = (),
@@ -102,15 +105,14 @@ class Runtime(Forgetting, Retention, Sagas):
         on_alert: OnAlert | None = None,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
-        self._journal = journal_of(journal, durability) if isinstance(journal, str) else journal
+        self._journal = journal_for(journal, durability, max_payload)
         self._actors = actors
         self._clock = clock or SystemClock()
         self._chaos, self._groups = chaos, groups
         self._active, self._slow_turn = active, slow_turn
         self._observer = Observer(self._clock, instruments, tracing)
-        self._keys = keys
+        self._keys, self._personal = keys, PersonalData(keys, actors, max_payload=self._journal.max_payload)
         self._on_alert = on_alert
-        self._personal = PersonalData(keys, actors)
         self._shutdown_timeout = shutdown_timeout
         self._entered, self._node, self._inside = False, None, None
         self._stack = AsyncExitStack()

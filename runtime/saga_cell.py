@@ -26,6 +26,7 @@ from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
 from runtime.saga_alerts import SagaAlert
+from runtime.saga_locks import GivenBack
 from runtime.saga_mail import Begin, Bury, Join, OnlyStart, Pass, Resume, StepOutcome, Verb, Waiters, Wake
 from runtime.saga_queue import SagaQueue
 from runtime.saga_rehearsal import rehearse
@@ -53,6 +54,8 @@ class SagaCell(SagaQueue):
         status = self.story.status
         if status in ("running", "compensating") and (self._under_way or self.story.asleep_until() is None):
             return True
+        if self.story.locks and self.story.ended and self.story.lockers:
+            return True
         return bool(self._waiters or self._undoers) or super().unfinished
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -77,6 +80,8 @@ class SagaCell(SagaQueue):
             else:
                 self._turn(self.name, self._go_on, None)
             return
+        if self.story.ended and self.story.locks:
+            self._give_back_locks()
         self._answer_waiters()
         if status != "parked" and not self.mail and not self.control:
             self.world.writer.hold(self._leave)
@@ -170,6 +175,8 @@ class SagaCell(SagaQueue):
             self._turn(message.request, self._pass, message)
         elif isinstance(message, Begin):
             self._turn(self.name, self._begin, message)
+        elif isinstance(message, GivenBack):
+            self._turn(self.name, self._given_back, message)
         elif isinstance(message, Verb):
             self._carry_out(envelope)
         elif type(message) in self.kind.queries:
@@ -217,12 +224,13 @@ class SagaCell(SagaQueue):
 
     def _bury(self, envelope: Envelope) -> None:
         """Erase the whole story in one append, so that nobody ever reads a part of it; refuse everything then."""
-        if not self.story.ended:
-            self.give_back(envelope, Refused(f"{self.address} has not ended, so it can't be deleted"))
+        if not self.story.ended or self.story.lockers:
+            why = "has locks to give back" if self.story.ended else "has not ended"
+            self.give_back(envelope, Refused(f"{self.address} {why}, so it can't be deleted"))
             return
         if not self.story.buried:
             event = deletion(self.world.new_id(), for_good=True)
-            append = Append(self.stream, self._version, [event], self.world.clock.now(), wake=NEVER)
+            append = Append(self.stream, self._version, [event], self.world.clock.now(), wake=NEVER, sound=True)
             self._version = append.erase_before = self._version + 1
             self.world.writer.enqueue((append,))
             self.written = True

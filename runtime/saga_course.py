@@ -7,6 +7,7 @@ import msgspec
 from actors import (
     Command,
     Event,
+    Locked,
     MailboxFull,
     NotTaken,
     OutcomeUnknown,
@@ -17,11 +18,12 @@ from actors import (
 from runtime import saga_events as events
 from runtime.mailbox import Envelope
 from runtime.saga_alerts import FAILURES, SagaAlert
+from runtime.saga_fit import check_same, code_of
 from runtime.saga_mail import StepOutcome, Wake
 from runtime.saga_pace import SagaPace
 from runtime.saga_retry import pause_before_retry
 from runtime.saga_run import SagaRun
-from runtime.saga_story import StepStory, check_same, code_of
+from runtime.saga_story import StepStory
 
 INBOX = 1_000
 """How many messages may wait until a saga's story takes them; more are refused."""
@@ -95,7 +97,7 @@ class SagaCourse(SagaPace):
         self._cancel_timer(outcome.step)
         if outcome.error is None:
             self._answered(step, outcome.value)
-        elif isinstance(outcome.error, Refused):
+        elif isinstance(outcome.error, Refused) and not self._comes_free(step, outcome.error):
             self.emit(events.Refused(outcome.step, outcome.error.reason, step.resent))
             if step.asked.optional and step.needs_undo:
                 self.drop(step)  # its first copy may have taken effect, or may do so yet
@@ -103,6 +105,10 @@ class SagaCourse(SagaPace):
             self._failed(step, outcome.error, undo=False)
         if self._run is not None:
             self._advance()
+
+    def _comes_free(self, step: StepStory, error: Exception) -> bool:
+        """Whether a refusal will pass, where there is no way back: somebody holds a lock, and will give it back."""
+        return isinstance(error, Locked) and self.story.past_pivot and not step.asked.optional
 
     def _answered(self, step: StepStory, value: Any) -> None:
         raw = b"null"

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from actors import Address, Backoff, RetryPolicy
-from persistence.codec import Decoder
+from persistence.codec import WRAPPING, Decoder
 
 NOTHING = msgspec.Raw(b"null")
 """JSON for what isn't there."""
@@ -68,6 +68,8 @@ class Asked(SagaEvent):
     """Whether a refusal is a value."""
     undo_retry: UndoRetry | None = None
     """How its undo is retried, where it has a way of its own."""
+    lock: bool = False
+    """Whether it takes the lock of the service that it needs."""
 
 
 class Answered(SagaEvent):
@@ -141,6 +143,10 @@ class Compensated(SagaEvent):
     reason: str
 
 
+class Released(SagaEvent):
+    """The locks that the saga held when it ended were given back, all of them."""
+
+
 class Resumed(SagaEvent):
     """The saga is about to go on after a crash of the process, at which it may have been under way.
 
@@ -198,6 +204,7 @@ _CLASSES = (
     Undone,
     Completed,
     Compensated,
+    Released,
     Resumed,
     Parked,
     Retried,
@@ -205,7 +212,7 @@ _CLASSES = (
     Killed,
 )
 NAMES: dict[type[SagaEvent], str] = {cls: f"saga.{cls.__name__.lower()}" for cls in _CLASSES}
-DECODERS: dict[str, Decoder] = {name: Decoder(cls) for cls, name in NAMES.items()}
+DECODERS: dict[str, Decoder] = {name: Decoder(cls, WRAPPING) for cls, name in NAMES.items()}
 
 TOLD_LENGTH = 2_000
 """How much of an error's text is kept in the journal, in characters."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, RetryPolicy, Saga, SagaMisuse, Step
+from actors import Address, Command, RetryPolicy, Saga, SagaMisuse, Service, Step
 from actors.messages import name_of
 from actors.reminders import EPOCH
 from persistence.codec import Codec
@@ -48,6 +48,11 @@ def check_new(
         raise SagaMisuse(f"{address}: step {step.name!r} asks the saga itself, which would wait for ever")
     if step.target is None:
         return
+    if step.lock and not issubclass(kind(step.target.actor).cls, Service):
+        raise SagaMisuse(
+            f"{address}: step {step.name!r} takes a lock of {step.target}, but only services have locks; leave "
+            "out lock="
+        )
     if undo is not None and issubclass(kind(step.target.actor).cls, Saga):
         raise SagaMisuse(
             f"{address}: step {step.name!r} asks another saga, which can't be undone by a command: going back "
@@ -60,7 +65,7 @@ def check_new(
 
 def intent(step: Step[Any], story: Story, codec: Codec, kind: Callable[[str], Kind], now: int) -> Asked:
     """Return what is written of a step; ``now`` is the time of the turn, in microseconds since 1970."""
-    asked = Asked(step.name, step.kind, step.target, optional=step.optional)
+    asked = Asked(step.name, step.kind, step.target, optional=step.optional, lock=step.lock)
     if step.command is not None and step.target is not None:
         asked.command = msgspec.Raw(codec.encode(step.command, f"step {step.name!r}"))
         if isinstance(step.undo, Command):

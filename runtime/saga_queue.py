@@ -13,14 +13,16 @@ import msgspec
 
 from actors import Address, Command, CommandIdReused
 from persistence import NotEncodable
+from persistence.intake import check_text
+from persistence.limits import ID_LENGTH
 from runtime import saga_events as events
 from runtime.cells import World
 from runtime.failures import failure
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.priorities import priority_in
+from runtime.saga_fit import check_same
 from runtime.saga_mail import Begin
-from runtime.saga_story import check_same
 from runtime.saga_verbs import SagaVerbs
 
 
@@ -86,6 +88,7 @@ class SagaQueue(SagaVerbs):
     def _start(self, envelope: Envelope) -> None:
         command, start = envelope.message, self.story.start
         try:
+            check_text("a command's id", self._cause, ID_LENGTH)
             data = self.kind.codec.encode(command, "the command")
             if start is not None:
                 check_same(self.address, self.kind, command, start.command)

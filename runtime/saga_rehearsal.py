@@ -6,8 +6,9 @@ from typing import Any, Protocol
 from actors import Address, Command, Saga, UnknownActor
 from runtime.kinds import Kind
 from runtime.saga_events import SagaEvent
+from runtime.saga_fit import code_of
 from runtime.saga_run import SagaRun
-from runtime.saga_story import StepStory, Story, code_of
+from runtime.saga_story import StepStory, Story
 
 
 class Cast(Protocol):

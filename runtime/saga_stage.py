@@ -11,7 +11,10 @@ from persistence.codec import encode
 from runtime import saga_events as events
 from runtime.cells import Cell, World
 from runtime.kinds import EventMeta, Kind, decoded, meta_of
+from runtime.lock_mail import Unlock
+from runtime.log import log
 from runtime.mailbox import Envelope
+from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
 from runtime.saga_mail import Compensate, Held, StepReturn, Wake
 from runtime.saga_places import wake_of
 from runtime.saga_run import SagaRun
@@ -24,6 +27,7 @@ class SagaStage(Cell):
     """Where a saga is played: its story so far, what it has under way, and what the turn adds to both."""
 
     __slots__ = (
+        "_asked_back",
         "_cause",
         "_correlation",
         "_held",
@@ -33,6 +37,7 @@ class SagaStage(Cell):
         "_run",
         "_timers",
         "_under_way",
+        "_unlocking",
         "_version",
         "_wakes",
         "now",
@@ -47,6 +52,8 @@ class SagaStage(Cell):
         Like mail they outlive the incarnation: the next one waits for the same outcome, and sends no second copy."""
         self._held: dict[str, Held] = {}
         """Those of them that wait until they may be sent."""
+        self._unlocking: set[Address[Any]] = set()
+        """Services that were told to take their locks back, and have not answered; outlives the incarnation, too."""
         self._timers: dict[str, Timer] = {}
         self._run: SagaRun | None = None
         self.story = Story()
@@ -63,6 +70,8 @@ class SagaStage(Cell):
         self._outbox: list[tuple[Address[Any], Envelope]] = []
         self._wakes: int | None = None
         """When the journal says that the saga has to wake; None: not known."""
+        self._asked_back = False
+        """Whether the locks were given back, as far as that is up to the saga."""
 
     def replay(self, record: Record) -> None:
         """Take in one event of the stream; the result as an event of the author's is passed over."""
@@ -98,8 +107,8 @@ class SagaStage(Cell):
                 event.meta = meta
             if self.kind.revised:
                 self.kind.stamp(self._new)
-            command = self._cause if self._version == 0 else None
-            append = Append(self.stream, self._version, self._new, self.now, command, self._next_wake())
+            cause = self._cause if self._version == 0 else None
+            append = Append(self.stream, self._version, self._new, self.now, cause, self._next_wake(), sound=True)
             self.world.writer.enqueue((append,))
             self._version += len(self._new)
             self.written = True
@@ -108,6 +117,8 @@ class SagaStage(Cell):
             outbox, self._outbox = self._outbox, []
             for address, envelope in outbox:
                 self.world.cell(address).put_from_inside(envelope)
+        if story.ended and story.locks:
+            self._give_back_locks()  # before anybody hears of the end, and comes to where they are
         if story.ended or story.error is not None:
             self._over()
 
@@ -115,7 +126,7 @@ class SagaStage(Cell):
         """Return when the saga has to wake, for the journal; None: as it says already."""
         story = self.story
         if story.ended:
-            wakes = NEVER
+            wakes = AT_ONCE if story.lockers else NEVER
         elif story.queued is not None and story.status == "queued":
             wakes = wake_of(self.kind.name, story.priority)
         else:
@@ -125,6 +136,36 @@ class SagaStage(Cell):
             return None
         self._wakes = wakes
         return wakes
+
+    # -- locks --------------------------------------------------------------------------------------------------
+
+    def _give_back_locks(self) -> None:
+        """Tell each service at which the saga holds locks, or may do so yet, to take them back; once."""
+        if self._asked_back:
+            return
+        self._asked_back = True
+        for to, steps in steps_by_service(self.story).items():
+            if to not in self._unlocking:
+                self._unlocking.add(to)
+                self._unlock(to, steps)
+
+    def _unlock(self, to: Address[Any], steps: list[StepStory]) -> None:
+        message = Unlock(self.address, unsettled=tuple([self.request(step) for step in steps]))
+        back = ReleaseReturn(self.world.find, self.address, to)
+        try:
+            self.world.cell(to).post(Envelope(message, None, back, self._correlation))
+        except Exception as error:  # noqa: BLE001 (its class is gone, say; the next process tries again)
+            log.error("locks can't be given back", saga=self.name, service=str(to), error=repr(error))
+
+    def _given_back(self, message: GivenBack) -> None:
+        """Take in that a service has taken its locks back, or could not; when all have, that is the end."""
+        if message.error is not None:
+            log.warning("locks were not given back", saga=self.name, service=str(message.to), error=repr(message.error))
+            self.world.delays.after(AGAIN, lambda: self._unlock(message.to, steps_by_service(self.story)[message.to]))
+            return
+        self._unlocking.discard(message.to)
+        if not self._unlocking and self.story.lockers:
+            self.emit(events.Released())
 
     def _over(self) -> None:
         """Do what is to be done when the saga has ended, or is parked."""
@@ -181,6 +222,7 @@ class SagaStage(Cell):
         started = self.story.started
         path = (*started.path, self.address) if started is not None else (self.address,)
         envelope = Envelope(message, request, back, self._correlation, None, due, path, undoes, bytes(data))
+        envelope.lock = step.asked.lock and undoes is None
         if now or throttle is None:
             self._outbox.append((to, envelope))
         else:

@@ -1,15 +1,13 @@
 """A saga's story so far: the fold of its stream. Pure, and the same live and in recovery."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
 
 import actors
-from actors import Address, Command, CommandIdReused, Saga, SagaMismatch, UnknownActor
-from persistence import NEVER, NotDecodable
-from runtime.kinds import Kind
+from actors import Address, UnknownActor
+from persistence import NEVER
 from runtime.priorities import NEXT
 from runtime.saga_events import (
     NOTHING,
@@ -25,6 +23,7 @@ from runtime.saga_events import (
     Queued,
     Received,
     Refused,
+    Released,
     Resumed,
     Retried,
     SagaEvent,
@@ -70,7 +69,7 @@ class StepStory(msgspec.Struct, gc=False):
     dropped: bool = False
     """Whether it is not waited for any more, and undone while the story goes on."""
     undone: bool = False
-    revisions: list[msgspec.Raw] = msgspec.field(default_factory=list[msgspec.Raw])
+    revisions: list[msgspec.Raw] = []
     """The undos that the story has given it when it was done, oldest first."""
 
     @property
@@ -129,15 +128,15 @@ class Story(msgspec.Struct, gc=False):
     started_at: int = 0
     deadline: int = 0
     """When time is up, in microseconds since 1970; 0: never."""
-    steps: dict[str, StepStory] = msgspec.field(default_factory=dict[str, StepStory])
+    steps: dict[str, StepStory] = {}
     """By name, in the order in which they were asked. One whose command was replaced is there under its name and #."""
-    waiting: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    waiting: dict[str, int] = {}
     """The sleeps and receives that are open, and when each is over; 0: never."""
     busy: int = 0
     """How many steps are open that were sent to somebody."""
     drops: int = 0
     """How many steps were dropped."""
-    inbox: list[Inbound] = msgspec.field(default_factory=list[Inbound])
+    inbox: list[Inbound] = []
     """The messages that have come, oldest first."""
     outcomes: int = 0
     """Steps that have an outcome."""
@@ -151,6 +150,8 @@ class Story(msgspec.Struct, gc=False):
     crashes: int = 0
     """How often in a row the process has crashed with the saga under way, as far as that is counted."""
     result: msgspec.Raw | None = None
+    locks: bool = False
+    """Whether any step has asked for a lock, and none was given back yet."""
     buried: bool = False
     """It was deleted; there was a story once, and there will be no other."""
 
@@ -218,6 +219,8 @@ class Story(msgspec.Struct, gc=False):
             self.busy += 1
         if event.kind == "pivot":
             self.pivot = step
+        if event.lock:
+            self.locks = True
 
     def _apply_other(self, event: SagaEvent, at: int) -> None:
         self.crashes = event.crashes if isinstance(event, Resumed) else 0
@@ -260,6 +263,8 @@ class Story(msgspec.Struct, gc=False):
                 self.compensated = True
             case Killed():
                 self.killed = event
+            case Released():
+                self.locks = False
             case Parked(error=error):
                 self.error = error
             case Retried():
@@ -312,6 +317,13 @@ class Story(msgspec.Struct, gc=False):
         if self.pivot is old:
             self.pivot = new
 
+    @property
+    def lockers(self) -> list[StepStory]:
+        """The steps that hold locks now, or may do so yet; when the saga has ended, all of it is to be given back."""
+        if not self.locks:
+            return []
+        return [step for step in self.steps.values() if step.asked.lock and (step.reason is None or step.resent)]
+
     # -- what is to be done -------------------------------------------------------------------------------------
 
     def key_of(self, step: StepStory) -> str:
@@ -347,42 +359,6 @@ class Story(msgspec.Struct, gc=False):
         if self.deadline and self.pivot is None:
             times.append(self.deadline)
         return min(times, default=SOMEDAY)
-
-
-def check_same(
-    address: Address[Any], kind: Kind, command: Command[Any, Any], stored: msgspec.Raw, what: str = ""
-) -> None:
-    """Make sure that a command is the one that was stored, as today's classes read it.
-
-    Raises:
-        CommandIdReused: it is another one.
-    """
-    with suppress(NotDecodable):
-        if kind.command(stored) == command:
-            return
-    if what:
-        raise CommandIdReused(f"{address} has taken another command as {what}; give this one an id of its own")
-    raise CommandIdReused(
-        f"{address} was started with another command; a saga's address names one story for ever, so give this one a "
-        "key of its own"
-    )
-
-
-def code_of(kind: Kind, story: Story) -> type[Saga[Any, Any]]:
-    """Return the class by which a story goes on: the one of its version.
-
-    Raises:
-        SagaMismatch: it is not there any more.
-    """
-    cls: type[Saga[Any, Any]] = kind.cls
-    version = cls.version if story.started is None else story.started.version
-    for code in (cls, *cls.older):
-        if code.version == version:
-            return code
-    raise SagaMismatch(
-        f"it was started with version {version} of {kind.name}'s code, and today's is {cls.version}; keep the class "
-        f"that it had then: older = [{kind.name}V{version}]"
-    )
 
 
 COMPENSATE = msgspec.Raw(b'{"type":"saga.compensate"}')

@@ -1,31 +1,30 @@
 """The cell of a service: decide, evolve, enqueue, reply, all in one synchronous turn."""
 
-from types import CoroutineType
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from actors import (
     Address,
     Command,
-    CommandIdReused,
     Decision,
-    Failed,
-    OutcomeUnknown,
     Refused,
-    ReplyErased,
 )
-from actors.messages import reply_type
-from persistence import Append, JournalError, NewEvent, NotDecodable
+from persistence import Append, NewEvent, NotEncodable
 from persistence.codec import encode
+from persistence.intake import check_text
+from persistence.limits import ID_LENGTH, MOST_EVENTS
 from runtime.cells import Phase, World
 from runtime.conditions import Told, submit, tag
-from runtime.failures import failure
-from runtime.fingerprint import fingerprint_of, fingerprints_of
-from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, meta_of
-from runtime.mailbox import Envelope, ReplyTo
+from runtime.failures import failure, no_decision
+from runtime.fingerprint import fingerprint_of
+from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, own_meta
+from runtime.lock_mail import LockMail
+from runtime.mailbox import Envelope
 from runtime.reminder_events import Pending, PendingByName, wake_of
 from runtime.reminder_mail import ReminderMail
+from runtime.repeats import answer_again, first_reply
+from runtime.service_locks import ServiceLocks
 from runtime.service_mail import ServiceMail
 from runtime.service_memory import Fenced, ServiceMemory
 from runtime.service_reminders import ServiceReminders, changes_of
@@ -36,7 +35,7 @@ from runtime.upkeep import keep_up
 class ServiceCell(ServiceMemory):
     """A service at work."""
 
-    __slots__ = ("_part", "_reminders", "_submitted")
+    __slots__ = ("_locking", "_part", "_reminders", "_submitted")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
@@ -45,11 +44,13 @@ class ServiceCell(ServiceMemory):
         self._submitted = False
         """Whether it waits for the journal to say whether what it has decided may be."""
         self._reminders: ServiceReminders | None = None
+        self._locking: ServiceLocks | None = None
 
     @property
     def unfinished(self) -> bool:
-        """Whether it must live on: there is mail, or a reminder of its own is under way."""
-        return super().unfinished or (self._reminders is not None and bool(self._reminders.under_way))
+        """Whether it must live on: there is mail, somebody waits for a lock, or a reminder of its own is under way."""
+        waiting = self._locking is not None and bool(self._locking.lines)
+        return super().unfinished or waiting or (self._reminders is not None and bool(self._reminders.under_way))
 
     @property
     def reminders(self) -> ServiceReminders:
@@ -57,6 +58,13 @@ class ServiceCell(ServiceMemory):
         if self._reminders is None:
             self._reminders = ServiceReminders(self)
         return self._reminders
+
+    @property
+    def locking(self) -> ServiceLocks:
+        """Its locks at work; most services have none, and pay nothing for it."""
+        if self._locking is None:
+            self._locking = ServiceLocks(self)
+        return self._locking
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -82,13 +90,19 @@ class ServiceCell(ServiceMemory):
             self._reminders.under_way.clear()
 
     def forget(self) -> None:
-        """Drop state and ids. A transaction that waits here comes again, before all other mail."""
+        """Drop state and ids. What waits for a lock, or in a transaction, comes again, before all other mail."""
         super().forget()
         self._submitted = False
+        self.let_go()
         if self._part is not None:
             self.put_back((self._part,), self.world.clock.steady())
             self._part.message.left(self)
             self._part = None
+
+    def let_go(self) -> None:
+        """Put what waits for locks back into the mailbox."""
+        if self._locking is not None:
+            self._locking.lines.put_back()
 
     @property
     def resting(self) -> bool:
@@ -108,10 +122,15 @@ class ServiceCell(ServiceMemory):
                 if isinstance(message, ServiceMail):
                     if isinstance(message, ReminderMail):
                         self.reminders.turn(envelope)
+                    elif isinstance(message, LockMail):
+                        self.locking.turn(envelope)
                     else:
                         keep_up(self, envelope)
                     return
             elif self._seen(envelope, command_id):
+                return
+            takes = command_id is not None and envelope.lock
+            if (takes or self.locks is not None) and not self.locking.admit(envelope):
                 return
             if envelope.undoes is not None and self.seen.get(envelope.undoes, 0) <= 0:
                 if self.buried:
@@ -127,6 +146,8 @@ class ServiceCell(ServiceMemory):
                         envelope.reply.done(decision.reply)
                     return
                 outcome = self._outcome(message, decision, command_id, envelope.correlation, envelope.data)
+                if takes:
+                    self.locking.take(envelope, outcome)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self.give_back(envelope, failure(self.address, message, error))
             return
@@ -159,7 +180,7 @@ class ServiceCell(ServiceMemory):
         assert self.service is not None
         decision = self.service.decide(self.state, command)
         if type(decision) is not Decision:
-            raise _no_decision(self.kind.name, decision)
+            raise no_decision(self.kind.name, decision)
         return decision
 
     def consider(
@@ -169,11 +190,15 @@ class ServiceCell(ServiceMemory):
         correlation: str | None,
         data: bytes | None = None,
         fired: Pending | None = None,
+        path: tuple[Address[Any], ...] = (),
     ) -> Outcome:
         """Work out what a command does to the state as it is, without doing it; ``fired`` is its reminder.
 
-        An event that can't be applied, or can't be stored, is never written: it raises here.
+        An event that can't be applied, or can't be stored, is never written: it raises here. So do Locked and MustWait,
+        where a saga that is not in ``path`` holds a lock that the command needs.
         """
+        if self.locks is not None:
+            self.locking.check(command, path)
         return self._outcome(command, self._decide(command), command_id, correlation, data, fired)
 
     def _outcome(
@@ -185,20 +210,22 @@ class ServiceCell(ServiceMemory):
         data: bytes | None,
         fired: Pending | None = None,
     ) -> Outcome:
-        service, state, events = self.service, self.state, decision.events
+        service, kind, state, events = self.service, self.kind, self.state, decision.events
         assert service is not None
         for event in events:
             state = service.evolve(state, event)
         cause = command_id or self.world.new_id()
-        correlation = correlation or cause
         if command_id is None:
-            self.kind.check_reply(type(command), decision.reply)
-            meta = encode(EventMeta(cause, correlation))
+            kind.check_reply(command.__class__, decision.reply)
+            meta = encode(EventMeta(cause, correlation)) if correlation else own_meta(EventMeta(cause, cause))
+            correlation = correlation or cause
         else:
-            raw = msgspec.Raw(self.kind.reply(type(command)).encode(decision.reply, "the reply"))
-            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, self.kind.codec), raw))
-        new = self.kind.new_events(events, meta) if events else []
-        if self.kind.tagged:
+            correlation = correlation or cause
+            check_text("a command's id", command_id, ID_LENGTH)
+            raw = msgspec.Raw(kind.reply(command.__class__).encode(decision.reply, "the reply"))
+            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, kind.codec), raw))
+        new = kind.new_events(events, meta) if events else []
+        if kind.tagged:
             tag(service, events, new)
         conditions = decision.conditions
         changes = None
@@ -215,8 +242,8 @@ class ServiceCell(ServiceMemory):
             for other in new[1:]:
                 other.meta = rest
         new[0].meta = meta
-        if self.kind.revised:
-            self.kind.stamp(new)
+        if kind.revised:
+            kind.stamp(new)
         append = self._append(new, command_id)
         if changes is None:
             return Outcome(state, decision.reply, append, None, conditions)
@@ -224,15 +251,19 @@ class ServiceCell(ServiceMemory):
         return Outcome(state, decision.reply, append, changes.pending, conditions)
 
     def _append(self, events: list[NewEvent], command_id: str | None) -> Append:
-        return Append(self.stream, self.version, events, self.world.clock.now(), command_id)
+        if len(events) > MOST_EVENTS:
+            raise NotEncodable(f"a decision has up to {MOST_EVENTS:,} events, not {len(events):,}; make several")
+        address, now = self.address, self.world.clock.now()
+        return Append((address.actor, address.key), self.version, events, now, command_id, sound=True)
 
     def carry_out(self, outcome: Outcome) -> None:
         """Enqueue an outcome's events, and make its state the service's own."""
-        assert outcome.append is not None
-        self.world.writer.enqueue((outcome.append,))
+        append = outcome.append
+        assert append is not None
+        self.world.writer.enqueue((append,))
         self.apply(outcome)
         if self.version >= self.snapshot_at:
-            self.keep(outcome.append)
+            self.keep(append)
 
     def submit(self, outcome: Outcome, told: Told) -> None:
         """Have the journal write an outcome if its conditions hold; take no turns until that is known."""
@@ -261,6 +292,8 @@ class ServiceCell(ServiceMemory):
             self.written = True
             if outcome.pending is not None:
                 self.pending = outcome.pending
+                if outcome.lock is not None:
+                    self.lock(outcome.lock)
 
     def roll_back(self, state: Any, version: int, pending: PendingByName) -> None:
         """Take back what :meth:`apply` did since the service was there; none of it was enqueued."""
@@ -277,6 +310,8 @@ class ServiceCell(ServiceMemory):
         meta = EventMeta(command_id, envelope.correlation or command_id, fingerprint)
         append = self._append([NewEvent(FENCED, encode(Fenced(step)), encode(meta))], command_id)
         self.seen.note(step, -(self.version + 1))
+        if self._locking is not None:
+            self._locking.lines.fenced(step)
         return Outcome(self.state, None, append)
 
     # -- repeats ------------------------------------------------------------------------------------------------
@@ -287,56 +322,11 @@ class ServiceCell(ServiceMemory):
         if version < 0:
             self.give_back(envelope, Refused(f"step {envelope.id} was undone before it arrived at {self.address}"))
         else:
-            self.world.spawn(self._answer_again(envelope, version, envelope.reply))
-
-    async def _answer_again(self, envelope: Envelope, version: int, reply: ReplyTo) -> None:
-        """Answer a repeated command with its first reply, from the journal."""
-        try:
-            value = await self.first_reply(envelope.message, version, envelope.data)
-        except ReplyErased as error:
-            request = cast(type[Command[Any, Any]], type(envelope.message))
-            if envelope.undoes is None and reply_type(request) is not type(None):
-                reply.failed(error)
-            else:
-                reply.done(None)  # that is what the reply was, or all that an undo has to say
-        except Exception as error:  # noqa: BLE001 (goes to the asker, who may ask again)
-            reply.failed(error)
-        else:
-            reply.done(value)
+            self.world.spawn(answer_again(self, envelope, version, envelope.reply))
 
     async def first_reply(self, command: Command[Any, Any], version: int, data: bytes | None = None) -> Any:
-        """Return the reply that a command got when it took effect.
-
-        Raises:
-            CommandIdReused: it was another command.
-            ReplyErased: it has been erased.
-            OutcomeUnknown: the journal can't be read now.
-        """
-        try:
-            durable = await self.world.writer.barrier()
-            page = await self.world.journal.read(self.stream, version - 1, 1) if durable else []
-        except JournalError as error:
-            raise OutcomeUnknown(f"the first reply of {self.address} can't be read: {error}") from error
-        if not durable:
-            raise OutcomeUnknown(f"the first reply of {self.address} may be lost: the journal could not be written")
-        if not page or page[0].version != version:
-            raise ReplyErased(
-                f"{self.address} has handled this {type(command).__name__} before, once; its reply was erased since, "
-                f"with the event at version {version}"
-            )
-        record = page[0]
-        meta = meta_of(record)
-        if meta.fingerprint not in fingerprints_of(command, data, self.kind.codec):
-            raise CommandIdReused(
-                f"{self.address} has already handled another command with the id {record.command!r}; "
-                f"give this {type(command).__name__} an id of its own"
-            )
-        if record.type == FENCED:
-            return None  # an undo that found nothing to undo got no reply of the author's
-        try:
-            return self.kind.reply(type(command)).decode(meta.reply)
-        except NotDecodable as error:
-            raise Failed(f"the first reply to {record.command!r} can't be read: {error}") from error
+        """Return the reply that a command got when it took effect; see :func:`runtime.repeats.first_reply`."""
+        return await first_reply(self, command, version, data)
 
     # -- transactions -------------------------------------------------------------------------------------------
 
@@ -346,6 +336,10 @@ class ServiceCell(ServiceMemory):
         self._part = envelope
         self.runnable = False
         part.arrived(self)
+
+    def wait(self, lock: str, envelope: Envelope) -> None:
+        """Let a message wait for a lock; see :meth:`runtime.lock_lines.LockLines.wait`."""
+        self.locking.lines.wait(lock, envelope)
 
     def leave(self) -> None:
         """Go on with other mail: the transaction is over, or the journal has answered."""
@@ -382,12 +376,3 @@ class ServiceCell(ServiceMemory):
         if self.incarnation == incarnation:
             self.seen.update(found)
             self.leave()
-
-
-def _no_decision(name: str, returned: object) -> TypeError:
-    """Return the error for what is none; what it was is told by its type, for it may hold what a message held."""
-    what = "None" if returned is None else f"a {type(returned).__name__}"
-    if isinstance(returned, CoroutineType):
-        returned.close()
-        what += "; write def decide, without async"
-    return TypeError(f"{name}.decide must return command.reply(...), not {what}")

@@ -1,15 +1,19 @@
 """What a service has in memory, and how it gets it back: from its stream, or from a snapshot and what comes behind."""
 
+from collections.abc import Iterable
 from functools import reduce
 from typing import Any
 
 import msgspec
 
 from actors import Address, Decision, DeletedForGood, EventsErased, Service
+from actors.service import NOBODY
 from persistence import BURIED, DELETED, NEVER, Append, Record, Snapshot
+from persistence.codec import WRAPPING, Decoder
 from runtime.cells import Cell, Phase, World
 from runtime.evolution import Several
-from runtime.kinds import FENCED, HANDLED, INTERNAL, Kind
+from runtime.kinds import FENCED, HANDLED, INTERNAL, LOCK_EVENTS, Kind, decoded
+from runtime.lock_events import Held, Locks
 from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed
 from runtime.seen import EVERY_ID, Seen
 from runtime.snapshots import read_kept, restore, snapshot_of, worth_asking, worthwhile
@@ -24,16 +28,25 @@ class Fenced(msgspec.Struct):
     step: str
 
 
+_fence = Decoder(Fenced, WRAPPING)
+
+
 def step_of(record: Record) -> str:
     """Return the id of the step that a fence is for."""
-    return msgspec.json.decode(record.data, type=Fenced).step
+    fence: Fenced = decoded(_fence, record, record.data)
+    return fence.step
 
 
 class Buried:
     """What stands for a service that was deleted for good."""
 
+    locked_by = NOBODY
+
     def __init__(self, address: Address[Any]) -> None:
         self.address = address
+
+    def lock_of(self, _command: Any) -> None:
+        """Return None: no lock helps."""
 
     def decide(self, _state: Any, _command: Any) -> Decision:
         """Refuse."""
@@ -54,7 +67,18 @@ class ServiceMemory(Cell):
     ``seen`` tells the ids of commands that took effect (P3), and of steps that were undone before they came (P9).
     """
 
-    __slots__ = ("_lost", "deleted_at", "kept_at", "pending", "seen", "service", "snapshot_at", "state", "version")
+    __slots__ = (
+        "_lost",
+        "deleted_at",
+        "kept_at",
+        "locks",
+        "pending",
+        "seen",
+        "service",
+        "snapshot_at",
+        "state",
+        "version",
+    )
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
@@ -68,6 +92,8 @@ class ServiceMemory(Cell):
         self.seen = NOTHING_SEEN
         self.pending: PendingByName = NOTHING_PENDING
         """Its reminders; replaced as a whole, never changed."""
+        self.locks: Locks | None = None
+        """The locks that sagas hold; None: there are none."""
         self._lost: EventsErased | None = None
         """Why its state is not known, though its stream was read."""
 
@@ -79,7 +105,7 @@ class ServiceMemory(Cell):
         self.empty(0)
 
     def empty(self, version: int) -> None:
-        """Begin anew behind this version; ids stay."""
+        """Begin anew behind this version; ids stay, and so do locks, which are their sagas'."""
         kind = self.kind
         self.service = kind.cls(self.address.key)
         self.state = kind.cls.initial
@@ -92,6 +118,7 @@ class ServiceMemory(Cell):
         """Refuse everything behind this version."""
         self.empty(version)
         self.service = Buried(self.address)
+        self.hold(())
         self.seen = Seen()
         self.snapshot_at = NEVER
 
@@ -102,6 +129,31 @@ class ServiceMemory(Cell):
         self.snapshot_at = NEVER
         self.seen = NOTHING_SEEN
         self.pending = NOTHING_PENDING
+        self.hold(())
+
+    def hold(self, held: Iterable[Held]) -> None:
+        """Know of these locks, and of no others."""
+        if self.locks is not None:
+            self.locks.clear()
+            self.locks = None
+        for one in held:
+            self.lock(one)
+
+    def lock(self, held: Held) -> None:
+        """Take note of a lock that was taken."""
+        if self.locks is None:
+            self.locks = Locks(self.world.lock_waits.tally)
+        self.locks.add(held)
+
+    def unlock(self, held: Iterable[Held]) -> None:
+        """Take note of locks that were given back."""
+        if self.locks is not None:
+            for one in held:
+                self.locks.remove(one.lock, one.holder)
+            if not self.locks:
+                self.locks = None
+                if self.service is not None:
+                    self.service.locked_by = NOBODY
 
     def recovered(self) -> None:
         """Go on: all that is left of the stream has been read."""
@@ -132,6 +184,10 @@ class ServiceMemory(Cell):
             self.empty(record.version)
         elif record.type == BURIED:
             self.bury(record.version)
+        elif record.type in LOCK_EVENTS:
+            locks = self.locks or Locks(self.world.lock_waits.tally)
+            locks.replay(self.kind.event(record), record.time)
+            self.locks = locks or None
         elif record.type != HANDLED and service is not None:
             self.pending = replayed(self.pending, record)
         if record.command is not None:
@@ -161,6 +217,7 @@ class ServiceMemory(Cell):
         kept = read_kept(snapshot)
         if kept is not None:  # what is not of the author's making can be read all the same
             self.seen = kept.seen.seen()
+            self.hold(kept.locks)
         if kept is None or snapshot is None or snapshot.version < version:
             self.seen.older = EVERY_ID
         self.service = None
@@ -179,6 +236,6 @@ class ServiceMemory(Cell):
     def rest(self) -> None:
         """Get ready to leave the memory: keep what would take long to read back."""
         if self.phase is Phase.RUNNING and worthwhile(self) and (snapshot := snapshot_of(self)) is not None:
-            append = Append(self.stream, self.version, [], self.world.clock.now(), snapshot=snapshot)
+            append = Append(self.stream, self.version, [], self.world.clock.now(), snapshot=snapshot, sound=True)
             self.world.writer.enqueue((append,))
             self.written = True

@@ -9,13 +9,25 @@ from typing import Any, Protocol
 
 import msgspec
 
-from actors import Address, Command, CommandIdReused, NotTaken, PoisonMessage, Refused, ReplyErased, RetryPolicy
+from actors import (
+    Address,
+    Command,
+    CommandIdReused,
+    Locked,
+    MailboxFull,
+    NotTaken,
+    PoisonMessage,
+    Refused,
+    ReplyErased,
+    RetryPolicy,
+)
 from actors.reminders import Forget, Remind
 from persistence import Append, NewEvent, Stream
 from persistence.codec import encode
 from runtime.cells import World
 from runtime.conditions import Told
 from runtime.kinds import EventMeta, Kind
+from runtime.lock_mail import MustWait
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.reminder_events import Changes, FiringKey, Pending, PendingByName, wake_of
@@ -68,6 +80,10 @@ class Owner(Protocol):
         fired: Pending | None = None,
     ) -> Outcome:
         """Work out what a command does to the state as it is, without doing it."""
+        ...
+
+    def wait(self, lock: str, envelope: Envelope) -> None:
+        """Let a message wait for a lock."""
         ...
 
     def carry_out(self, outcome: Outcome) -> None:
@@ -214,13 +230,13 @@ class ServiceReminders:
                 return
             self.under_way.discard(message.key)
             if isinstance(message, Due):
-                self._fire(one)
+                self._fire(one, envelope)
             else:
                 self._settle(one, message.error)
         elif isinstance(message, Look) and envelope.reply is not None:
             envelope.reply.done(sorted(self._owner.pending.values(), key=lambda one: one.due))
 
-    def _fire(self, one: Pending) -> None:
+    def _fire(self, one: Pending, envelope: Envelope) -> None:
         """Have the service decide its own reminder: its events, and that it was reminded, are one append."""
         owner = self._owner
         if one.due > owner.world.clock.now():
@@ -233,6 +249,8 @@ class ServiceReminders:
         try:
             command = owner.kind.command(msgspec.Raw(one.command))
             outcome = owner.consider(command, command_id, one.correlation or None, fired=one)
+        except MustWait as must:
+            self._wait(one, must.lock, envelope)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything)
             self._settle(one, error)
         else:
@@ -240,6 +258,15 @@ class ServiceReminders:
                 owner.submit(outcome, lambda error: self._refused(one, error))
             else:
                 owner.carry_out(outcome)
+
+    def _wait(self, one: Pending, lock: str, envelope: Envelope) -> None:
+        """Let a reminder wait for a lock; it stays under way."""
+        self.under_way.add(one.key)
+        try:
+            self._owner.wait(lock, envelope)
+        except MailboxFull as full:
+            self.under_way.discard(one.key)
+            self._settle(one, full)
 
     def _refused(self, one: Pending, error: Exception | None) -> None:
         """Take in that the conditions don't hold, unless the service has begun anew meanwhile: then it fires again."""
@@ -253,7 +280,8 @@ class ServiceReminders:
         now = owner.world.clock.now()
         if isinstance(error, ReplyErased):
             error = None  # it has arrived before, and nobody wants the reply
-        if error is None or isinstance(error, Refused | CommandIdReused):
+        # A lock that somebody holds is no answer: he gives it back, and nobody is there who could ask again but us.
+        if error is None or (isinstance(error, Refused | CommandIdReused) and not isinstance(error, Locked)):
             if error is not None:
                 log.warning("reminder refused", actor=owner.name, reminder=one.name, to=_to(one), error=str(error))
             self._done(one, "" if error is None else str(error))
@@ -285,7 +313,7 @@ class ServiceReminders:
 
     def _write(self, events: list[NewEvent], pending: PendingByName, wake: int | None) -> None:
         owner = self._owner
-        append = Append(owner.stream, owner.version, events, owner.world.clock.now(), None, wake)
+        append = Append(owner.stream, owner.version, events, owner.world.clock.now(), None, wake, sound=True)
         owner.carry_out(Outcome(owner.state, None, append, pending))
 
 

@@ -4,15 +4,17 @@ A snapshot is handed to the journal's writer with the events that it comes after
 durable. It only spares reading: one that is damaged, or doesn't fit today's code, is ignored, and the events are read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from actors import Address
 from persistence import NEVER, Snapshot
+from persistence.limits import MAX_SNAPSHOT, WRAPPED_DEPTH, too_deep
 from runtime.cells import World
 from runtime.kinds import Kind
+from runtime.lock_events import Held, Locks
 from runtime.log import log
 from runtime.reminder_events import NOTHING_PENDING, Pending, PendingByName
 from runtime.seen import KeptSeen, Seen
@@ -29,6 +31,7 @@ class Kept(msgspec.Struct, omit_defaults=True):
     pending: Sequence[Pending] = ()
     seen: KeptSeen = msgspec.field(default_factory=KeptSeen)
     buried: bool = False
+    locks: Sequence[Held] = ()
     run: str = ""
     """Which process has made it, so that the next one knows which reminders it has not set itself."""
 
@@ -47,10 +50,15 @@ class Keeper(Protocol):
     version: int
     pending: PendingByName
     seen: Seen
+    locks: Locks | None
     snapshot_at: int
     """The version from which on the next snapshot is worth it."""
     kept_at: int
     """The version of the last one."""
+
+    def hold(self, held: Iterable[Held]) -> None:
+        """Know of these locks, and of no others."""
+        ...
 
 
 def snapshot_of(cell: Keeper) -> Snapshot | None:
@@ -62,8 +70,12 @@ def snapshot_of(cell: Keeper) -> Snapshot | None:
         return None
     # Like a service that is read back, one that starts from a snapshot tries at once what has failed.
     pending = tuple([msgspec.structs.replace(one, retry=0) for one in cell.pending.values()])
-    kept = Kept(msgspec.Raw(data), pending, cell.seen.kept(), run=cell.world.suspects.run)
-    snapshot = Snapshot(cell.version, form.fingerprint, _encode(kept))
+    kept = Kept(msgspec.Raw(data), pending, cell.seen.kept(), locks=_held(cell), run=cell.world.suspects.run)
+    snapshot = Snapshot(cell.version, form.fingerprint, written := _encode(kept))
+    if len(written) > MAX_SNAPSHOT:
+        log.warning("no snapshot", actor=str(cell.address), because=f"it would have {len(written):,} bytes")
+        cell.snapshot_at = NEVER
+        return None
     _note(cell, snapshot)
     return snapshot
 
@@ -71,20 +83,27 @@ def snapshot_of(cell: Keeper) -> Snapshot | None:
 def snapshot_of_nothing(cell: Keeper, *, buried: bool = False) -> Snapshot:
     """Return what replaces the snapshot of a service that is deleted: nothing of its state stays."""
     data = None if buried else cell.kind.state.encode(cell.kind.cls.initial)
-    kept = Kept(msgspec.Raw(data or b"null"), (), KeptSeen() if buried else cell.seen.kept(), buried)
+    kept = Kept(msgspec.Raw(data or b"null"), (), KeptSeen() if buried else cell.seen.kept(), buried, _held(cell))
     snapshot = Snapshot(cell.version, cell.kind.state.fingerprint if data else "", _encode(kept))
     if data or buried:
         _note(cell, snapshot)
     return snapshot
 
 
-def snapshot_of_lost(kind: Kind, version: int, known: Mapping[str, int], *, buried: bool) -> Snapshot:
+def _held(cell: Keeper) -> tuple[Held, ...]:
+    return () if cell.locks is None else tuple(cell.locks)
+
+
+def snapshot_of_lost(
+    kind: Kind, version: int, known: Mapping[str, int], locks: Iterable[Held], *, buried: bool
+) -> Snapshot:
     """Return what :func:`snapshot_of_nothing` would of a service that can't be brought back.
 
     All ids are looked up then, but for those that are ``known``: fences must be.
     """
     data = None if buried else kind.state.encode(kind.cls.initial)
-    kept = Kept(msgspec.Raw(data or b"null"), (), KeptSeen({} if buried else dict(known), all=not buried), buried)
+    seen = KeptSeen({} if buried else dict(known), all=not buried)
+    kept = Kept(msgspec.Raw(data or b"null"), (), seen, buried, () if buried else tuple(locks))
     return Snapshot(version, kind.state.fingerprint if data else "", _encode(kept))
 
 
@@ -132,6 +151,7 @@ def restore(cell: Keeper, snapshot: Snapshot, head: int, *, erased: bool = False
         # Their events are older than this process. Where they stand in the journal matters no more.
         cell.pending = {one.name: msgspec.structs.replace(one, position=one.position or 1) for one in kept.pending}
     cell.seen = kept.seen.seen()
+    cell.hold(kept.locks)
     _note(cell, snapshot)
     return kept
 
@@ -153,7 +173,9 @@ def state_in(kind: Kind, snapshot: Snapshot, *, erased: bool) -> Any:
 
 def read_kept(snapshot: Snapshot | None) -> Kept | None:
     """Return what a snapshot holds; None: it is damaged, or there is none."""
-    if snapshot is None or snapshot.data is None:
+    if snapshot is None or snapshot.data is None or len(snapshot.data) > MAX_SNAPSHOT:
+        return None
+    if too_deep(snapshot.data, WRAPPED_DEPTH):
         return None
     try:
         kept = _decode(snapshot.data)

@@ -6,6 +6,7 @@ import msgspec
 
 from actors import Address
 from persistence.codec import PLAIN, Codec
+from persistence.limits import too_deep
 from runtime.log import log
 from runtime.schema_fingerprint import fold_fingerprint, schema_fingerprint
 
@@ -55,8 +56,9 @@ class StateForm:
             return None
         try:
             data = self._codec.written(state)
-            if len(data) > SNAPSHOT_LIMIT:
-                raise ValueError(f"it has {len(data):,} bytes, the limit is {SNAPSHOT_LIMIT:,}")
+            self._check_size(data)
+            if too_deep(data, self._codec.max_depth):
+                raise ValueError(self._codec.depth_told)
             if self._decode(data) != state:
                 raise ValueError("it would read back as another value: it is not what its class declares")
         except Exception as error:  # noqa: BLE001 (the author's types may raise anything)
@@ -70,7 +72,12 @@ class StateForm:
         Raises:
             ValueError: it doesn't fit all the same.
         """
+        self._check_size(data)
         return self._decode(data)
+
+    def _check_size(self, data: bytes | msgspec.Raw) -> None:
+        if len(data) > SNAPSHOT_LIMIT:
+            raise ValueError(f"it has {len(data):,} bytes, the limit is {SNAPSHOT_LIMIT:,}")
 
     def misfit(self, address: Address[Any]) -> None:
         """Say, once, that snapshots were made by other code; the first of them is named."""

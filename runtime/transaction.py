@@ -11,14 +11,16 @@ from typing import Any, Protocol
 
 import msgspec
 
-from actors import Address, CommandIdReused, Refused
+from actors import Address, CommandIdReused, MailboxFull, Refused
 from actors.messages import Condition
 from persistence import Append
+from runtime.actor_life import handling
 from runtime.cells import World
 from runtime.conditions import submit
 from runtime.failures import failure
 from runtime.fingerprint import canonical
 from runtime.kinds import Kind
+from runtime.lock_mail import MustWait
 from runtime.mailbox import Envelope
 from runtime.promises import Promise
 from runtime.seen import Seen
@@ -34,6 +36,8 @@ class Outcome(msgspec.Struct, gc=False):
     """The service's reminders from then on; None: as they are."""
     conditions: tuple[Condition, ...] = ()
     """What the journal must be asked before any of it may happen."""
+    lock: Any = None
+    """The lock that is taken with it; ``pending`` is not None then."""
 
 
 class Participant(Protocol):
@@ -56,8 +60,20 @@ class Participant(Protocol):
         """Go on with other mail: the transaction is over."""
         ...
 
-    def consider(self, command: Any, command_id: str | None, correlation: str | None, data: bytes | None) -> Outcome:
+    def consider(
+        self,
+        command: Any,
+        command_id: str | None,
+        correlation: str | None,
+        data: bytes | None,
+        *,
+        path: tuple[Address[Any], ...],
+    ) -> Outcome:
         """Work out what a command does to the state as it is, without doing it."""
+        ...
+
+    def wait(self, lock: str, envelope: Envelope) -> None:
+        """Let a message wait for a lock."""
         ...
 
     def apply(self, outcome: Outcome) -> None:
@@ -131,15 +147,24 @@ class Transaction:
         self.over = False
         self._submitted = False
         """Whether the journal has been asked: who comes again, for he crashed meanwhile, decides nothing anew."""
+        self._stands_in_line = False
+        """Whether it waits for a lock at one of them, and none of them for it."""
+        now = handling()
+        self._path = () if now is None else now.path
 
     def start(self) -> None:
         """Put the parts into all mailboxes, at one moment."""
+        self._stands_in_line = False
         for cell in self._cells.values():
             part = Part(self)
-            cell.put(Envelope(part, reply=part))
+            cell.put(Envelope(part, reply=part, path=self._path))
 
     def arrived(self, cell: Participant) -> None:
         """Note a participant; when all are there, decide."""
+        if self._stands_in_line:
+            cell.leave()
+            self.start()
+            return
         self._missing.discard(id(cell))
         if self.over:
             cell.leave()
@@ -193,10 +218,13 @@ class Transaction:
         outcomes: list[Outcome] = []
         for (cell, command), command_id in zip(self._requests, ids, strict=True):
             try:
-                outcome = cell.consider(command, command_id, self._id, self._data)
+                outcome = cell.consider(command, command_id, self._id, self._data, path=self._path)
             except BaseException as error:  # the author's code may raise anything; it goes to the asker
                 for key, other in self._cells.items():
                     other.roll_back(*before[key])
+                if isinstance(error, MustWait):
+                    self._line_up(cell, error.lock)
+                    return
                 if isinstance(error, (SystemExit, KeyboardInterrupt)):
                     raise
                 self.end(_told_by(cell, command, error))
@@ -217,6 +245,21 @@ class Transaction:
                     cell.keep(outcome.append)
         self._promise.done(replies)
         self.end(None)
+
+    def _line_up(self, at: Participant, lock: str) -> None:
+        """Wait for a lock at one participant, in its line, and begin again then; the others go on meanwhile.
+
+        They must: who holds the lock may need them to come to its end.
+        """
+        self._stands_in_line = True
+        self._missing = set(self._cells)
+        for cell in self._cells.values():
+            cell.leave()
+        part = Part(self)
+        try:
+            at.wait(lock, Envelope(part, reply=part, path=self._path))
+        except (Refused, MailboxFull) as error:
+            self.end(error)
 
     def _submit(self, outcomes: Sequence[Outcome], replies: tuple[Any, ...]) -> None:
         """Have the journal write it all if it may be; the participants wait until that is known."""

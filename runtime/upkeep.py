@@ -1,11 +1,13 @@
 """Upkeep of a service's stream, between its turns: snapshots on demand, erasing, and deleting."""
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from actors import Address, Failed
 from persistence import NEVER, Append, Snapshot, Stream
 from runtime.cells import World
 from runtime.kinds import Kind, deletion
+from runtime.lock_events import Held, Locks
 from runtime.mailbox import Envelope
 from runtime.reminder_events import PendingByName
 from runtime.seen import Seen
@@ -23,6 +25,7 @@ class Kept(Protocol):
     version: int
     pending: PendingByName
     seen: Seen
+    locks: Locks | None
     snapshot_at: int
     kept_at: int
     deleted_at: int
@@ -44,6 +47,10 @@ class Kept(Protocol):
 
     def empty(self, version: int) -> None:
         """Begin anew behind this version; ids stay."""
+        ...
+
+    def hold(self, held: Iterable[Held]) -> None:
+        """Know of these locks, and of no others."""
         ...
 
     def bury(self, version: int) -> None:

@@ -35,7 +35,7 @@ def _forms(producer: Kind, followed: set[type[Event]]) -> list[str]:
     forms = [f"{producer.name}/{name}" for name in names]
     if names:
         forms += [f"{producer.name}/{step} {upcast.into}" for step, upcast in producer.evolution.steps.items()]
-    return forms
+    return forms + [f"{producer.name}/{name}" for name, event in producer.internal.items() if event in followed]
 
 
 def _place_of_views(journal: Journal) -> Path | None:

@@ -1,33 +1,17 @@
 """Load, change, save an aggregate with eventsourcing; prints commands a second. Run by the peer's own interpreter.
 
-    PYTHON eventsourcing_commands.py sqlite|postgres COUNT THREADS PLACE
-
-PLACE is the SQLite file, or user@host:port/database/schema.
+PYTHON -m benchmarks.peers.eventsourcing_commands sqlite|postgres COUNT THREADS PLACE
 """
 
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+from benchmarks.peers.eventsourcing_place import go_to
+
 engine, count, threads, place = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-if engine == "sqlite":
-    os.environ.update(PERSISTENCE_MODULE="eventsourcing.sqlite", SQLITE_DBNAME=place)
-else:
-    where, database, schema = place.split("/")
-    user, _, server = where.rpartition("@")
-    host, _, port = server.partition(":")
-    os.environ.update(
-        PERSISTENCE_MODULE="eventsourcing.postgres",
-        POSTGRES_DBNAME=database,
-        POSTGRES_HOST=host,
-        POSTGRES_PORT=port or "5432",
-        POSTGRES_USER=user.partition(":")[0],
-        POSTGRES_PASSWORD=user.partition(":")[2] or "none",
-        POSTGRES_SCHEMA=schema,
-        POSTGRES_POOL_SIZE=str(threads),
-    )
+go_to(engine, place, threads)
 
 from eventsourcing.application import Application  # type: ignore[import-not-found] # noqa: E402
 from eventsourcing.domain import Aggregate, event  # type: ignore[import-not-found] # noqa: E402

@@ -253,6 +253,21 @@ WRONG = {
         """,
         ["Flights", 'schema = "create table ..."'],
     ),
+    "a policy for locks that there is not": (
+        """
+        class Berth(Service[Seats, HoldSeat, SeatHeld]):
+            initial = Seats()
+            when_locked = "wait"
+        """,
+        ["Berth", '"refuse", "queue" or "tell"', "'wait'"],
+    ),
+    "an event about locks as one's own": (
+        """
+        class Berth(Service[Seats, HoldSeat, SeatHeld | ServiceLocked]):
+            initial = Seats()
+        """,
+        ["Berth lists ServiceLocked", "let a read model follow it"],
+    ),
 }
 
 

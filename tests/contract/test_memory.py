@@ -3,14 +3,16 @@
 from pathlib import Path
 
 from persistence import Journal, MemoryJournal
+from persistence.limits import MAX_PAYLOAD
 from tests.contract.event_store_contract import EventStoreContract
+from tests.contract.intake_contract import IntakeContract
 from tests.contract.journal_contract import ROOMS, SEATS, everything, put
 from tests.contract.keeping_contract import KeepingContract
 
 
-class TestMemoryJournal(EventStoreContract, KeepingContract):
-    def make(self, folder: Path) -> Journal:
-        return MemoryJournal()
+class TestMemoryJournal(EventStoreContract, KeepingContract, IntakeContract):
+    def make(self, folder: Path, max_payload: int = MAX_PAYLOAD) -> Journal:
+        return MemoryJournal(max_payload=max_payload)
 
 
 async def test_it_can_start_from_a_prefix_of_another() -> None:

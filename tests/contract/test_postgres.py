@@ -10,8 +10,10 @@ import pytest
 from persistence import Journal
 from persistence import postgres as engine
 from persistence import postgres_group as group
+from persistence.limits import MAX_PAYLOAD
 from persistence.postgres import PostgresJournal
 from tests.contract.event_store_contract import EventStoreContract
+from tests.contract.intake_contract import IntakeContract
 from tests.contract.keeping_contract import KeepingContract
 from tests.postgres import drop, needs_server, url_of
 
@@ -22,14 +24,14 @@ def schema_of(folder: Path) -> str:
     return f"test_{blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
 
 
-class TestPostgresJournal(EventStoreContract, KeepingContract):
-    def make(self, folder: Path) -> Journal:
-        return PostgresJournal(url_of(schema_of(folder)))
+class TestPostgresJournal(EventStoreContract, KeepingContract, IntakeContract):
+    def make(self, folder: Path, max_payload: int = MAX_PAYLOAD) -> Journal:
+        return PostgresJournal(url_of(schema_of(folder)), max_payload=max_payload)
 
     @asynccontextmanager
-    async def opened(self, folder: Path) -> AsyncGenerator[Journal]:
+    async def opened(self, folder: Path, max_payload: int = MAX_PAYLOAD) -> AsyncGenerator[Journal]:
         try:
-            async with super().opened(folder) as journal:
+            async with super().opened(folder, max_payload=max_payload) as journal:
                 yield journal
         finally:
             await drop(schema_of(folder))
@@ -49,5 +51,5 @@ class TestPostgresJournalThatForgets(TestPostgresJournal):
         monkeypatch.setattr(engine, "IDS_KEPT", 0)
         monkeypatch.setattr(group, "CHUNK_BYTES", 1_000)
 
-    def make(self, folder: Path) -> Journal:
-        return PostgresJournal(url_of(schema_of(folder)), durability="normal")
+    def make(self, folder: Path, max_payload: int = MAX_PAYLOAD) -> Journal:
+        return PostgresJournal(url_of(schema_of(folder)), durability="normal", max_payload=max_payload)

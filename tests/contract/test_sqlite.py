@@ -8,13 +8,15 @@ import pytest
 
 from persistence import Journal, JournalUnusable, SqliteJournal
 from persistence import sqlite as engine
+from persistence.limits import MAX_PAYLOAD
 from tests.contract.event_store_contract import EventStoreContract
+from tests.contract.intake_contract import IntakeContract
 from tests.contract.keeping_contract import KeepingContract
 
 
-class TestSqliteJournal(EventStoreContract, KeepingContract):
-    def make(self, folder: Path) -> Journal:
-        return SqliteJournal(folder / "journal.db")
+class TestSqliteJournal(EventStoreContract, KeepingContract, IntakeContract):
+    def make(self, folder: Path, max_payload: int = MAX_PAYLOAD) -> Journal:
+        return SqliteJournal(folder / "journal.db", max_payload=max_payload)
 
 
 async def test_closing_ends_the_wait_for_news(tmp_path: Path) -> None:
@@ -27,10 +29,10 @@ async def test_closing_ends_the_wait_for_news(tmp_path: Path) -> None:
         await waiting
 
 
-class TestSqliteJournalThatForgets(EventStoreContract, KeepingContract):
+class TestSqliteJournalThatForgets(EventStoreContract, KeepingContract, IntakeContract):
     @pytest.fixture(autouse=True)
     def forget(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(engine, "HEADS_KEPT", 0)
 
-    def make(self, folder: Path) -> Journal:
-        return SqliteJournal(folder / "journal.db", durability="normal")
+    def make(self, folder: Path, max_payload: int = MAX_PAYLOAD) -> Journal:
+        return SqliteJournal(folder / "journal.db", durability="normal", max_payload=max_payload)

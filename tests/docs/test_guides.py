@@ -14,6 +14,7 @@ EXTRAS = {
     "from opentelemetry.sdk": "opentelemetry.sdk",
     "from prometheus_client": "prometheus_client",
     "KeyFile": "cryptography",
+    "cron=": "cronsim",
 }
 """What only the extras bring, by the words by which an example shows that it needs it."""
 ROOT = Path(__file__).parents[2]

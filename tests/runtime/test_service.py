@@ -136,7 +136,7 @@ ODD_KEYS = [
 ]
 
 
-@pytest.mark.parametrize("key", [*ODD_KEYS, "k" * 10_000], ids=lambda key: repr(key)[:20])
+@pytest.mark.parametrize("key", [*ODD_KEYS, "k" * 1_019], ids=lambda key: repr(key)[:20])
 async def test_any_text_is_a_key(key: str, journal: Callable[[], Journal]) -> None:
     room = key and f"room {key}"
     for number in (1, 2):

@@ -125,7 +125,8 @@ def restart_of(records: Sequence[Record], *, crashed: bool = True) -> HeldJourna
     wakes = {stream: wake_of(found) for stream, found in pending.items() if found}
     asleep = {stream: until for stream, story in sagas.items() if (until := story.asleep_until()) is not None}
     asleep |= {stream: wake_in_line(stream[0], story.priority) for stream, story in sagas.items() if _waits(story)}
-    awake = [stream for stream, story in sagas.items() if not story.ended and stream not in asleep]
+    open_ = [stream for stream, story in sagas.items() if not story.ended or story.lockers]
+    awake = [stream for stream in open_ if stream not in asleep]
     return HeldJournal(records, awake, {**wakes, **asleep}, crashed)
 
 

@@ -17,9 +17,11 @@ from actors import (
     Address,
     Backoff,
     Command,
+    Deadlock,
     Decision,
     Event,
     Group,
+    Locked,
     Mailbox,
     Message,
     Meta,
@@ -35,17 +37,31 @@ from actors import (
     RetryPolicy,
     Saga,
     Service,
+    ServiceLocked,
+    ServiceUnlocked,
     State,
     Statement,
     Step,
     Stopped,
     Timer,
     Upcast,
+    planned_time,
     sql,
     upcast,
 )
 from actors.actor import Context
-from runtime import Change, Difference, KeyFile, MemoryKeys, PendingReminder, Position, Runtime
+from runtime import (
+    Change,
+    Difference,
+    HeldLock,
+    KeyFile,
+    MemoryKeys,
+    PendingReminder,
+    Position,
+    Runtime,
+    ScheduledRun,
+    ScheduleInfo,
+)
 
 
 class Held(Message):
@@ -297,6 +313,23 @@ async def reminding(runtime: Runtime) -> None:
     assert_type(await runtime.reminders(Flight.at("LH441")), list[PendingReminder])
 
 
+async def scheduling(runtime: Runtime) -> None:
+    book = BookTrip("LH441", Flight.at(), 1)
+    await runtime.schedule("nightly", TripSaga, book, cron="0 3 * * *", timezone="Europe/Berlin", overlap="queue")
+    await runtime.schedule("hourly", TripSaga, book, every=timedelta(hours=1), at=datetime(2030, 1, 1, tzinfo=UTC))
+    await runtime.schedule("once", TripSaga, book, at=datetime(2030, 1, 1, tzinfo=UTC), catch_up=0)
+    await runtime.pause_schedule("nightly")
+    await runtime.resume_schedule("nightly")
+    await runtime.unschedule("nightly")
+    (nightly,) = await runtime.schedules()
+    assert_type(nightly, ScheduleInfo)
+    assert_type(nightly.upcoming, tuple[datetime, ...])
+    assert_type(nightly.overlap, Literal["skip", "allow", "queue", "cancel"])
+    assert_type(nightly.runs[0], ScheduledRun)
+    assert_type(nightly.runs[0].outcome, Literal["started", "waiting", "skipped", "missed"])
+    assert_type(planned_time("nightly@2026-11-28T03:00:00Z"), datetime)
+
+
 async def looking_back(runtime: Runtime) -> None:
     yesterday = datetime(2030, 1, 1, tzinfo=UTC)
     assert_type(await runtime.state_of(Flight.at("LH441"), at=yesterday), Seats)
@@ -349,3 +382,42 @@ async def personal(runtime: Runtime, guest: Guest) -> None:
     await runtime.forget_subject("customer:7")
     Runtime("memory:", [Flight], keys=MemoryKeys())
     Runtime("memory:", [Flight], keys=KeyFile("trips.keys", master=bytes(32)))
+
+
+class Berth(Flight):
+    when_locked = "queue"
+
+    def lock_of(self, command: HoldSeat | ReleaseSeat) -> str | None:
+        return None if isinstance(command, ReleaseSeat) else f"seat of {command.trip}"
+
+    def decide(self, state: Seats, command: HoldSeat | ReleaseSeat) -> Decision:
+        assert_type(self.locked_by.get("seat"), tuple[Address[Any], ...] | None)
+        return super().decide(state, command)
+
+
+class LockedTrip(Saga[BookTrip, TripBooked]):
+    async def run(self, command: BookTrip) -> TripBooked:
+        hold, release = HoldSeat(self.key), ReleaseSeat(self.key)
+        step = self.ask("first", Berth.at(command.flight), hold, undo=release, lock=True)
+        assert_type(step, Step[Held])
+        assert_type(await self.pivot("pivot", Berth.at(command.flight), hold, lock=True), Held)
+        raise Refused("full")
+
+
+class Locks(ReadModel):
+    schema = "create table locks (lock text)"
+
+    def project(self, event: ServiceLocked | ServiceUnlocked, meta: Meta) -> Iterator[Statement]:
+        assert_type(event.holder, Address[Any])
+        yield sql("insert into locks values (?)", f"{event.lock} {event.holder} {meta.key}")
+
+
+async def locked(runtime: Runtime) -> None:
+    assert_type(await runtime.locks(Berth.at("LH441")), list[HeldLock])
+    assert_type(await runtime.unlock(Berth.at("LH441"), "seat", reason="stale", by="ana"), int)
+    try:
+        await runtime.ask(Berth.at("LH441"), HoldSeat("trip-7"))
+    except Deadlock as deadlock:
+        assert_type(deadlock.holder, str)
+    except Locked as refused:
+        assert_type(refused.lock, str)

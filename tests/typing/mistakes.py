@@ -20,6 +20,7 @@ from actors import (
     Personal,
     Query,
     ReadModel,
+    Refused,
     Saga,
     Service,
     State,
@@ -275,6 +276,19 @@ async def reminding(runtime: Runtime) -> None:
     await runtime.remind(Flights.at(), "x", SeatOf("t"), after=timedelta(1))  # mistake: a query as a reminder
 
 
+async def scheduling(runtime: Runtime, book: BookTrip) -> None:
+    hour = timedelta(hours=1)
+    await runtime.schedule("x", TripSaga, HoldSeat("t"), every=hour)  # mistake: another actor's command scheduled
+    await runtime.schedule("x", Flight, HoldSeat("t"), every=hour)  # mistake: a service scheduled
+    await runtime.schedule("x", TripSaga.at("t"), book, every=hour)  # mistake: an address scheduled
+    await runtime.schedule("x", TripSaga, book, every=3600)  # mistake: an interval that is a bare number
+    await runtime.schedule("x", TripSaga, book, at="2030-01-01")  # mistake: a time that is a text
+    await runtime.schedule("x", TripSaga, book, every=hour, overlap="both")  # mistake: an unknown overlap policy
+    await runtime.schedule("x", TripSaga, book, every=hour, catch_up=hour)  # mistake: a catch-up bound that is a time
+    await runtime.schedule(TripSaga, book, every=hour)  # mistake: a schedule without a name
+    (await runtime.schedules())[0].paused = True  # mistake: what is told of a schedule changed
+
+
 async def looking_back(runtime: Runtime) -> None:
     await runtime.diff(TripSaga.at("t"), 1)  # mistake: the states of a saga
     await runtime.diff(Flight.at("LH441"), "yesterday")  # mistake: a moment that is a text
@@ -331,3 +345,24 @@ async def personal(runtime: Runtime, guest: Guest, anything: Personal[object]) -
     await runtime.forget_subject(guest.email)  # mistake: a value forgotten in place of its subject
     Runtime("memory:", [Flight], keys="trips.keys")  # mistake: keys that are only a path
     print(number, narrow)
+
+
+class Berth(Flight):
+    when_locked = "wait"  # mistake: a policy that there is not
+
+    def lock_of(self, command: HoldRoom) -> str | None:  # mistake: lock_of takes another actor's command
+        return command.trip
+
+
+class LockedTrip(Saga[BookTrip, TripBooked]):
+    async def run(self, command: BookTrip) -> TripBooked:
+        await self.ask("a", Flight.at(), HoldSeat(self.key), lock="seat")  # mistake: the saga names the lock
+        await self.sleep("b", timedelta(1), lock=True)  # mistake: a sleep that takes a lock
+        raise Refused("full")
+
+
+async def locked(runtime: Runtime) -> None:
+    await runtime.locks(TripSaga.at("t"))  # mistake: the locks of a saga
+    await runtime.unlock(Flight.at("LH441"), "seat")  # mistake: a lock removed without a reason
+    number: str = await runtime.unlock(Flight.at("LH441"), "seat", reason="stale")  # mistake: a count used as a text
+    del number

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persistence import NotDecodable, NotEncodable
-from persistence.codec import MAX_PAYLOAD, Decoder, encode
+from persistence.codec import PLAIN, Decoder, encode, may_be_deep
+from persistence.limits import MAX_PAYLOAD
 
 
 class Price(msgspec.Struct, frozen=True, tag=True):
@@ -183,10 +184,10 @@ def test_a_value_of_another_type_is_refused() -> None:
 def test_the_largest_payload_is_a_mebibyte() -> None:
     """Failure 36."""
     whole = "x" * (MAX_PAYLOAD - 2)
-    assert len(encode(whole)) == MAX_PAYLOAD == 1_048_576
+    assert len(PLAIN.encode(whole)) == MAX_PAYLOAD == 1_048_576
     assert Decoder(str).decode(encode(whole)) == whole
     with pytest.raises(NotEncodable, match="the text can't be stored: it has 1,048,577 bytes, the limit is 1,048,576"):
-        encode(whole + "x", "the text")
+        PLAIN.encode(whole + "x", "the text")
     with pytest.raises(NotEncodable, match="the limit is"):
         Decoder(str).encode(whole + "x", "the text")
     for data in (b'"' + b"x" * MAX_PAYLOAD, msgspec.Raw(b" " * (MAX_PAYLOAD + 1))):
@@ -223,3 +224,48 @@ def test_bytes_that_do_not_fit_are_refused(cls: Any, data: bytes, reason: str) -
 
 def test_raw_json_is_decoded_too() -> None:
     assert Decoder(Price).decode(msgspec.Raw(b'{"type":"Price","amount":2}')) == Price(2.0)
+
+
+class Twig(msgspec.Struct):
+    leaves: list[dict[str, tuple[int, ...]]] = []
+    left: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Tree(msgspec.Struct):
+    branches: list["Tree"] = []
+
+
+class Bag(msgspec.Struct):
+    twig: Twig
+    more: dict[str, Any] = {}
+
+
+@pytest.mark.parametrize(
+    ("cls", "deep"),
+    [
+        (int, False),
+        (list[int], False),
+        (Twig, False),
+        (dict[str, Twig | None], False),
+        (tuple[Twig, Twig], False),
+        (object, True),
+        (list, True),
+        (Tree, True),
+        (dict[str, Tree | None], True),
+        (Bag, True),
+        (Unequal, False),
+        (complex, True),
+    ],
+)
+def test_only_types_without_an_end_are_looked_into(cls: Any, deep: bool) -> None:
+    assert may_be_deep(cls) is deep
+    if cls is Tree:
+        largest = Tree()
+        for _ in range(63):
+            largest = Tree([largest])  # an object and a list
+        tree = Tree([largest])
+        with pytest.raises(NotEncodable, match="more than 128 lists and objects stand within each other"):
+            Decoder(Tree).encode(tree, "Tree")
+        with pytest.raises(NotDecodable, match="not a Tree: more than 128 lists and objects"):
+            Decoder(Tree).decode(msgspec.json.encode(tree))
+        assert Decoder(Tree).decode(Decoder(Tree).encode(largest, "Tree")) == largest

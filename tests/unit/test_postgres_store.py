@@ -529,7 +529,7 @@ async def test_a_snapshot_of_more_than_one_statement_can_carry(
 ) -> None:
     monkeypatch.setattr(postgres_group, "CHUNK_BYTES", 1_000)
     large = Snapshot(1, "f", b"x" * 5_000)
-    tags = ["t" * 2_000]
+    tags = ["t" * 1_000]
     group = [(Append(stream, 0, [new(tags=tags)], NOON, snapshot=large),) for stream in (SEATS, ROOMS, CABS)]
     await journal.append(group)
     assert await journal.snapshots([SEATS, ROOMS, CABS]) == dict.fromkeys([SEATS, ROOMS, CABS], large)

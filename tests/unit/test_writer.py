@@ -291,16 +291,18 @@ async def test_a_barrier_that_is_given_up_harms_nobody() -> None:
 
 async def test_it_is_full_at_the_high_water_mark_until_the_disk_has_caught_up() -> None:
     async with running(Stage()) as stage:
-        stage.writer.enqueue(batch("a", events=HIGH_WATER - 1))
+        stage.writer.enqueue(batch("a", events=10_000))
+        stage.writer.enqueue(batch("b", events=HIGH_WATER - 10_001))
         assert (stage.writer.pending, stage.writer.full) == (HIGH_WATER - 1, False)
-        stage.writer.enqueue(batch("b"))
+        stage.writer.enqueue(batch("c"))
         assert (stage.writer.pending, stage.writer.full) == (HIGH_WATER, True)
         stage.writer.kick()
         await stage.journal.arrived()
         assert (stage.writer.pending, stage.writer.full) == (HIGH_WATER, True)
         stage.journal.let_through()
         await stage.journal.arrived()
-        assert (stage.writer.pending, stage.writer.full) == (1, False)
+        assert (stage.writer.pending, stage.writer.full) == (HIGH_WATER - 10_000, False)
+        stage.journal.let_through()
         stage.journal.let_through()
         await stage.settled()
         assert stage.writer.pending == 0
