@@ -12,6 +12,7 @@ from persistence import MemoryJournal
 from runtime import ManualClock, Runtime, saga_line, saga_lines
 from runtime.flow import QueueStats
 from runtime.priorities import NEXT
+from runtime.saga_cell import SagaCell
 from tests.runtime.cast import DOWN, Room
 from tests.runtime.flowing import (
     CAST,
@@ -86,12 +87,18 @@ async def test_one_that_comes_when_a_place_comes_free_does_not_overtake_those_th
         told = asyncio.create_task(runtime.ask(job(0), Go()))
         await comes(lambda: node_of(runtime).flow.lines["Job"].under_way == {"1"})
         third = asyncio.create_task(runtime.start(job(3), Work()))
-        await asyncio.sleep(0)
+        await comes(lambda: status_in_memory(runtime, 3) != "new")
         journal.gate.set()
         await asyncio.gather(second, told, third)
         await quiet(runtime)
     assert began(journal.records) == ["0", "1", "2"]
     check_order(journal.records)
+
+
+def status_in_memory(runtime: Runtime, key: int) -> str:
+    cell = node_of(runtime).cell(job(key))
+    assert isinstance(cell, SagaCell)
+    return cell.story.status
 
 
 def queued_in(journal: HeldJournal, key: str) -> bool:
