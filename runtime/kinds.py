@@ -49,6 +49,8 @@ FORGOTTEN = "service.forgotten"
 LOCKED, UNLOCKED = name_of(ServiceLocked), name_of(ServiceUnlocked)
 """In a service's stream: a saga has taken a lock, and it was given back. Read models can follow them."""
 LOCK_EVENTS: dict[str, type[Event]] = {LOCKED: ServiceLocked, UNLOCKED: ServiceUnlocked}
+SAGA_TOLD: dict[str, type[Event]] = {name_of(event): event for event in ENDINGS}
+"""In a saga's stream, and read models can follow them: that it was started, and how it has ended."""
 INTERNAL = frozenset({FENCED, HANDLED, REMINDER, REMINDED, RESENT, FORGOTTEN, LOCKED, UNLOCKED, DELETED, BURIED})
 """What the runtime writes into a service's stream; ``evolve`` never sees it."""
 
@@ -150,7 +152,7 @@ class Kind:
         """The classes of commands that a saga takes while it is under way."""
         self.takes = frozenset(self.commands.values()) | self.queries
         """The classes of commands, and of queries of its own, that it takes."""
-        self.events: dict[str, type[Event]] = {**getattr(cls, "events", {}), **_told_of(self.cls)}
+        self.events: dict[str, type[Event]] = dict(getattr(cls, "events", {}))
         decoders = {name: Decoder(event, codec) for name, event in self.events.items()}
         self.internal = _internal(self.cls)
         """What the runtime writes into its streams and read models can follow, by name."""
@@ -348,19 +350,13 @@ class _Tagged(msgspec.Struct):
 _tag = Decoder(_Tagged, WRAPPING)
 
 
-def _told_of(cls: Any) -> dict[str, type[Event]]:
-    """Return the runtime's own events that read models can follow in the streams of a class of actors."""
-    told = ENDINGS if issubclass(cls, Saga) else ()
-    return {name_of(event): event for event in told}
-
-
 def _has_tags(cls: Any) -> bool:
     plain: Any = Service
     return issubclass(cls, plain) and cls.tags is not plain.tags
 
 
 def _internal(cls: Any) -> dict[str, type[Event]]:
-    return LOCK_EVENTS if issubclass(cls, Service) else {}
+    return LOCK_EVENTS if issubclass(cls, Service) else SAGA_TOLD if issubclass(cls, Saga) else {}
 
 
 def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:
