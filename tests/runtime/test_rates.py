@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import Command, Decision, Event, Failed, Rate, Refused, RetryPolicy, Saga, Service, State
-from runtime import ManualClock, Runtime
+from actors import Address, Command, Decision, Event, Failed, Rate, Refused, RetryPolicy, Saga, Service, State
+from runtime import BaseInstrument, ManualClock, Runtime
 from runtime.priorities import UNDO
 from runtime.throttle import Throttle, Waiting
 from runtime.timers import Timers
@@ -495,6 +495,31 @@ async def test_while_the_runtime_closes_nothing_more_is_sent(clock: ManualClock)
         node_of(runtime).flow.close()
         await let_pass(runtime, clock, 5)
     assert texts() == ["a", "b"]
+
+
+class Quiet(BaseInstrument):
+    """Makes a runtime be observed."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    def saga_ended(self, address: Address[Any], end: str, seconds: float, /) -> None:
+        self.ended.append(f"{address} {end} {seconds:.0f}")
+
+
+async def test_sagas_that_are_observed_wait_too(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shop, "at_once", 1)
+    tape = Quiet()
+    async with Runtime(HeldJournal(), CAST, clock=clock, instruments=[tape]) as runtime:
+        await runtime.start(Shop.at("s"), Order(["a", "b", "c", "d"]))
+        await runtime.start(Shop.at("t"), Order(["e"]))
+        await runtime.start(Shop.at("u"), Order(["f"]))
+        clock.step(3)
+        await runtime.saga(Shop.at("u")).kill(by="ana", reason="test")
+        await let_pass(runtime, clock, 5)
+        assert await runtime.result(Shop.at("t")) == 1
+    assert texts() == ["a", "b", "c", "d", "e"]
+    assert tape.ended == ["Shop/u killed 3", "Shop/s completed 4", "Shop/t completed 1"]
 
 
 class Wrong(Shop):
