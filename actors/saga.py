@@ -110,6 +110,7 @@ class Saga(Generic[C, R_co]):
                     cls.events = by_name(cls, cls.result, Event)
         check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Saga[Command, Result])")
         if "receives" in cls.__dict__ and cls.receives != ():
+            cls.commands = {name: one for name, one in cls.commands.items() if name not in cls.messages}  # of a base
             cls.messages = by_name(cls, cls.receives, Command)
             check_messages(cls, cls.messages)
             cls.commands = {**cls.commands, **cls.messages}

@@ -84,10 +84,10 @@ def check_place(path: Path, *, there: bool = False) -> None:
     try:
         if path.is_dir():
             fault = "it is a folder"
-        elif not path.parent.is_dir():
-            fault = "no such folder"
         elif there and not path.is_file():
             fault = "there is no such file"
+        elif not path.parent.is_dir():
+            fault = "no such folder"
         else:
             return
     except OSError as error:  # a folder on the way that we may not enter

@@ -12,7 +12,7 @@ from runtime.journal_check import CheckReport, check_archive, check_journal
 from runtime.locks import HeldLock
 from runtime.reminders import PendingReminder
 from runtime.runtime import Runtime
-from runtime.saga_alerts import SagaAlert
+from runtime.saga_alerts import OnAlert, SagaAlert
 from runtime.saga_progress import PlannedUndo, SagaProgress, StepProgress
 from runtime.sagas import SagaControl
 from runtime.scheduling import ScheduledRun, ScheduleInfo
@@ -33,6 +33,7 @@ __all__ = [
     "KeyFile",
     "ManualClock",
     "MemoryKeys",
+    "OnAlert",
     "PendingReminder",
     "PlannedUndo",
     "Position",

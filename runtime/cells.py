@@ -196,7 +196,7 @@ class Cell(Inbox):
         if len(self.mail) >= self.limit:
             error = self.full_error()
         elif envelope.path:
-            error = self.circle(envelope.path)
+            error = self.circle(envelope.path, envelope.message)
         if error is None:
             self.put(envelope)
             return

@@ -79,7 +79,7 @@ class Inbox:
             f"the mailbox of {self.address} is full ({self.kind.mailbox.limit:,} messages); ask again later"
         )
 
-    def circle(self, path: tuple[Address[Any], ...]) -> AskCycle | None:
+    def circle(self, path: tuple[Address[Any], ...], message: object = None) -> AskCycle | None:  # noqa: ARG002
         """Return the error for an asker whose asking would end where it began: all places here wait for it."""
         if path.count(self.address) < self.kind.at_once:
             return None

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, EventsErased, JournalMismatch, Refused, Saga, Service, UnknownActor
+from actors import Address, Command, EventsErased, JournalMismatch, Refused, Saga, SagaMismatch, Service, UnknownActor
 from persistence import Journal, JournalDamaged, Keys, MemoryJournal, NotDecodable, Record, Stream
 from persistence.archiving import import_from
 from persistence.journal import BURIED, DELETED, ERASED, Sleeper
@@ -229,7 +229,14 @@ class _Check:
         if story.start is None or story.buried or story.ended is not ended:
             return
         before = len(self._problems)
+        try:
+            code_of(kind, story)
+        except SagaMismatch as error:
+            what = "code" if story.started is None else f"version {story.started.version} of its code"
+            self._problem(name, position, what, error)
         self._command(name, position, "command that it began with", kind.name, story.start.command)
+        for message in story.inbox:
+            self._command(name, position, f"message {message.name}", kind.name, message.data)
         for step in story.steps.values():
             self._step(name, position, step)
         begun = story.started is not None

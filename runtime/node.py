@@ -216,7 +216,7 @@ class Node:
             MailboxFull: it had none in time.
         """
         cell = cell.target(message, path)
-        if (error := cell.circle(path)) is not None:
+        if (error := cell.circle(path, message)) is not None:
             raise error
         if cell.crowded:
             if cell.kind.mailbox.overflow != "wait":

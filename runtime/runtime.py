@@ -224,8 +224,10 @@ class Runtime(Forgetting, Locking, Sagas, Scheduling):
         node = self._node or self._open_node()
         if isinstance(request, Query):
             projector = node.projectors.get(address.actor)
+            if projector is None and type(request) in node.kind(address.actor).queries:
+                return await node.ask(address, request, timeout=timeout)  # a saga: it knows no more than it is told
             if projector is None:
-                raise NotTaken(f"{address} answers no queries; ask a read model")
+                raise NotTaken(f"{address} answers no queries of this kind; ask a read model, or a saga")
             position = max(await head(node.journal) if consistent else 0, after or 0)
             reply: R = await projector.ask(request, position, timeout)
             return reply

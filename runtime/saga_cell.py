@@ -11,10 +11,13 @@ from typing import Any
 
 from actors import (
     Address,
+    AskCycle,
     JournalMismatch,
     PoisonMessage,
     Refused,
     Saga,
+    SagaMismatch,
+    UnknownActor,
 )
 from actors.actor import Reason
 from persistence import NEVER, Append, NotDecodable
@@ -29,24 +32,26 @@ from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import GivenBack
 from runtime.saga_mail import Begin, Bury, Join, OnlyStart, Pass, Resume, StepOutcome, Verb, Waiters, Wake
 from runtime.saga_queue import SagaQueue
-from runtime.saga_rehearsal import rehearse
+from runtime.saga_rehearsal import rehearsed
 from runtime.saga_story import Story
 from runtime.suspects import Suspect
 
 SHORT = 10_000_000
 """A saga that has to wake in so many microseconds, or sooner, stays in memory; one that sleeps longer leaves."""
 
+BRIEF = 100
+"""One with so many events, or fewer, leaves at once when it sleeps; one that would take longer to read back leaves when
+it has rested for a while, as all actors do: a saga that takes a thousand messages must not be read a thousand times."""
+
 
 class SagaCell(SagaQueue):
     """A saga at work."""
 
-    __slots__ = ("_arrived", "_suspect", "_waiters")
+    __slots__ = ("_counting", "_starters", "_suspect", "_waiters")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
         self._waiters = Waiters()
-        self._arrived: list[ReplyTo] = []
-        """Who is to be told that the saga was started, when the turn has enqueued that it was: only then is it held."""
 
     @property
     def unfinished(self) -> bool:
@@ -63,8 +68,10 @@ class SagaCell(SagaQueue):
     def begin(self) -> None:
         """Start from an empty story."""
         super().begin()
-        self._suspect = False
+        self._suspect = self._counting = False
         """Whether it may have been under way when the process before this one crashed, and has not gone on since."""
+        self._starters: list[ReplyTo] = []
+        """Who only wants to hear that it was started, at the end of the turn: it is not enqueued before."""
 
     def recovered(self) -> None:
         """Go on where the journal ends."""
@@ -79,12 +86,13 @@ class SagaCell(SagaQueue):
                 self._line_up()
             else:
                 self._turn(self.name, self._go_on, None)
-            return
-        if self.story.ended and self.story.locks:
-            self._give_back_locks()
-        self._answer_waiters()
-        if status != "parked" and not self.mail and not self.control:
-            self.world.writer.hold(self._leave)
+        else:
+            self._answer_waiters()
+            if self.story.ended and self.story.locks:
+                self._give_back_locks()
+            if self._summoned and self.story.ended:
+                self._turn(self.name, lambda _: None, None)  # to rest for good
+        self._rest()
 
     def ring(self) -> None:
         """Wake up: the alarm has rung. One that is awake has a timer of its own."""
@@ -103,12 +111,15 @@ class SagaCell(SagaQueue):
 
     def _resume(self, turn: Resume) -> None:
         """Count the crash, and go on when that is durable: what ends the process each time must come to its limit."""
+        if not self._suspect:
+            return  # it has gone on since, by what a person has told it, or has ended
         if turn.incarnation is None:
-            if self._suspect:
-                self._suspect = False
+            if not self._counting:
+                self._counting = True
                 self._turn(self.name, self._count, None)
                 self.world.writer.hold(partial(self._counted, self.incarnation))
-        elif turn.incarnation == self.incarnation and self.story.status in ("running", "compensating"):
+        elif turn.incarnation == self.incarnation:
+            self._suspect = False
             self._turn(self.name, self._go_on_counted, None)
 
     def _count(self, _: None) -> None:
@@ -134,8 +145,14 @@ class SagaCell(SagaQueue):
         """Whether nothing is under way but what can't end the process: times to come, and sagas, which are counted."""
         if self.story.reason is not None or any(timer.due <= self.now for timer in self._timers.values()):
             return False
-        targets = (step.asked.to for step in self.story.steps.values() if not step.ended)
-        return all(to is None or issubclass(self.world.kind(to.actor).cls, Saga) for to in targets)
+        steps = [step for step in self.story.steps.values() if step.open or (step.dropped and step.needs_undo)]
+        targets = [step.asked.to for step in steps if step.asked.to is not None]
+        return all(issubclass(self.world.kind(to.actor).cls, Saga) for to in targets)
+
+    def circle(self, path: tuple[Address[Any], ...], message: object = None) -> AskCycle | None:
+        """Return the error for an asker who would wait for itself; nobody waits for more of these than an arrival."""
+        soon = type(message) in self.kind.messages or type(message) in self.kind.queries
+        return None if soon else super().circle(path, message)
 
     # -- the end of an incarnation ------------------------------------------------------------------------------
 
@@ -153,17 +170,51 @@ class SagaCell(SagaQueue):
         super().park(error)
         self._waiters.answer(None, self.parked_error())
         self._undoers.answer(None, self.parked_error())
+        self.world.alert(SagaAlert(self.address, "parked", "", events.told(error)))
+
+    def turn_away(self, error: Callable[[], Exception]) -> None:
+        """Say of all mail, and of what people want, why it will not be handled."""
+        super().turn_away(error)
+        control = [self.control.popleft() for _ in range(len(self.control))]
+        for envelope in control:
+            if isinstance(envelope.message, Verb):
+                self.give_back(envelope, error())
+            else:
+                self.control.append(envelope)
+
+    def _leave(self, durable: bool) -> None:
+        if durable:
+            self.world.release(self)
+
+    def _end_run(self) -> None:
+        super()._end_run()
+        self._suspect = False  # it goes on from here, or back, or has ended
 
     # -- turns --------------------------------------------------------------------------------------------------
 
     def turn(self, envelope: Envelope) -> None:
         """Take in one thing that happened, and go as far as it leads."""
+        self._take_in(envelope)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Leave the memory when all is durable, where there is nothing to do for long; who is parked stays in sight."""
+        story, until = self.story, self.story.asleep_until()
+        asleep = until is not None and until - self.world.clock.now() > SHORT and self._version <= BRIEF
+        if (asleep or story.started is None or story.ended) and not self.unfinished:
+            self.world.writer.hold(self._leave)
+
+    def _take_in(self, envelope: Envelope) -> None:
         message = envelope.message
         if isinstance(message, StepOutcome):
-            self._under_way.discard(message.request)
+            last = self._under_way.get(message.request, message.attempt)
+            if message.error is not None and message.attempt != last:
+                return  # another attempt is under way, and may still work
+            self._under_way.pop(message.request, None)
             self._turn(message.request, self._take_undo if message.undo else self._take_outcome, message)
         elif isinstance(message, Wake):
-            if message.incarnation == self.incarnation:
+            if self._timers.get(message.step or "") is message:
+                del self._timers[message.step or ""]
                 self._turn(f"{self.name}#{message.step}" if message.step else self.name, self._wake, message)
         elif isinstance(message, Join):
             self._join(envelope.reply)
@@ -190,15 +241,16 @@ class SagaCell(SagaQueue):
         """Answer a query by the author's code, from where the story has come to; nothing comes of it."""
         message: Any = envelope.message
         try:
-            saga = rehearse(self.world, self.address, self.kind, self.story)
-            value = saga.answer(message)
+            with rehearsed(self.world, self.address, self.kind, self.story) as saga:
+                value = saga.answer(message)
             self.kind.check_reply(message.__class__, value)
+        except (UnknownActor, SagaMismatch) as error:
+            self.give_back(envelope, error)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self.give_back(envelope, failure(self.address, message, error))
         else:
             if envelope.reply is not None:
                 envelope.reply.done(value)
-        self.world.writer.hold(self._leave)
 
     def _turn(self, cause: str, handle: Callable[[Any], None], message: Any) -> None:
         self._cause = cause
@@ -213,14 +265,12 @@ class SagaCell(SagaQueue):
 
     def _join(self, reply: ReplyTo | None) -> None:
         if isinstance(reply, (ReminderReturn, OnlyStart)) and self.story.start is not None:
-            self._arrived.append(reply)  # it has arrived, and need not wait for the end
+            self._starters.append(reply)  # it has arrived, and need not wait for the end
         elif reply is not None:
             self._waiters.add(reply)
         status = self.story.status
         if status in ("new", "parked") or self.story.ended:
             self._answer_waiters()
-        if status == "new":
-            self.world.writer.hold(self._leave)
 
     def _bury(self, envelope: Envelope) -> None:
         """Erase the whole story in one append, so that nobody ever reads a part of it; refuse everything then."""
@@ -237,7 +287,6 @@ class SagaCell(SagaQueue):
             self.story = Story(buried=True)
         if envelope.reply is not None:
             envelope.reply.done(None)
-        self.world.writer.hold(self._leave)
 
     def _answer_waiters(self) -> None:
         self._answer_undoers()
@@ -255,22 +304,19 @@ class SagaCell(SagaQueue):
         """Park the saga, with what went wrong written into its stream; what was not sent yet stays unsent."""
         assert not self.story.ended
         self._end_run()
-        self._under_way.difference_update(envelope.id for _, envelope in self._outbox)
+        for _, envelope in self._outbox:
+            self._under_way.pop(envelope.id or "", None)
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
-        self.world.alert(SagaAlert(self.address, "parked", "", events.told(error)))
+        self._alerts.append(SagaAlert(self.address, "parked", "", events.told(error)))
 
     def _end_turn(self) -> None:
         super()._end_turn()
-        while self._arrived:
-            self._arrived.pop().done(None)
-        until = self.story.asleep_until()
-        if until is not None and until - self.now > SHORT and not self.unfinished:
-            self.world.writer.hold(self._leave)
+        starters, self._starters = self._starters, []
+        for reply in starters:
+            reply.done(None)
 
     def _over(self) -> None:
         self._end_run()
         self._answer_waiters()
-        if self.story.ended:  # one that is parked stays, so that it can be seen
-            self.world.writer.hold(self._leave)

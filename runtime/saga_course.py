@@ -6,6 +6,7 @@ import msgspec
 
 from actors import (
     Command,
+    DeletedForGood,
     Event,
     Locked,
     MailboxFull,
@@ -43,8 +44,8 @@ class SagaCourse(SagaPace):
         if self._run is not None:
             self._run.close()
             self._run = None
-        for timer in self._timers.values():
-            timer.cancel()
+        for wake in self._timers.values():
+            wake.cancel()
         self._timers.clear()
 
     # -- forward ------------------------------------------------------------------------------------------------
@@ -57,9 +58,9 @@ class SagaCourse(SagaPace):
             return
         assert story.started is not None
         self._arm_deadline(story.deadline)
-        self._begin_run(self.kind.command(story.started.command))
-        for step in story.dropped():
+        for step in story.dropped():  # first, for a command that was replaced must not stand in the way of the new one
             self.send_undo(step)
+        self._begin_run(self.kind.command(story.started.command))
 
     def _begin_run(self, command: Command[Any, Any]) -> None:
         saga = code_of(self.kind, self.story)(self.address.key)
@@ -133,9 +134,8 @@ class SagaCourse(SagaPace):
         """Try again later, with the same id; park when the budget is spent or when no retry can help."""
         key = self.story.key_of(step)
         self.emit(events.Failed(key, events.told(error), undo))
-        step.resent = True
         if undo and step.undo_failures == FAILURES:
-            self.world.alert(SagaAlert(self.address, "undo", step.asked.step, events.told(error)))
+            self._alerts.append(SagaAlert(self.address, "undo", step.asked.step, events.told(error)))
         own = self._run.step(key) if self._run is not None else None
         policy = own.retry if own is not None else None
         pause = pause_before_retry(self.code, policy, step, error, self.now, self.world.random, undo=undo)
@@ -150,11 +150,10 @@ class SagaCourse(SagaPace):
             if story.reason is None and story.pivot is None:
                 self._go_back("the deadline has passed")
             return
-        self._timers.pop(wake.step, None)
         step = story.steps[wake.step]
         request = self.request(step, undo=wake.undo)
         if request in self._under_way:
-            self._under_way.discard(request)
+            del self._under_way[request]
             error = OutcomeUnknown(f"no reply to step {step.asked.step!r} in time; what became of it is unknown")
             if wake.undo:
                 self._take_undo(StepOutcome(wake.step, undo=True, error=error))
@@ -207,6 +206,8 @@ class SagaCourse(SagaPace):
                 return None
         if story.status == "new":
             raise UnknownActor(f"{self.address} was never started, so it takes no {name}")
+        if story.buried:
+            raise DeletedForGood(f"{self.address} was deleted; use another key")
         if story.ended or story.reason is not None:
             raise NotTaken(f"{self.address} is {story.status}, and takes no {name} any more")
         if sum(not one.taken for one in story.inbox) >= INBOX:

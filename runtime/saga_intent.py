@@ -12,7 +12,7 @@ from actors.reminders import EPOCH
 from persistence.codec import Codec
 from runtime.kinds import Kind
 from runtime.saga_events import NOTHING, Asked, UndoRetry
-from runtime.saga_story import COMPENSATE, Story
+from runtime.saga_story import COMPENSATE, SOMEDAY, Story
 
 MAX_STEPS = 10_000
 """How many steps one saga may have; one that asks for more is looping, and is parked."""
@@ -48,12 +48,18 @@ def check_new(
         raise SagaMisuse(f"{address}: step {step.name!r} asks the saga itself, which would wait for ever")
     if step.target is None:
         return
-    if step.lock and not issubclass(kind(step.target.actor).cls, Service):
+    to = kind(step.target.actor)
+    if step.lock and not issubclass(to.cls, Service):
         raise SagaMisuse(
             f"{address}: step {step.name!r} takes a lock of {step.target}, but only services have locks; leave "
             "out lock="
         )
-    if undo is not None and issubclass(kind(step.target.actor).cls, Saga):
+    if undo is not None and type(step.command) in to.messages:
+        raise SagaMisuse(
+            f"{address}: step {step.name!r} sends a message to another saga, which can't be undone; leave out undo=, "
+            "and let its story deal with what it was told"
+        )
+    if undo is not None and issubclass(to.cls, Saga):
         raise SagaMisuse(
             f"{address}: step {step.name!r} asks another saga, which can't be undone by a command: going back "
             "compensates it; leave out undo=, or write undo=None to leave it as it is"
@@ -71,16 +77,25 @@ def intent(step: Step[Any], story: Story, codec: Codec, kind: Callable[[str], Ki
         if isinstance(step.undo, Command):
             asked.undo = msgspec.Raw(codec.encode(step.undo, f"the undo of step {step.name!r}"))
         elif step.undo is msgspec.UNSET and step.kind == "ask" and story.pivot is None:
-            asked.undo = COMPENSATE if issubclass(kind(step.target.actor).cls, Saga) else NOTHING
+            asked.undo = COMPENSATE if _starts_a_saga(step.command, kind(step.target.actor)) else NOTHING
         if step.undo_retry is not None:
             asked.undo_retry = _stored(step.undo_retry)
     elif step.until is not None:
         asked.due = max(1, (step.until - EPOCH) // timedelta(microseconds=1))
     elif step.duration is not None:
-        asked.due = now + round(step.duration / timedelta(microseconds=1))
+        asked.due = later(now, step.duration)
     if step.awaits is not None:
         asked.awaits = name_of(step.awaits)
     return asked
+
+
+def later(now: int, duration: timedelta) -> int:
+    """Return the time behind a duration, in microseconds since 1970; one that no journal can hold is never."""
+    return min(max(now + duration // timedelta(microseconds=1), 1), SOMEDAY)
+
+
+def _starts_a_saga(command: Command[Any, Any], to: Kind) -> bool:
+    return issubclass(to.cls, Saga) and type(command) not in to.messages
 
 
 def _stored(policy: RetryPolicy) -> UndoRetry:

@@ -11,25 +11,39 @@ from actors.actor import Reason
 from runtime.cells import Cell
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.throttle import Waiting
+from runtime.timers import Timer
 from runtime.watches import Watches
 
 
 class StepOutcome(msgspec.Struct):
-    """What became of a step, or of its undo: a reply, or an error. ``request`` is the id that it was sent with."""
+    """What became of a step, or of its undo: a reply, or an error.
+
+    ``request`` is the id that it was sent with, and ``attempt`` tells which of those that were sent with it.
+    """
 
     step: str
     undo: bool
     value: Any = None
     error: Exception | None = None
     request: str = ""
+    attempt: int = 0
 
 
-class Wake(msgspec.Struct):
-    """A timer of one incarnation has fired: for a step's end of sleep or retry, or (no step) the deadline."""
+class Wake(msgspec.Struct, eq=False):
+    """A time has come: that of a step's end of sleep, of its timeout or next attempt, or (no step) of the deadline.
 
-    incarnation: int
-    step: str | None = None
+    Only the last one that was set for a step counts: another may be on its way already when its time is taken back.
+    """
+
+    step: str | None
+    due: int
     undo: bool = False
+    timer: Timer | None = None
+
+    def cancel(self) -> None:
+        """Don't send it, if that has not happened yet."""
+        if self.timer is not None:
+            self.timer.cancel()
 
 
 class Resume(msgspec.Struct):
@@ -123,6 +137,7 @@ class StepReturn(msgspec.Struct, gc=False):
     step: str
     undo: bool
     request: str
+    attempt: int
 
     @property
     def gone(self) -> bool:
@@ -131,11 +146,11 @@ class StepReturn(msgspec.Struct, gc=False):
 
     def done(self, value: Any) -> None:
         """Give the reply."""
-        self._post(StepOutcome(self.step, self.undo, value, None, self.request))
+        self._post(StepOutcome(self.step, self.undo, value, None, self.request, self.attempt))
 
     def failed(self, error: Exception) -> None:
         """Say that there is none."""
-        self._post(StepOutcome(self.step, self.undo, None, error, self.request))
+        self._post(StepOutcome(self.step, self.undo, None, error, self.request, self.attempt))
 
     def _post(self, outcome: StepOutcome) -> None:
         # An unfinished saga has its cell, or gets it back and sends the step again; one that has ended needs no reply.

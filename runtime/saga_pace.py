@@ -57,7 +57,7 @@ class SagaPace(SagaStage):
         super().park(error)
         for request, held in self._held.items():
             held.waiting.cancel()
-            self._under_way.discard(request)
+            self._under_way.pop(request, None)
         self._held.clear()
 
     def _drop_held(self) -> None:
@@ -69,7 +69,7 @@ class SagaPace(SagaStage):
             if not wanted or self.story.error is not None or self.story.ended:
                 held.waiting.cancel()
                 del self._held[request]
-                self._under_way.discard(request)
+                self._under_way.pop(request, None)
 
     def _held_step(self, request: str, held: Held, *, undo: bool) -> StepStory | None:
         step = self.story.steps.get(held.step)

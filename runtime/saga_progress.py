@@ -12,7 +12,10 @@ from persistence.journal import PAGE
 from runtime import saga_events as events
 from runtime.kinds import Kind, decoded
 from runtime.replay import stream
-from runtime.saga_story import COMPENSATE, SOMEDAY, StepStory, Story
+from runtime.saga_story import COMPENSATE, StepStory, Story
+
+LAST = 253_402_300_800_000_000
+"""The end of the year 9999, behind which there are no dates; in microseconds since 1970."""
 
 Status = Literal["new", "queued", "running", "compensating", "completed", "compensated", "parked", "killed"]
 StepStatus = Literal["under way", "failing", "waiting", "done", "refused", "given up", "to be undone", "undone"]
@@ -116,7 +119,7 @@ class Told:
 
 def _step(name: str, step: StepStory, story: Story) -> StepProgress:
     failures = step.undo_failures or step.failures
-    until = None if not step.open or step.asked.due >= SOMEDAY else _time(step.asked.due)
+    until = _time(step.asked.due) if step.open else None
     return StepProgress(name, _step_status(step, story), step.asked.to, failures, until)
 
 
@@ -137,7 +140,7 @@ def _step_status(step: StepStory, story: Story) -> StepStatus:
 
 
 def _time(micros: int) -> datetime | None:
-    return datetime.fromtimestamp(micros / 1e6, UTC) if micros else None
+    return datetime.fromtimestamp(micros / 1e6, UTC) if 0 < micros < LAST else None
 
 
 async def told(journal: Journal, address: Address[Any]) -> Told:

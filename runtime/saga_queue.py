@@ -22,6 +22,7 @@ from runtime.kinds import Kind
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.priorities import priority_in
 from runtime.saga_fit import check_same
+from runtime.saga_intent import later
 from runtime.saga_mail import Begin
 from runtime.saga_verbs import SagaVerbs
 
@@ -68,8 +69,6 @@ class SagaQueue(SagaVerbs):
             if before is None:
                 line.coming()
             self.world.writer.hold(partial(line.moved, key, before, waits))
-            if waits is not None:
-                self.world.writer.hold(self._leave)
         if status in ("running", "compensating"):
             if self.kind.places is not None:
                 line.take(key)
@@ -77,11 +76,6 @@ class SagaQueue(SagaVerbs):
                 line.leave(key)  # of a class that has no limit any more
         elif waits is None:
             line.leave(key)
-
-    def _leave(self, durable: bool) -> None:
-        """Leave the memory, if nothing keeps the saga there."""
-        if durable:
-            self.world.release(self)
 
     # -- beginning ----------------------------------------------------------------------------------------------
 
@@ -125,7 +119,7 @@ class SagaQueue(SagaVerbs):
     def _started(self, command: msgspec.Raw, path: tuple[Address[Any], ...]) -> events.Started:
         cls = self.kind.cls
         deadline: timedelta | None = cls.deadline
-        due = 0 if deadline is None else self.now + round(deadline / timedelta(microseconds=1))
+        due = 0 if deadline is None else later(self.now, deadline)
         return events.Started(command, due, path, cls.version, placed=self.kind.places is not None)
 
     def _open(self, command: Command[Any, Any]) -> None:

@@ -1,6 +1,7 @@
 """Rehearsals: a saga's code is run against its story, and nothing comes of it."""
 
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Protocol
 
 from actors import Address, Command, Saga, UnknownActor
@@ -62,8 +63,7 @@ def run_through(cast: Cast, address: Address[Any], kind: Kind, story: Story, sag
         Refused: the code says that the story goes back.
         Exception: whatever else the code raises, or what does not fit its story.
     """
-    assert story.started is not None
-    run = SagaRun(Rehearsal(address, story), saga, kind.command(story.started.command), kind, cast.kind, cast.check)
+    run = _run(cast, address, kind, story, saga)
     try:
         run.advance()
     except Further as further:
@@ -73,8 +73,11 @@ def run_through(cast: Cast, address: Address[Any], kind: Kind, story: Story, sag
     return None
 
 
-def rehearse(cast: Cast, address: Address[Any], kind: Kind, story: Story) -> Saga[Any, Any]:
-    """Return a saga as its code has left it where its story stands, or at the error by which it came no further.
+@contextmanager
+def rehearsed(cast: Cast, address: Address[Any], kind: Kind, story: Story) -> Generator[Saga[Any, Any]]:
+    """Give a saga as its code has left it where its story stands, or at the error by which it came no further.
+
+    What its code does at its end, in a ``finally`` say, is done behind that.
 
     Raises:
         UnknownActor: it was never started.
@@ -83,8 +86,16 @@ def rehearse(cast: Cast, address: Address[Any], kind: Kind, story: Story) -> Sag
     if story.start is None:
         raise UnknownActor(f"{address} was never started")
     saga = code_of(kind, story)(address.key)
-    if story.started is None:
-        return saga  # it waits for its place, and its code has not run yet
-    with suppress(Exception):  # it is parked, say, and its story tells why
-        run_through(cast, address, kind, story, saga)
-    return saga
+    with ExitStack() as stack:
+        # One that is queued has not run yet; one that is parked, say, came only so far, and its story tells why.
+        if story.started is not None:
+            with suppress(Exception, Further):
+                run = _run(cast, address, kind, story, saga)
+                stack.callback(run.close)
+                run.advance()
+        yield saga
+
+
+def _run(cast: Cast, address: Address[Any], kind: Kind, story: Story, saga: Saga[Any, Any]) -> SagaRun:
+    assert story.started is not None
+    return SagaRun(Rehearsal(address, story), saga, kind.command(story.started.command), kind, cast.kind, cast.check)

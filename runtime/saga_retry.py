@@ -12,12 +12,13 @@ from actors import (
     RetryPolicy,
     Saga,
     SagaGaveUp,
+    SagaKilled,
     UnknownActor,
 )
 from persistence import NotEncodable
 from runtime.saga_story import StepStory
 
-FINAL = (AskCycle, UnknownActor, NotTaken, CommandIdReused, DefinitionError, NotEncodable, ReplyErased)
+FINAL = (AskCycle, UnknownActor, NotTaken, CommandIdReused, DefinitionError, NotEncodable, ReplyErased, SagaKilled)
 """Failures that no retry can mend."""
 
 

@@ -260,6 +260,8 @@ class SagaRun:
     def _revise(self, name: str, undo: Command[Any, Any]) -> None:
         """Give a step that was done another undo; at a replay the story knows it."""
         address, story = self._stage.address, self._stage.story
+        if self._coroutine is None:
+            raise SagaMisuse(f"{address} revises the undo of step {name!r} when its story is over")
         step = story.steps.get(name)
         if step is None or name not in self._met or not step.answered or step.asked.to is None:
             raise SagaMisuse(f"{address} revises the undo of step {name!r}, which is not done; await the step first")

@@ -1,6 +1,7 @@
 """What a saga's turn does to the world: events, messages and timers, which all take effect at its end."""
 
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -14,19 +15,24 @@ from runtime.kinds import EventMeta, Kind, decoded, meta_of
 from runtime.lock_mail import Unlock
 from runtime.log import log
 from runtime.mailbox import Envelope
+from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
 from runtime.saga_mail import Compensate, Held, StepReturn, Wake
 from runtime.saga_places import wake_of
 from runtime.saga_run import SagaRun
 from runtime.saga_story import COMPENSATE, StepStory, Story
 from runtime.throttle import Throttle
-from runtime.timers import Timer, Timers
+from runtime.timers import Timers
+
+_attempts = count(1)
+"""Tells the attempts at steps and undos of this process from each other."""
 
 
 class SagaStage(Cell):
     """Where a saga is played: its story so far, what it has under way, and what the turn adds to both."""
 
     __slots__ = (
+        "_alerts",
         "_asked_back",
         "_cause",
         "_correlation",
@@ -35,6 +41,7 @@ class SagaStage(Cell):
         "_outbox",
         "_position",
         "_run",
+        "_summoned",
         "_timers",
         "_under_way",
         "_unlocking",
@@ -46,17 +53,25 @@ class SagaStage(Cell):
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
-        self._under_way: set[str] = set()
-        """Steps, and with a mark undos, that were sent and whose outcome has not been taken in.
+        self._under_way: dict[str, int] = {}
+        """Steps, and with a mark undos, that were sent and whose outcome has not been taken in; and the last attempt.
 
         Like mail they outlive the incarnation: the next one waits for the same outcome, and sends no second copy."""
         self._held: dict[str, Held] = {}
         """Those of them that wait until they may be sent."""
         self._unlocking: set[Address[Any]] = set()
         """Services that were told to take their locks back, and have not answered; outlives the incarnation, too."""
-        self._timers: dict[str, Timer] = {}
+        self._timers: dict[str, Wake] = {}
+        """What is set for each step, and under no name for the deadline."""
         self._run: SagaRun | None = None
         self.story = Story()
+        self._summoned = False
+        """Whether the journal wants it to be awake at once."""
+
+    def summon(self) -> None:
+        """Come back: the journal wants it to be awake at once."""
+        self._summoned = True
+        self.revive()
 
     # -- the story ----------------------------------------------------------------------------------------------
 
@@ -67,8 +82,10 @@ class SagaStage(Cell):
         self._correlation = self.name
         self._cause = ""
         self._new: list[NewEvent] = []
+        self._alerts: list[SagaAlert] = []
+        """What is told of the turn, when that is durable; so it is said behind its events."""
         self._outbox: list[tuple[Address[Any], Envelope]] = []
-        self._wakes: int | None = None
+        self._wakes: int | None = AT_ONCE if self._summoned else None
         """When the journal says that the saga has to wake; None: not known."""
         self._asked_back = False
         """Whether the locks were given back, as far as that is up to the saga."""
@@ -113,6 +130,15 @@ class SagaStage(Cell):
             self._version += len(self._new)
             self.written = True
             self._new = []
+        elif self._summoned and (wake := self._next_wake()) is not None:
+            # An import wakes everybody, and so does what an older release has written: the alarm would know nothing of
+            # one that goes back to sleep.
+            self.world.writer.enqueue((Append(self.stream, self._version, [], self.now, None, wake),))
+            self.written = True
+        self._summoned = self._summoned and story.asleep_until() is None and not story.ended
+        alerts, self._alerts = self._alerts, []
+        for alert in alerts:
+            self.world.alert(alert)
         if self._outbox:
             outbox, self._outbox = self._outbox, []
             for address, envelope in outbox:
@@ -190,10 +216,11 @@ class SagaStage(Cell):
         """Send a step's undo, as it stands in the story; another saga is told to compensate."""
         to, undo = step.asked.to, step.undo
         assert to is not None
+        kind = self.world.kind(to.actor)
         if bytes(undo) == bytes(COMPENSATE):
             message: Any = Compensate(self.name, self.story.reason or "the saga that asked for it has given it up")
         else:
-            message = self.world.kind(to.actor).command(undo)
+            message = kind.command(undo)
         request = self.request(step, undo=True)
         return self._send(step, to, message, request, undo, None, self.request(step)) is not None
 
@@ -217,8 +244,8 @@ class SagaStage(Cell):
         due = self._begin_timeout(limit, key, undo=undoes is not None) if now else 0
         if under_way:
             return None
-        self._under_way.add(request)
-        back = StepReturn(self.world.find, self.address, key, undoes is not None, request)
+        attempt = self._under_way[request] = next(_attempts)
+        back = StepReturn(self.world.find, self.address, key, undoes is not None, request, attempt)
         started = self.story.started
         path = (*started.path, self.address) if started is not None else (self.address,)
         envelope = Envelope(message, request, back, self._correlation, None, due, path, undoes, bytes(data))
@@ -253,14 +280,14 @@ class SagaStage(Cell):
             self._set_timer(self.world.timers, due, None)
 
     def _set_timer(self, timers: Timers, due: int, step: str | None, *, undo: bool = False) -> None:
-        wake = Envelope(Wake(self.incarnation, step, undo))
         self._cancel_timer(step or "")
+        wake = self._timers[step or ""] = Wake(step, due, undo)
         if due <= timers.now():
-            self.post(wake)
+            self.post(Envelope(wake))
         else:
-            self._timers[step or ""] = timers.at(due, lambda: self.post(wake))
+            wake.timer = timers.at(due, lambda: self.post(Envelope(wake)))
 
     def _cancel_timer(self, key: str) -> None:
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
+        wake = self._timers.pop(key, None)
+        if wake is not None:
+            wake.cancel()

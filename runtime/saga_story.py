@@ -85,8 +85,8 @@ class StepStory(msgspec.Struct, gc=False):
 
     @property
     def wire(self) -> str:
-        """Its name in the ids of its commands."""
-        return self.asked.step if self.copy == 1 else f"{self.asked.step}#{self.copy}"
+        """Its name in the ids of its commands. No step's name is empty, so what ends in # is a copy's for sure."""
+        return self.asked.step if self.copy == 1 else f"{self.asked.step}#{self.copy}#"
 
     def fail(self, at: int, *, undo: bool) -> None:
         """Count a failed attempt, at the step or at its undo."""
@@ -94,6 +94,7 @@ class StepStory(msgspec.Struct, gc=False):
             self.undo_failures += 1
         else:
             self.failures += 1
+            self.resent = True
         if (self.undo_failures if undo else self.failures) == 1:
             self.failing_since = at
 
@@ -271,11 +272,11 @@ class Story(msgspec.Struct, gc=False):
                 self._retried(event, at)
             case Skipped(step=name, undo=True):
                 self.steps[name].undone = True
-                self.error = None
+                self._pardon(at)
             case Skipped(step=name, reply=reply):
                 step = self._end(name, at)
                 step.answered, step.reply = True, reply
-                self.error = None
+                self._pardon(at)
             case _:
                 raise AssertionError(f"a saga has no event {event!r}")
 
@@ -294,12 +295,16 @@ class Story(msgspec.Struct, gc=False):
             else:
                 self.busy -= 1
 
-    def _retried(self, event: Retried, at: int) -> None:
+    def _pardon(self, at: int) -> None:
+        """Begin anew with budgets and deadline: somebody has looked at it."""
         self.error, self.priority = None, NEXT
         if self.deadline and self.started is not None:
-            self.deadline = at + self.started.deadline - self.started_at
+            self.deadline = min(at + self.started.deadline - self.started_at, SOMEDAY)
         for step in self.steps.values():
             step.pardon()
+
+    def _retried(self, event: Retried, at: int) -> None:
+        self._pardon(at)
         if event.step:
             if has(event.command):
                 self._replace(self.steps[event.step], event.command)

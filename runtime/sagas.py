@@ -73,6 +73,8 @@ class SagaControl(Generic[A]):
     async def skip(self, step: str, reply: Any = None, *, by: str, reason: str) -> None:
         """Take a step as done, with this reply, or, where the saga goes back, take its undo as done.
 
+        It goes on with new budgets and a new deadline, as by :meth:`retry`.
+
         Raises:
             Failed: it has its outcome already, or there is nothing to undo. Nothing has changed.
             NotEncodable: the reply is none that the step's command declares.
@@ -128,7 +130,7 @@ class Sagas(Inspection):
         """
         node = self._open_node()
         cell = node.taker(address, command)
-        if not isinstance(cell, SagaCell) or type(command) in cell.kind.messages:
+        if not isinstance(cell, SagaCell) or type(command) in cell.kind.messages | cell.kind.queries:
             raise NotTaken(f"{type(command).__name__} starts nothing at {address}; ask it or tell it")
         due = node.deadline(timeout)
         if cell.crowded:
@@ -200,6 +202,8 @@ class Sagas(Inspection):
         node = self._open_node()
         if since is not None and since.tzinfo is None:
             raise ValueError(f"since={since} could be any time zone; write datetime(..., tzinfo=UTC)")
+        if type is not None:
+            self._check_saga(type.at())
         kinds = node.directory.kinds(Saga) if type is None else [node.directory.kind(type.__name__)]
         async for address in self._addresses({kind.name for kind in kinds}, status):
             one = (await saga_progress.told(node.journal, address)).progress()

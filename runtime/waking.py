@@ -35,7 +35,7 @@ class Waking:
             woken += 1
             found(cell.address)
             if cell.phase is Phase.STOPPED:
-                cell.revive()
+                cell.summon() if isinstance(cell, SagaCell) else cell.revive()
         return woken
 
     def ring(self, stream: Stream) -> bool:

@@ -1,7 +1,7 @@
 """Finishes what an earlier process has left unfinished in the journal."""
 
 from actors import Address
-from demos.trip.page import Page
+from demos.page import Page
 from demos.trip.report import Tally
 from demos.trip.sagas import TripSaga
 from demos.trip.services import Cab, OpenDesk

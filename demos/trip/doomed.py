@@ -7,15 +7,11 @@ cab company's desk is closed, so the trip holds a seat and a room, and asks for 
 import asyncio
 import sys
 
-import anyio.to_thread
-
+from demos.killing import wait_for_the_end
 from demos.trip import ACTORS
 from demos.trip.sagas import BookTrip, TripSaga
-from demos.trip.watching import seen
+from demos.watching import seen
 from runtime import Runtime
-
-HALF_WAY = "half way"
-"""What it prints when seat and room are durable and the car is asked for."""
 
 
 async def begin(journal: str, trip: str, command: BookTrip) -> None:
@@ -23,8 +19,7 @@ async def begin(journal: str, trip: str, command: BookTrip) -> None:
     async with Runtime(journal, ACTORS) as runtime:
         await runtime.tell(TripSaga.at(trip), command)
         await seen(runtime, TripSaga.at(trip), "saga.failed")
-        print(HALF_WAY, flush=True)
-        await anyio.to_thread.run_sync(sys.stdin.read)  # ends when whoever started this process is gone
+        await wait_for_the_end()
 
 
 if __name__ == "__main__":

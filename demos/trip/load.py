@@ -1,31 +1,21 @@
 """Books many trips at once, and measures: ``python -m demos.trip --trips 2000``."""
 
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterator
 from random import Random
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-import anyio
-
-from actors import OutcomeUnknown
+from demos.measuring import IN_FLIGHT, Figures, for_each, insist, measured
+from demos.page import Page
 from demos.trip import books, carrying_on
-from demos.trip.messages import TripBooked
-from demos.trip.page import Page, Progress
 from demos.trip.report import Report, Tally, tell_books
 from demos.trip.sagas import BookTrip, TripSaga
 from demos.trip.services import Cab, Flight, Hotel, OpenCab, OpenFlight, OpenHotel
 from runtime import Runtime
 
-IN_FLIGHT = 500
-"""Trips that are under way at the same time."""
 CAPACITY = 20
 """Seats of a flight, rooms of a hotel, cars of a cab company: as many in all as there are trips. Who chooses what is
 chance, so some are asked for too often, and about one trip in seven is refused."""
-ATTEMPTS = 10
-"""How often a trip is asked for when its outcome is unknown because the journal could not be written."""
 FIRST_NAMES = ("Ana", "Ben", "Cleo", "Dora", "Emil", "Finn", "Gina", "Hugo", "Iris", "Jan", "Kim", "Lea", "Max", "Nora")
-
-T = TypeVar("T")
 
 
 class Wish(NamedTuple):
@@ -33,23 +23,6 @@ class Wish(NamedTuple):
 
     trip: str
     command: BookTrip
-
-
-class Figures(NamedTuple):
-    """How long the trips took, all together and each, in seconds."""
-
-    seconds: float
-    latencies: list[float]
-
-    @property
-    def trips_per_second(self) -> float:
-        """Trips by time."""
-        return len(self.latencies) / self.seconds if self.latencies else 0.0
-
-    def percentile(self, percent: int) -> float:
-        """Return what so many of a hundred trips took at most."""
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)]
 
 
 def wishes(trips: int, seed: int, run: str) -> Iterator[Wish]:
@@ -82,7 +55,7 @@ async def run(runtime: Runtime, trips: int, seed: int, page: Page) -> Report:
     figures = await book(runtime, trips, wishes(trips, seed, prefix), tally)
     groups = runtime.groups - groups
     audited = await books.audit(runtime)
-    report = Report(tally, resumed, runtime.position - begin, figures.trips_per_second, audited)
+    report = Report(tally, resumed, runtime.position - begin, figures.per_second, audited)
     tell(report, figures, groups, page)
     tell_books(audited, page)
     return report
@@ -100,48 +73,12 @@ async def open_sellers(runtime: Runtime, run: str, sellers: int) -> None:
 
 
 async def book(runtime: Runtime, trips: int, wanted: Iterator[Wish], tally: Tally) -> Figures:
-    """Book the trips, so many at a time; measure each from the question to the durable answer."""
-    progress = Progress(trips)
-    latencies: list[float] = []
+    """Book the trips; the trip's id makes sure that it is booked once, however often it is asked for."""
 
     async def book_one(wish: Wish) -> None:
-        asked = time.perf_counter()
-        await tally.count(insist(runtime, wish))
-        latencies.append(time.perf_counter() - asked)
-        progress.show(len(latencies))
+        await tally.count(insist(lambda: runtime.ask(TripSaga.at(wish.trip), wish.command)))
 
-    begun = time.perf_counter()
-    try:
-        await for_each(wanted, book_one)
-    finally:
-        progress.clear()
-    return Figures(time.perf_counter() - begun, latencies)
-
-
-async def insist(runtime: Runtime, wish: Wish) -> TripBooked:
-    """Ask for a trip; while the outcome is unknown ask again, for the trip's id makes sure that it is booked once."""
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return await runtime.ask(TripSaga.at(wish.trip), wish.command)
-        except OutcomeUnknown:
-            continue
-    return await runtime.ask(TripSaga.at(wish.trip), wish.command)
-
-
-async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
-    """Do the work for each item, for so many at the same time; the first error ends it all."""
-    waiting = iter(items)
-
-    async def worker() -> None:
-        for item in waiting:
-            await work(item)
-
-    try:
-        async with anyio.create_task_group() as workers:
-            for _ in range(IN_FLIGHT):
-                workers.start_soon(worker)
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    return await measured(wanted, trips, "trips", book_one)
 
 
 def tell(report: Report, figures: Figures, groups: int, page: Page) -> None:
@@ -153,6 +90,6 @@ def tell(report: Report, figures: Figures, groups: int, page: Page) -> None:
     page.figure("parked", f"{tally.parked:,}", "set aside for a person to look at")
     page.figure("events", f"{report.events:,}", f"the trips' own were written in {groups:,} groups")
     if figures.latencies:
-        page.figure("trips a second", f"{figures.trips_per_second:,.0f}")
+        page.figure("trips a second", f"{figures.per_second:,.0f}")
         page.figure("p50", f"{figures.percentile(50) * 1000:,.1f} ms", "half of the trips took no longer")
         page.figure("p99", f"{figures.percentile(99) * 1000:,.1f} ms", "99 of 100 took no longer")

@@ -2,11 +2,11 @@
 
 import tempfile
 from pathlib import Path
-from urllib.parse import quote
 
 import anyio
 
 from actors import Actor, Command
+from demos import letters
 
 
 class Confirm(Command["Mailer", bool]):
@@ -26,14 +26,9 @@ class Mailer(Actor):
     async def receive(self, message: Confirm) -> bool:
         """Put the mail into the outbox, unless it is there."""
         outbox = anyio.Path(self.key)
-        mail = outbox / f"{quote(self.message_id, safe='')}.txt"
-        if await mail.exists():
-            return False
         await outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = mail.with_suffix(".part")
-        await draft.write_text(f"Dear {message.customer},\n\nyour trip {message.trip} is booked.\n", encoding="utf-8")
-        await draft.rename(mail)  # whole or not at all, also when we die right here
-        return True
+        text = f"Dear {message.customer},\n\nyour trip {message.trip} is booked.\n"
+        return await letters.put(outbox, self.message_id, text)
 
 
 def outbox_beside(journal: str) -> str:

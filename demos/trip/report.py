@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from actors import Parked, Refused
+from demos.page import Page
 from demos.trip.books import Books
 from demos.trip.messages import TripBooked
-from demos.trip.page import Page
 
 PROBLEMS_SHOWN = 10
 

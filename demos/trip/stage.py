@@ -3,7 +3,7 @@
 from typing import Any
 
 from actors import Address
-from demos.trip.page import Page
+from demos.page import Page
 from demos.trip.report import Tally
 from demos.trip.retelling import steps
 from demos.trip.sagas import BookTrip, TripSaga

@@ -5,21 +5,18 @@ Nothing in it is staged. What it says of a trip is read from the journal after i
 
 import os
 import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
-import anyio
-
+from demos.killing import killed_half_way
+from demos.page import Page
 from demos.trip import carrying_on, looking_back
 from demos.trip.mailer import Confirm, Mailer, outbox_beside
-from demos.trip.page import Page
 from demos.trip.report import Report, Tally
 from demos.trip.services import CloseDesk, OpenCab, OpenDesk, OpenFlight, OpenHotel
 from demos.trip.stage import Stage
-from demos.trip.watching import seen
+from demos.watching import seen
 from persistence.postgres_url import SCHEMES, parse_url, quoted, without_password
 from runtime import Runtime
 
@@ -165,24 +162,9 @@ async def half_a_trip_elsewhere(stage: Stage, journal: str) -> None:
         "SIGKILL, which nobody can catch: from one moment to the next it is gone."
     )
     arguments = [journal, stage.trip("Finn").key, wish.customer, wish.flight, wish.hotel, wish.cab]
-    # A session of its own: Ctrl-C is for this process, which then ends that one.
-    process = await anyio.open_process(
-        [sys.executable, "-m", "demos.trip.doomed", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=None,
-        start_new_session=True,
-    )
-    async with process:
-        assert process.stdout is not None
-        try:
-            await process.stdout.receive()
-            page.step("✓", "", f"process {process.pid} has a seat and a room for Finn, and asks for a car")
-        finally:
-            with suppress(ProcessLookupError):
-                process.kill()
-        await process.wait()
-    page.step("✗", "", f"process {process.pid} is killed by signal {-(process.returncode or 0)}")
+    killed = await killed_half_way("demos.trip.doomed", *arguments)
+    page.step("✓", "", f"process {killed.process} has a seat and a room for Finn, and asks for a car")
+    page.step("✗", "", f"process {killed.process} is killed by signal {killed.signal}")
 
 
 async def the_other_half(stage: Stage) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from demos.page import Page
 from demos.trip import ACTORS, load
-from demos.trip.page import Page
 from persistence import SqliteJournal
 from persistence.command_line import VARIABLE, main
 from runtime import Runtime

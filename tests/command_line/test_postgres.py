@@ -3,8 +3,8 @@
 import asyncio
 import signal
 
+from demos.page import Page
 from demos.trip import ACTORS, load
-from demos.trip.page import Page
 from runtime import Runtime
 from tests.command_line.conftest import Begin, Beside
 from tests.command_line.test_processes import line_of

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from demos.page import Page
 from demos.trip import ACTORS, load
-from demos.trip.page import Page
 from runtime import Runtime
 from tests.command_line.conftest import Begin, Beside, Run, Start
 

@@ -26,9 +26,18 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def trip(environment: dict[str, str]) -> Run:
     """Run ``python -m demos.trip`` to its end."""
+    return runner("demos.trip", environment)
 
+
+@pytest.fixture
+def orders(environment: dict[str, str]) -> Run:
+    """Run ``python -m demos.orders`` to its end."""
+    return runner("demos.orders", environment)
+
+
+def runner(module: str, environment: dict[str, str]) -> Run:
     def run(*arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "demos.trip", *arguments]
+        command = [sys.executable, "-m", module, *arguments]
         return subprocess.run(
             command, cwd=ROOT, env={**environment, **extra}, capture_output=True, text=True, check=False
         )

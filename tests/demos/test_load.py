@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from demos.killing import HALF_WAY
 from demos.trip import ACTORS
-from demos.trip.doomed import HALF_WAY
 from demos.trip.load import CAPACITY, sellers_for, wishes
 from demos.trip.services import Cab, CloseDesk, Flight, Hotel, OpenCab, OpenFlight, OpenHotel
 from runtime import Runtime

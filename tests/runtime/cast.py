@@ -245,17 +245,34 @@ class Begin(Command["Play", Held]):
     line: str = ""
 
 
+class Approve(Command["Play", None]):
+    by: str = ""
+
+
+class Reject(Command["Play", None]):
+    why: str = ""
+
+
+class Where(Query["Play", str]):
+    """Where are you?"""
+
+
 class Play(Saga[Begin, Held]):
-    """A saga whose story the test writes."""
+    """A saga whose story the test writes; the story may say in ``scene`` where it is."""
 
     deadline = timedelta(minutes=5)
     retry = SOON
     undo_retry = SOON
+    receives = Approve | Reject
     script: ClassVar[Callable[[Any, Begin], Awaitable[Held]] | None] = None
+    scene = "at the door"
 
     async def run(self, command: Begin) -> Held:
         assert Play.script is not None
         return await Play.script(self, command)
+
+    def answer(self, query: Where) -> str:
+        return self.scene
 
 
 ALL: list[type] = [Room, Account, Trip, Tour, Board, Desk, Play]

@@ -462,10 +462,10 @@ async def test_a_killed_service_knows_its_locks_and_who_waits() -> None:
         first = step(runtime, page, Write("one b"), B)
         second = asyncio.ensure_future(runtime.ask(page, Write("one x")))
         await waiting(runtime, page, 2)
-        for _ in range(3):
+        for _ in range(2):
             await runtime.kill(page)
             await waiting(runtime, page, 2)
-        await runtime.kill(page)
+        await runtime.kill(page)  # an odd number of times in all, or an order that is turned round would be right again
         released = release(runtime, page, A)
         assert await first == 2
         assert await released == 1

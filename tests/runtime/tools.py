@@ -188,6 +188,40 @@ def check_books(records: Sequence[Record]) -> None:
     tours = sum(actor == "Tour" for actor, _ in booked)
     assert paid == Counter({"Withdrawn": tours, "Deposited": tours}) if tours else not paid
     check_once(records)
+    check_stories(records)
+
+
+def check_stories(records: Sequence[Record]) -> None:
+    """Check each saga's story: outcomes come once, undos once and in reverse, and nothing is left to undo at an end."""
+    stories: dict[Stream, Story] = {}
+    for record in records:
+        if record.type not in DECODERS:
+            continue
+        event = DECODERS[record.type].decode(record.data)
+        story = stories.setdefault(record.stream, Story())
+        where = f"{record.type} at {record.position} of {record.stream}"
+        assert not story.ended or record.type == "saga.compensating", f"{where}: it had ended"
+        match record.type:
+            case "saga.asked":
+                assert event.step not in story.steps, f"{where}: {event.step} was asked twice"
+                assert story.reason is None, f"{where}: asked on the way back"
+            case "saga.answered" | "saga.refused":
+                assert story.steps[event.step].open, f"{where}: {event.step} had its outcome"
+            case "saga.undone":
+                step = story.steps[event.step]
+                assert step.needs_undo, f"{where}: {event.step} was not to be undone"
+                others = [one for one in story.steps.values() if one.needs_undo and not one.dropped and one is not step]
+                if story.reason is not None and step.ended and not step.dropped:
+                    assert all(0 < one.ended < step.ended for one in others), f"{where}: {event.step} is not the last"
+            case "saga.completed":
+                assert not story.dropped(), f"{where}: what was given up is not undone"
+                assert not any(step.open for step in story.steps.values()), f"{where}: something is under way"
+            case "saga.compensated":
+                left = [name for name, step in story.steps.items() if step.needs_undo]
+                assert not left, f"{where}: {left} not undone"
+            case _:
+                pass
+        story.apply(event, record.time)
 
 
 def check_once(records: Sequence[Record]) -> None:

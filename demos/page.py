@@ -14,7 +14,7 @@ REDRAW = 0.05
 """Seconds between two pictures of the progress bar."""
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 MARKS = {"✓": "green", "✗": "red", "←": "yellow", "…": "yellow"}
-"""How a line of a trip begins: done, refused, taken back, tried again."""
+"""How the line of a step begins: done, refused, taken back, tried again."""
 PLAIN = str.maketrans({"✓": "+", "✗": "x", "←": "<", "→": ">", "…": ".", "─": "-", "█": "#", "░": "."})
 """For terminals and pipes that can't write more than ASCII."""
 
@@ -49,10 +49,11 @@ class Page:
         """Write a paragraph that may be skipped by the reader."""
         self._paragraph(text, "dim")
 
-    def step(self, mark: str, name: str, text: str) -> None:
-        """Write what became of a step."""
+    def step(self, mark: str, name: str, text: str, *, width: int = 8) -> None:
+        """Write what became of a step; names stand in a column of this width."""
         self._apart("step")
-        self._line(f"    {self.style(mark, MARKS.get(mark, 'dim'))} {name:<8}{text}" if name else f"    {mark} {text}")
+        line = f"{self.style(mark, MARKS.get(mark, 'dim'))} {name:<{width}}{text}" if name else f"{mark} {text}"
+        self._line(f"    {line}")
 
     def command(self, text: str) -> None:
         """Write something to be typed; it is never wrapped."""
@@ -106,8 +107,9 @@ class Page:
 class Progress:
     """A bar that fills, on a terminal; on anything else, silence."""
 
-    def __init__(self, total: int, out: TextIO = sys.stderr) -> None:
+    def __init__(self, total: int, noun: str, out: TextIO = sys.stderr) -> None:
         self._total = total
+        self._noun = noun
         self._out = out if out.isatty() and total else None
         self._fill = "█░" if writes_unicode(out) else "#."
         self._next = 0.0
@@ -119,7 +121,7 @@ class Progress:
         if self._out is not None and (now >= self._next or done == self._total):
             self._next = now + REDRAW
             full = BAR * done // self._total
-            text = f"  {self._fill[0] * full}{self._fill[1] * (BAR - full)} {done:,} of {self._total:,} trips"
+            text = f"  {self._fill[0] * full}{self._fill[1] * (BAR - full)} {done:,} of {self._total:,} {self._noun}"
             self._drawn = len(text)
             self._write(text)
 

@@ -1,0 +1,46 @@
+"""Processes that a story starts and kills."""
+
+import subprocess
+import sys
+from contextlib import suppress
+from typing import NamedTuple
+
+import anyio
+import anyio.to_thread
+
+HALF_WAY = "half way"
+"""What a process prints when it may be killed."""
+
+
+class Killed(NamedTuple):
+    """A process, and the signal by which it was killed."""
+
+    process: int
+    signal: int
+
+
+async def wait_for_the_end() -> None:
+    """Say that this process may be killed, and wait until it is, or until whoever started it is gone."""
+    print(HALF_WAY, flush=True)
+    await anyio.to_thread.run_sync(sys.stdin.read)
+
+
+async def killed_half_way(module: str, *arguments: str) -> Killed:
+    """Run a module in a process of its own, and kill that with SIGKILL when it says that it is half way."""
+    # A session of its own: Ctrl-C is for this process, which then ends that one.
+    process = await anyio.open_process(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=None,
+        start_new_session=True,
+    )
+    async with process:
+        assert process.stdout is not None
+        try:
+            await process.stdout.receive()
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+        await process.wait()
+    return Killed(process.pid, -(process.returncode or 0))

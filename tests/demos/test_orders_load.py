@@ -1,0 +1,132 @@
+"""``python -m demos.orders --orders N``: totals, kills, and journals that are carried on with."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from demos.killing import HALF_WAY
+from demos.orders import ACTORS
+from demos.orders.carrier import Carrier, OpenCarrier
+from demos.orders.load import wishes
+from demos.orders.payments import OpenAccount, Payments
+from demos.orders.stock import Stock, Supply
+from runtime import Runtime
+from tests.demos.conftest import Run, Start
+
+
+def totals(orders: Run, *arguments: str) -> dict[str, Any]:
+    """Run with --json, and return the object that is all there is on standard output."""
+    done = orders("--json", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> str:
+    return f"sqlite:{tmp_path / 'orders.db'}"
+
+
+def test_the_totals_as_json(orders: Run, journal: str) -> None:
+    found = totals(orders, "--orders", "200", "--seed", "7", "--journal", journal)
+    assert found["shipped"] + found["cancelled"] == 200
+    assert found["shipped"] > found["cancelled"] > 0
+    assert (found["parked"], found["resumed"], found["books_balance"], found["journal"]) == (0, 0, True, journal)
+    assert found["events"] > 200 * 10
+    assert found["orders_per_second"] > 0
+
+
+def test_killed_actors_change_nothing(orders: Run) -> None:
+    found = totals(orders, "--orders", "300", "--kill", "0.05", "--seed", "7")
+    assert found["shipped"] + found["cancelled"] == 300
+    assert (found["parked"], found["books_balance"]) == (0, True)
+
+
+def test_the_totals_for_people(orders: Run) -> None:
+    done = orders("--orders", "50", "--kill", "0.1")
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in ("Journal: sqlite:", "shipped", "cancelled", "parked", "letters", "orders a second", "were killed"):
+        assert word in done.stdout
+    shipped, letters = (
+        next(line.split()[1] for line in done.stdout.splitlines() if line.startswith(f"  {name}"))
+        for name in ("shipped", "letters")
+    )
+    assert shipped == letters
+
+
+def test_no_orders_at_all(orders: Run) -> None:
+    found = totals(orders, "--orders", "0")
+    assert (found["shipped"], found["cancelled"], found["orders_per_second"]) == (0, 0, 0.0)
+
+
+async def test_an_order_that_waits_is_finished_first(orders: Run, start: Start, journal: str, tmp_path: Path) -> None:
+    async with Runtime(journal, ACTORS) as runtime:
+        await runtime.ask(Stock.at("samovar"), Supply(1))
+        await runtime.ask(Payments.at("Iris"), OpenAccount(700))
+        await runtime.ask(Carrier.at("Pony"), OpenCarrier(1))
+    with start("demos.orders.doomed", journal, "iris", "Iris", str(tmp_path), "samovar", "Pony") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{HALF_WAY}\n"
+        process.kill()
+    found = totals(orders, "--orders", "10", "--journal", journal)
+    assert (found["resumed"], found["books_balance"]) == (1, True)
+    assert found["shipped"] + found["cancelled"] == 11
+    (letter,) = [letter async for letter in anyio.Path(tmp_path).glob("*iris*.txt")]
+    assert "your order iris is on its way" in await letter.read_text()
+
+
+def test_killed_at_work(orders: Run, start: Start, journal: str) -> None:
+    with start("demos.orders", "--orders", "3000", "--journal", journal) as process:
+        assert process.stdout is not None
+        assert any("orders are taken" in line for line in process.stdout)
+        process.kill()
+    found = totals(orders, "--orders", "10", "--journal", journal)
+    assert found["books_balance"]
+    assert found["shipped"] + found["cancelled"] + found["parked"] == found["resumed"] + 10
+
+
+def test_stopped_by_a_signal(orders: Run, start: Start, journal: str) -> None:
+    with start("demos.orders", "--journal", journal, "--orders", "3000") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert any("ournal" in line for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        said = process.stderr.read()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said == f"python -m demos.orders: stopped; go on with --journal {journal}\n"
+    assert totals(orders, "--orders", "10", "--journal", journal)["books_balance"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--orders", "many"), "argument --orders: it must be a whole number from 0 to 1,000,000, not 'many'"),
+        (("--kill", "1"), "argument --kill: it must be a number from 0 to below 1, not '1' (see --help)"),
+        (("--trips", "5"), "unrecognized arguments: --trips 5 (see --help)"),
+        (("--journal", "orders.db"), "there is no journal 'orders.db'; write 'sqlite:"),
+    ],
+)
+def test_bad_options(orders: Run, arguments: tuple[str, ...], said: str) -> None:
+    done = orders(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"python -m demos.orders: {said}")
+
+
+def test_help(orders: Run) -> None:
+    done = orders("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for option in ("--orders N", "--kill P", "--seed S", "--journal URL", "--json", "sqlite:orders.db"):
+        assert option in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_wishes_follow_from_the_seed() -> None:
+    assert list(wishes(50, 7, "run0", "x")) == list(wishes(50, 7, "run0", "x"))
+    assert list(wishes(50, 7, "run0", "x")) != list(wishes(50, 8, "run0", "x"))
+    assert {w.order for w in wishes(50, 7, "run0", "x")}.isdisjoint(w.order for w in wishes(50, 7, "run9", "x"))
