@@ -63,7 +63,7 @@ class SagaProgress(msgspec.Struct, frozen=True):
     queued: datetime | None = None
     """When it was queued, where it had to wait for its place."""
     priority: int = 0
-    """By which it waits for its place; one that a person has told to go on has 10."""
+    """By which it waits for its place, while it does; one that a person has told to go on has 10."""
 
 
 class PlannedUndo(msgspec.Struct, frozen=True):
@@ -113,7 +113,7 @@ class Told:
             None if ended else story.error,
             0 if ended else sum(not one.taken for one in story.inbox),
             _time(story.queued_at),
-            story.priority,
+            story.priority if story.status == "queued" else 0,
         )
 
 
