@@ -69,6 +69,8 @@ class Inspection:
             active=sum(stats.active for stats in actors.values()),
             dead_letters=node.dead_letters.count,
             timers=len(node.timers) + len(node.delays),
+            queues=node.flow.queues(),
+            rates=node.flow.waiting(),
         )
 
     async def state_of(

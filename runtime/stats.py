@@ -9,6 +9,7 @@ from persistence import Journal
 from persistence.writer import Writer
 from runtime.cells import Cell, Phase
 from runtime.directory import Directory
+from runtime.flow import QueueStats
 from runtime.histogram import Histogram, HistogramStats
 from runtime.kinds import Counts
 from runtime.projector import Projector
@@ -99,6 +100,10 @@ class Stats(msgspec.Struct, frozen=True):
     """Messages that nobody waited for and that could not be handled, since the runtime was entered."""
     timers: int
     """Timers that run: sagas' sleeps and deadlines, actors' timers, timeouts, pauses before another try."""
+    queues: Mapping[str, QueueStats] = {}
+    """By the name of each class of sagas with a limit (``at_once``)."""
+    rates: Mapping[str, int] = {}
+    """How many steps of sagas wait because of a ``rate``, by the name of each class that has one."""
 
 
 class Groups:

@@ -48,6 +48,9 @@ OF_ALL = {
     "understudy_journal_group_write_seconds": "histogram",
     "understudy_dead_letters": "counter",
     "understudy_timers": "gauge",
+    "understudy_sagas_queued": "gauge",
+    "understudy_sagas_under_way": "gauge",
+    "understudy_steps_held_back": "gauge",
 }
 
 
