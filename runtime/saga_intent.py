@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, RetryPolicy, Saga, SagaMisuse, Service, Step
+from actors import Address, Command, RetryPolicy, SagaMisuse, Service, Step
 from actors.messages import name_of
 from actors.reminders import EPOCH
 from persistence.codec import Codec
@@ -59,7 +59,7 @@ def check_new(
             f"{address}: step {step.name!r} sends a message to another saga, which can't be undone; leave out undo=, "
             "and let its story deal with what it was told"
         )
-    if undo is not None and issubclass(to.cls, Saga):
+    if undo is not None and to.is_saga:
         raise SagaMisuse(
             f"{address}: step {step.name!r} asks another saga, which can't be undone by a command: going back "
             "compensates it; leave out undo=, or write undo=None to leave it as it is"
@@ -95,7 +95,7 @@ def later(now: int, duration: timedelta) -> int:
 
 
 def _starts_a_saga(command: Command[Any, Any], to: Kind) -> bool:
-    return issubclass(to.cls, Saga) and type(command) not in to.messages
+    return to.is_saga and type(command) not in to.messages
 
 
 def _stored(policy: RetryPolicy) -> UndoRetry:

@@ -183,11 +183,18 @@ class SagaStage(Cell):
         except Exception as error:  # noqa: BLE001 (its class is gone, say; the next process tries again)
             log.error("locks can't be given back", saga=self.name, service=str(to), error=repr(error))
 
+    def _unlock_again(self, to: Address[Any]) -> None:
+        steps = steps_by_service(self.story).get(to)
+        if steps is None:
+            self._unlocking.discard(to)  # it was killed meanwhile, and the next incarnation says it again
+        else:
+            self._unlock(to, steps)
+
     def _given_back(self, message: GivenBack) -> None:
         """Take in that a service has taken its locks back, or could not; when all have, that is the end."""
         if message.error is not None:
             log.warning("locks were not given back", saga=self.name, service=str(message.to), error=repr(message.error))
-            self.world.delays.after(AGAIN, lambda: self._unlock(message.to, steps_by_service(self.story)[message.to]))
+            self.world.delays.after(AGAIN, lambda: self._unlock_again(message.to))
             return
         self._unlocking.discard(message.to)
         if not self._unlocking and self.story.lockers:

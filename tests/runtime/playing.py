@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from actors import Parked
+from actors import Command, Parked
 from persistence import Record
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import ALL, Begin, BookTrip, Hold, Play, Release, Room, Trip
@@ -85,6 +85,16 @@ def later(records: Sequence[Record], seconds: float = 0.0) -> ManualClock:
     """Return a clock that stands so long after the last record."""
     clock = ManualClock()
     return ManualClock(records[-1].time + round(seconds * 1e6)) if records else clock
+
+
+def breaks(*_: object) -> Any:
+    """Stand for code of an author's that is broken."""
+    raise ZeroDivisionError
+
+
+def agrees(_self: object, _state: object, command: Command[Any, None]) -> Any:
+    """Stand for a ``decide`` that takes whatever comes, and does nothing."""
+    return command.reply(None)
 
 
 def stands(records: Sequence[Record]) -> dict[str, int]:

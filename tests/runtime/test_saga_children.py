@@ -29,7 +29,7 @@ from tests.runtime.cast import (
     Trip,
     Withdraw,
 )
-from tests.runtime.playing import PLAY, House, from_every_prefix, hold, house, stands
+from tests.runtime.playing import PLAY, House, breaks, from_every_prefix, hold, house, stands
 from tests.runtime.tools import node_of, of, quiet, steps_of, types_of
 
 TRIP, TOUR = Trip.at("kid"), Tour.at("kid")
@@ -50,6 +50,18 @@ def asks_and_fails(child: Any, *, parallel: bool = False) -> Any:
 
 def trip(self: Play) -> Any:
     return self.ask("trip", TRIP, BookTrip(ROOMS))
+
+
+def kept_trip(self: Play) -> Any:
+    return self.ask("trip", TRIP, BookTrip(ROOMS), undo=None)
+
+
+def tour(self: Play) -> Any:
+    return self.ask("tour", TOUR, TakeTour(["x"], "ana"))
+
+
+def long_tour(self: Play) -> Any:
+    return self.ask("tour", TOUR, TakeTour(["x"], "ana", nap=3600))
 
 
 async def play(at: House) -> None:
@@ -137,7 +149,7 @@ async def test_a_fence_for_a_saga_that_never_began() -> None:
 
 
 async def test_one_that_is_past_its_pivot_stays_and_its_parent_parks_and_names_it() -> None:
-    Play.script = asks_and_fails(lambda self: self.ask("tour", TOUR, TakeTour(["x"], "ana")))
+    Play.script = asks_and_fails(tour)
     async with house() as at:
         asked = asyncio.create_task(at.runtime.ask(PLAY, Begin()))
         await at.passes(1)
@@ -151,10 +163,10 @@ async def test_one_that_is_past_its_pivot_stays_and_its_parent_parks_and_names_i
 
 
 async def test_one_whose_pivot_is_under_way_is_asked_again_until_that_is_known() -> None:
-    Play.script = asks_and_fails(lambda self: self.ask("tour", TOUR, TakeTour(["x"], "ana")))
+    Play.script = asks_and_fails(tour)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Play, "deadline", timedelta(seconds=10))
-        patch.setattr(Account, "decide", lambda *_: 1 / 0)
+        patch.setattr(Account, "decide", breaks)
         async with house() as at:
             asked = asyncio.create_task(at.runtime.ask(PLAY, Begin()))
             await at.passes(15)
@@ -190,7 +202,7 @@ async def test_one_that_is_parked_goes_back_with_its_parent() -> None:
 
 
 async def test_one_that_was_killed_parks_its_parent_at_once_and_names_it() -> None:
-    Play.script = asks_and_fails(lambda self: self.ask("tour", TOUR, TakeTour(["x"], "ana", nap=3600)))
+    Play.script = asks_and_fails(long_tour)
     async with house() as at:
         asked = asyncio.create_task(at.runtime.ask(PLAY, Begin()))
         await quiet(at.runtime)
@@ -204,7 +216,7 @@ async def test_one_that_was_killed_parks_its_parent_at_once_and_names_it() -> No
 
 
 async def test_with_undo_none_it_stays_as_it_is() -> None:
-    Play.script = asks_and_fails(lambda self: self.ask("trip", TRIP, BookTrip(ROOMS), undo=None))
+    Play.script = asks_and_fails(kept_trip)
     async with house() as at:
         await play(at)
         assert (await at.runtime.result(TRIP)).rooms == ROOMS
@@ -212,7 +224,7 @@ async def test_with_undo_none_it_stays_as_it_is() -> None:
 
 
 async def test_one_that_a_person_takes_back_takes_its_parent_with_it() -> None:
-    Play.script = asks_and_fails(lambda self: self.ask("tour", TOUR, TakeTour(["x"], "ana", nap=3600)))
+    Play.script = asks_and_fails(long_tour)
     async with house() as at:
         asked = asyncio.create_task(at.runtime.ask(PLAY, Begin()))
         await quiet(at.runtime)
@@ -280,7 +292,7 @@ async def test_a_child_tells_its_parent_something_while_that_waits_for_it() -> N
     async def story(self: Play, command: Begin) -> Held:
         held, said = await self.parallel(self.ask("run", Runner.at("r"), Errand()), self.receive(Approve))
         told.append(said)
-        return held  # type: ignore[no-any-return]
+        return held
 
     Play.script = story
     async with house(actors=[*ALL, Runner]) as at:
@@ -342,7 +354,7 @@ async def test_sagas_that_would_wait_for_each_other_are_still_told() -> None:
 
 
 async def test_a_child_whose_class_is_gone_parks_its_parent() -> None:
-    Play.script = asks_and_fails(lambda self: self.ask("tour", TOUR, TakeTour(["x"], "ana", nap=3600)))
+    Play.script = asks_and_fails(long_tour)
     async with house() as at:
         await at.begin()
         DOWN.add("x")

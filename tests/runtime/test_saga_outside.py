@@ -36,8 +36,8 @@ from tests.runtime.cast import (
     Where,
     Withdraw,
 )
-from tests.runtime.playing import PLAY, hold, house, later
-from tests.runtime.tools import comes, of, quiet, types_of
+from tests.runtime.playing import PLAY, breaks, hold, house, later, stands
+from tests.runtime.tools import comes, of, quiet, steps_of, types_of
 
 
 async def two(self: Play, command: Begin) -> Held:
@@ -197,16 +197,20 @@ async def test_a_query_changes_nothing_that_the_story_draws() -> None:
     assert len(set(drawn)) == 1
 
 
+def answers_5(*_: object) -> int:
+    return 5
+
+
 async def test_an_answer_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     Play.script = two
     anyone: Any
     async with house() as at:
         anyone = at.runtime
         await at.begin()
-        monkeypatch.setattr(Play, "answer", lambda self, query: 5)
+        monkeypatch.setattr(Play, "answer", answers_5)
         with pytest.raises(Failed, match="Where declares the reply"):
             await at.runtime.ask(PLAY, Where())
-        monkeypatch.setattr(Play, "answer", lambda self, query: 1 / 0)
+        monkeypatch.setattr(Play, "answer", breaks)
         with pytest.raises(Failed, match="ZeroDivisionError"):
             await at.runtime.ask(PLAY, Where())
         with pytest.raises(NotTaken, match="Play/p answers no queries of this kind"):
@@ -428,3 +432,25 @@ async def test_a_parked_one_is_not_told_again_at_a_restart() -> None:
         with pytest.raises(Parked):
             await again.runtime.result(Trip.at("t"))
         assert alerts == []
+
+
+async def test_to_ask_a_parked_one_whose_code_was_mended_takes_it_no_further() -> None:
+    async def broken(self: Play, command: Begin) -> Held:
+        await hold(self, "a")
+        raise ZeroDivisionError
+
+    async def mended(self: Play, command: Begin) -> Held:
+        await hold(self, "a")
+        self.scene = "at the second room"
+        return await hold(self, "b")  # type: ignore[no-any-return]
+
+    Play.script = broken
+    async with house() as at:
+        await at.begin()
+        assert await at.status() == "parked"
+        Play.script = mended
+        await where(at, "at the second room")
+        await at.runtime.saga(PLAY).retry(by="ana", reason="mended")
+        assert await at.runtime.result(PLAY) == Held(1)
+    assert steps_of(at.journal.records, PLAY, "asked") == ["a", "b"]
+    assert stands(at.journal.records) == {"a": 1, "b": 1}

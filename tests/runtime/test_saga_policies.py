@@ -88,7 +88,8 @@ async def test_reply_and_timeout_cross(first: str, reply: str) -> None:
     """Both are in the control lane when the saga gets its turn, in either order."""
     Play.script = says(timeout=5 * SECOND, retry=QUICK)
     line = Line()
-    line.fate = {"done": {}, "refused": {0: Refused("no")}, "failed": {0: ConnectionError("no line")}}[reply]
+    if reply != "done":
+        line.fate[0] = Refused("no") if reply == "refused" else ConnectionError("no line")
     async with house() as at:
         await at.runtime.start(PLAY, Begin())
         await comes(lambda: len(Desk.inbox) == 1)

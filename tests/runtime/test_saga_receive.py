@@ -397,13 +397,14 @@ class CaseThen(Saga[Open, str]):
 async def test_a_message_whose_class_was_renamed_is_still_awaited_and_taken(awaited: bool) -> None:
     CaseThen.__name__ = CaseNow.__name__ = "Case"
     CaseNow.heard.clear()
-    case = CaseNow.at("c")
+    case: Any = CaseNow.at("c")
+    then: Any = CaseThen.at("c")
     async with house(actors=[CaseThen]) as at:
-        await at.runtime.start(CaseThen.at("c"), Open())
+        await at.runtime.start(then, Open())
         if awaited:
             await at.passes(10)
         else:
-            await at.runtime.ask(CaseThen.at("c"), Say("one"), id="1")
+            await at.runtime.ask(then, Say("one"), id="1")
     async with house(at.journal.records, at.clock, actors=[CaseNow]) as again:
         await again.runtime.ask(case, Hush("one"), id="1")
         await again.passes(10)

@@ -36,7 +36,7 @@ from tests.runtime.cast import (
     Room,
     Withdraw,
 )
-from tests.runtime.playing import PLAY, House, from_every_prefix, hold, house, later, stands
+from tests.runtime.playing import PLAY, House, agrees, breaks, from_every_prefix, hold, house, later, stands
 from tests.runtime.tools import comes, content, of, quiet, steps_of, types_of
 
 WHO: Any = {"by": "ana", "reason": "the bank was called"}
@@ -258,7 +258,7 @@ async def test_another_undo_for_one_that_was_refused() -> None:
     async with house() as at:
         await at.begin()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Room, "decide", lambda self, state, command: command.reply(None))  # whatever it is
+            patch.setattr(Room, "decide", agrees)  # whatever it is
             await at.runtime.saga(PLAY).retry(**WHO, step="keeps it", undo=Release("else"))
             with pytest.raises(Refused, match="full is full"):
                 await at.runtime.result(PLAY)
@@ -356,7 +356,7 @@ async def test_skipping_the_pivot_is_past_the_pivot() -> None:
     DOWN.add("tail")
     Play.script = with_pivot
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Account, "decide", lambda *_: 1 / 0)
+        patch.setattr(Account, "decide", breaks)
         async with house() as at:
             await at.begin()
             await at.passes(64)
@@ -454,7 +454,7 @@ async def test_past_the_pivot_there_is_no_way_back() -> None:
 async def test_while_the_pivot_is_under_way_nobody_knows() -> None:
     Play.script = with_pivot
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Account, "decide", lambda *_: 1 / 0)
+        patch.setattr(Account, "decide", breaks)
         async with house() as at:
             await at.begin()
             with pytest.raises(Failed, match="the pivot of Play/p is under way; ask again when it is done or refused"):
@@ -543,6 +543,10 @@ VERBS: dict[str, Callable[[SagaControl[Any]], Awaitable[None]]] = {
 }
 
 
+async def take_back(saga: SagaControl[Any]) -> None:
+    await saga.compensate(**WHO)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("end", ["completed", "compensated", "killed", "new"])
 async def test_one_that_has_ended_or_never_began_takes_no_verb(verb: str, end: str) -> None:
@@ -598,8 +602,8 @@ async def test_a_saga_whose_stream_can_not_be_read_says_so_to_who_tells_it_somet
     alerts: list[Any] = []
     clock, journal = ManualClock(), MemoryJournal(records, [("Play", "p")])
     async with Runtime(journal, [Play, Room], clock=clock, on_alert=alerts.append) as runtime:
-        for verb in (*VERBS.values(), lambda saga: saga.compensate(**WHO)):
-            told = asyncio.create_task(verb(runtime.saga(PLAY)))
+        for verb in (*VERBS.values(), take_back):
+            told = asyncio.ensure_future(verb(runtime.saga(PLAY)))
             for _ in range(40):
                 await asyncio.sleep(0)
                 clock.advance(0.5)
@@ -632,14 +636,14 @@ async def test_a_verb_to_a_saga_that_waits_in_the_line_of_suspects(verb: str) ->
     DOWN.clear()
     async with house(records, later(records)) as at:
         assert "saga.completed" not in types_of(at.journal.records, PLAY)
-        told = VERBS.get(verb, lambda saga: saga.compensate(**WHO))
+        told = VERBS.get(verb, take_back)
         await told(at.runtime.saga(PLAY))
         await at.passes(10)
     found = types_of(at.journal.records, PLAY)
-    first, last = {
+    begins, ends = {
         "retry": ("saga.retried", "saga.completed"),
         "kill": ("saga.killed", "saga.killed"),
         "compensate": ("saga.compensating", "saga.compensated"),
     }[verb]
-    assert found[-1] == last
-    assert "saga.resumed" not in found[found.index(first) :]
+    assert found[-1] == ends
+    assert "saga.resumed" not in found[found.index(begins) :]

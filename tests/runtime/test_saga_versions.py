@@ -11,7 +11,7 @@ from actors import Command, DefinitionError, Parked, Refused, Saga
 from persistence import Record
 from runtime.journal_check import check_journal
 from tests.runtime.cast import DOWN, Approve, Begin, Held, Hold, Play, Release, Room, Where
-from tests.runtime.playing import PLAY, house, later, stands
+from tests.runtime.playing import PLAY, agrees, house, later, stands
 from tests.runtime.tools import HeldJournal, content, of, steps_of, types_of
 
 
@@ -66,14 +66,15 @@ async def begun() -> list[Record]:
 async def test_sagas_that_began_with_an_older_version_go_on_by_it() -> None:
     records = await begun()
     new = newer(2, [Old])
+    other: Any = new.at("q")
     async with house(records, later(records), [Room, new]) as at:
         assert await at.runtime.ask(PLAY, Where()) == "old"
-        await at.runtime.start(new.at("q"), Begin())
+        await at.runtime.start(other, Begin())
         await at.passes(101, step=20)
         assert await at.runtime.result(PLAY) == Held(1)
-        assert await at.runtime.result(new.at("q")) == Held(1)
+        assert await at.runtime.result(other) == Held(1)
         assert await at.runtime.ask(PLAY, Where()) == "old"
-        assert await at.runtime.ask(new.at("q"), Where()) == "new"
+        assert await at.runtime.ask(other, Where()) == "new"
     assert steps_of(at.journal.records, PLAY, "asked") == ["a", "nap", "old"]
     assert [content(r).get("version", 1) for r in of(at.journal.records, "saga.started")] == [1, 2]
     # What it draws is the same by whatever class it goes on.
@@ -106,7 +107,7 @@ async def test_going_back_needs_no_code_of_its_version() -> None:
     records = await begun()
     async with house(records, later(records), [Room, newer(3)]) as at:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Room, "decide", lambda self, state, command: command.reply(None))
+            patch.setattr(Room, "decide", agrees)
             await at.runtime.saga(PLAY).compensate(by="ana", reason="the old way is closed")
         with pytest.raises(Refused, match="the old way is closed"):
             await at.runtime.result(PLAY)

@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from actors import Chosen, Command, NotTaken, OutcomeUnknown, Refused, Saga, UnknownActor
+from actors import Chosen, Command, NotTaken, OutcomeUnknown, Refused, Saga, Step, UnknownActor
 from persistence import Record
 from runtime import Chaos, ManualClock, Runtime
-from tests.runtime.cast import SOON, Account, BookTrip, Deposit, Hold, Release, Room, Trip, Withdraw
+from tests.runtime.cast import SOON, Account, BookTrip, Deposit, Held, Hold, Release, Room, Trip, Withdraw
 from tests.runtime.playing import later, stands
 from tests.runtime.tools import check_once, check_stories, of, quiet, restart_of, types_of
 
@@ -65,7 +65,7 @@ class Voyage(Saga[Sail, int]):
         assert late is None
         return paid + port.number + len(aboard.name) + len(booked.rooms)
 
-    def _hold(self, room: str) -> Any:
+    def _hold(self, room: str) -> Step[Held]:
         return self.ask(room, Room.at(room), Hold(self.key), undo=Release(self.key))
 
 

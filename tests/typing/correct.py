@@ -16,6 +16,7 @@ from actors import (
     Actor,
     Address,
     Backoff,
+    Chosen,
     Command,
     Deadlock,
     Decision,
@@ -421,3 +422,63 @@ async def locked(runtime: Runtime) -> None:
         assert_type(deadlock.holder, str)
     except Locked as refused:
         assert_type(refused.lock, str)
+
+
+class GoOn(Command["Journey", None]):
+    by: str
+
+
+class GiveUp(Command["Journey", None]):
+    why: str
+
+
+class Whereabouts(Query["Journey", str]): ...
+
+
+class Travel(Command["Journey", Held]):
+    flight: str
+
+
+class Journey(Saga[Travel, Held]):
+    timeout = timedelta(seconds=30)
+    receives = GoOn | GiveUp
+    version = 2
+
+    async def run(self, command: Travel) -> Held:
+        hold, release = HoldSeat(self.key), ReleaseSeat(self.key)
+        seat = self.ask("seat", Flight.at(command.flight), hold, undo=release, timeout=timedelta(seconds=1))
+        perhaps = self.optional(seat)
+        assert_type(perhaps, Step[Held | Refused])
+        assert_type(await perhaps, Held | Refused)
+        self.revise_undo("seat", ReleaseSeat("another"))
+        assert_type(await self.receive(GoOn), GoOn)
+        assert_type(await self.receive(GiveUp, name="soon", timeout=timedelta(seconds=5)), GiveUp | None)
+        assert_type(await self.sleep_until("dawn", datetime(2030, 1, 1, tzinfo=UTC)), None)
+        chosen = await self.select(self.receive(GoOn, name="go"), self.receive(GiveUp), seat)
+        assert_type(chosen, Chosen[GoOn | GiveUp | Held])
+        assert_type(chosen.name, str)
+        match chosen.reply:
+            case GoOn(by):
+                assert_type(by, str)
+            case GiveUp(why):
+                raise Refused(why)
+            case Held() as held:
+                return held
+        first = await self.select(*[self.ask(name, Flight.at(name), hold, undo=release) for name in ("a", "b")])
+        assert_type(first, Chosen[Held])
+        return first.reply
+
+    def answer(self, query: Whereabouts) -> str:
+        return self.key
+
+
+async def travels(runtime: Runtime) -> None:
+    journey = Journey.at("j")
+    assert_type(await runtime.start(journey, Travel("LH441")), None)
+    assert_type(await runtime.ask(journey, GoOn("ana")), None)
+    assert_type(await runtime.ask(journey, Whereabouts()), str)
+    assert_type(await runtime.result(journey), Held)
+    await runtime.saga(journey).skip("seat", Held(1), by="ana", reason="she has it in writing")
+    await runtime.saga(journey).retry(step="seat", command=HoldSeat("j"), by="ana", reason="another name")
+    async for progress in runtime.sagas(status="parked", type=Journey):
+        assert_type(progress.saga, Address[Any])

@@ -366,3 +366,48 @@ async def locked(runtime: Runtime) -> None:
     await runtime.unlock(Flight.at("LH441"), "seat")  # mistake: a lock removed without a reason
     number: str = await runtime.unlock(Flight.at("LH441"), "seat", reason="stale")  # mistake: a count used as a text
     del number
+
+
+class GoOn(Command["Journey", None]):
+    by: str
+
+
+class Asks(Command["Journey", int]):
+    by: str
+
+
+class Whereabouts(Query["Journey", str]): ...
+
+
+class Travel(Command["Journey", Held]):
+    flight: str
+
+
+class Journey(Saga[Travel, Held]):
+    receives = GoOn
+
+    async def run(self, command: Travel) -> Held:
+        step = self.ask("seat", Flight.at(), HoldSeat(self.key))
+        held: Held = await self.optional(step)  # mistake: a refusal that is a value passed over
+        go: GoOn = await self.receive(GoOn, timeout=timedelta(1))  # mistake: a message that may not come
+        await self.receive(GoOn("ana"))  # mistake: a message in place of its class
+        await self.receive(Asks)  # mistake: a message that wants a reply
+        await self.select(step, self.parallel(step))  # mistake: several at once in a select
+        chosen = await self.select(step, self.receive(GoOn))
+        print(chosen.reply.seat)  # mistake: a reply used before it is known whose it is
+        await self.sleep_until("dawn", timedelta(1))  # mistake: a duration in place of a time
+        await self.optional(self.parallel(step))  # mistake: several that may be refused
+        self.revise_undo("seat", "ReleaseSeat")  # mistake: an undo that is no command
+        await self.ask("b", Flight.at(), HoldSeat(self.key), timeout=5)  # mistake: seconds in place of a duration
+        print(go)
+        return held
+
+
+async def travels(runtime: Runtime) -> None:
+    await runtime.start(Journey.at("j"), HoldSeat("j"))  # mistake: a saga started by another actor's command
+    number: int = await runtime.ask(Journey.at("j"), Whereabouts())  # mistake: a query's reply of another type
+    await runtime.ask(Flight.at(), Whereabouts())  # mistake: a saga's query sent to another actor
+    await runtime.saga(Journey.at("j")).kill(by="ana")  # mistake: a verb without a reason
+    await runtime.result(Flight.at())  # mistake: the result of what is no saga
+    runtime.sagas(status="asleep")  # mistake: a status that there is not
+    print(number)
