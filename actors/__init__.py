@@ -38,7 +38,7 @@ from actors.evolution import Upcast, upcast
 from actors.locks import ServiceLocked, ServiceUnlocked
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
 from actors.personal import Personal, SubjectForgotten
-from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, RestartPolicy, RetryPolicy
+from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, Rate, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
 from actors.saga import Saga
 from actors.schedules import planned_time
@@ -81,6 +81,7 @@ __all__ = [
     "PoisonMessage",
     "Pool",
     "Query",
+    "Rate",
     "ReadModel",
     "ReadModelBehind",
     "Refused",

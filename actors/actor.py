@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from actors.address import Address
-from actors.definition import annotated, by_name, check_actor
+from actors.definition import annotated, by_name, check_actor, check_rate
 from actors.errors import ActorMisuse
 from actors.messages import Command, Request
-from actors.policies import Group, Mailbox, Passivation, Pool, RestartPolicy
+from actors.policies import Group, Mailbox, Passivation, Pool, Rate, RestartPolicy
 from actors.reminders import Remind
 
 A = TypeVar("A")
@@ -118,6 +118,8 @@ class Actor:
     passivation: ClassVar[Passivation] = Passivation()
     pool: ClassVar[Pool | None] = None
     """How many workers stand behind each address of the class; None: the actor itself."""
+    rate: ClassVar[Rate | None] = None
+    """How fast sagas may send steps to actors of this class, all together; None: as they come."""
     children: ClassVar[Group] = Group()
     """How its children are supervised; it has no ``members``, for children are started by :meth:`spawn`."""
     at_once: ClassVar[int] = 1
@@ -140,6 +142,7 @@ class Actor:
             cls.commands = by_name(cls, annotated(cls, "receive", "message: A | B"), Request)
             cls.is_async = inspect.iscoroutinefunction(cls.__dict__["receive"])
         check_actor(cls)
+        check_rate(cls)
 
     @classmethod
     def at(cls, key: str = "") -> Address[Self]:

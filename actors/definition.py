@@ -11,6 +11,7 @@ import msgspec
 from actors.errors import DefinitionError
 from actors.locks import ServiceLocked, ServiceUnlocked, WhenLocked
 from actors.messages import Command, Event, Message, Query, Request, State, look_up, name_of, reply_type
+from actors.policies import Rate
 
 HOW_TO_WRITE: dict[type[Message], str] = {
     Event: "class Name(Event)",
@@ -121,6 +122,24 @@ def check_actor(owner: Any) -> None:
             )
     if owner.at_once != 1:
         raise DefinitionError(f"{owner.__name__} can handle several messages at once only with async def receive")
+
+
+def check_rate(owner: Any) -> None:
+    """Check how fast sagas may send steps to a class."""
+    if owner.rate is not None and not isinstance(owner.rate, Rate):
+        raise DefinitionError(
+            f"{owner.__name__} has rate = {owner.rate!r}; write rate = Rate(100, per=timedelta(seconds=1)), or None"
+        )
+
+
+def check_places(owner: Any) -> None:
+    """Check how many sagas of a class may be under way at once."""
+    at_once = owner.at_once
+    if at_once is not None and (type(at_once) is not int or at_once < 1):
+        raise DefinitionError(
+            f"{owner.__name__} has at_once = {at_once!r}; write how many of them may be under way at once, "
+            "at_once = 10, or None for as many as there are"
+        )
 
 
 def check_messages(owner: Any, messages: Mapping[str, Any]) -> None:

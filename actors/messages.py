@@ -210,6 +210,7 @@ class Meta(msgspec.Struct, frozen=True):
     time: datetime
     causation: str
     correlation: str
+    tags: tuple[str, ...] = ()
 
     @property
     def event_id(self) -> str:

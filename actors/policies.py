@@ -140,6 +140,44 @@ class Pool(msgspec.Struct, frozen=True):
             raise ValueError(f"a pool needs a size of 1 to 10,000 workers, not {self.size}")
 
 
+MOST_AT_A_MOMENT = 100_000
+"""How many steps a :class:`Rate` may let go at the same moment; it remembers when each of them went."""
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """How fast sagas may send steps to the actors of a class: no more than ``limit`` in any span of ``per``.
+
+    ``burst`` is how many of them may go at the same moment, by default all: no more than that go in any span of
+    ``per * burst / limit``, so that the limit is spread over ``per``.
+    """
+
+    limit: int
+    per: timedelta = timedelta(seconds=1)
+    burst: int | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.limit) is not int or self.limit < 1 or self.per <= timedelta(0):
+            raise ValueError(
+                f"a rate needs limit >= 1 and per > 0, as in Rate(100, per=timedelta(seconds=1)): {self!r}"
+            )
+        if self.burst is not None and (type(self.burst) is not int or self.burst < 1 or self.limit % self.burst):
+            raise ValueError(f"a rate's burst must be a whole part of its limit, so that no span has more: {self!r}")
+        if self.at_a_moment > MOST_AT_A_MOMENT:
+            raise ValueError(
+                f"a rate lets at most {MOST_AT_A_MOMENT:,} go at the same moment; give a smaller burst=: {self!r}"
+            )
+
+    @property
+    def at_a_moment(self) -> int:
+        """How many may go at the same moment."""
+        return self.limit if self.burst is None else self.burst
+
+    @property
+    def span(self) -> int:
+        """In how many microseconds no more than that may go."""
+        return -(-(self.per // timedelta(microseconds=1)) * self.at_a_moment // self.limit)
+
+
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 
 

@@ -1,6 +1,7 @@
 """Read models: tables made for reading, kept up to date from the journals."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
 from actors.address import Address
@@ -8,6 +9,10 @@ from actors.definition import annotated, by_name
 from actors.errors import DefinitionError
 from actors.messages import Event, Meta
 from actors.policies import RetryPolicy
+
+PROJECTION_RETRY = RetryPolicy(budget=timedelta(seconds=5))
+"""The default for events that can't be projected. What passes by itself, a full disk say, doesn't count, and a pure
+function rarely thinks better of it: others wait meanwhile."""
 
 SqlValue = str | int | float | bytes | None
 
@@ -29,19 +34,32 @@ class ReadModel:
 
     ``schema`` creates the tables; ``project`` turns one event into statements and is pure; ``answer`` answers
     queries with the database driver's own read-only connection. The events that it follows are those in the
-    annotation of ``project``. Change ``version`` when ``project`` changes, and the tables are built anew.
+    annotation of ``project``, or with ``Event`` all that there are; ``categories`` and ``tags`` choose among them.
+    Change ``version`` when ``project`` changes, and the tables are built anew.
+
+    An event that can't be projected is tried again (``retry``), then it is set aside, and with it all later events of
+    its :meth:`key`; others go on. See ``docs/read_models.md``.
     """
 
     schema: ClassVar[str] = ""
     version: ClassVar[int] = 1
-    retry: ClassVar[RetryPolicy] = RetryPolicy()
+    retry: ClassVar[RetryPolicy] = PROJECTION_RETRY
+    parked_limit: ClassVar[int] = 10_000
+    """How many events may be set aside; at the next one the whole read model is parked. 0: at the first one."""
     follows: ClassVar[Mapping[str, type[Event]]] = {}
-    """The event classes that it follows, by stable name; read from the annotation of ``project``."""
+    """The event classes that it follows, by stable name; read from the annotation of ``project``. ``Event``: all."""
+    categories: ClassVar[Sequence[str]] = ()
+    """The classes of actors whose events it follows, by name; none: those of all."""
+    tags: ClassVar[Sequence[str]] = ()
+    """Only events that have all of these tags are followed; see ``Service.tags``."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "project" in cls.__dict__:
             cls.follows = by_name(cls, annotated(cls, "project", "event: A | B, meta: Meta"), Event)
+        for name in ("categories", "tags"):
+            if isinstance(getattr(cls, name), str):
+                raise DefinitionError(f'{cls.__name__}.{name} is one text; write {name} = ("{getattr(cls, name)}",)')
         words = set(cls.schema.lower().split())
         if ("project" in cls.__dict__ or "schema" in cls.__dict__) and not {"create", "table"} <= words:
             raise DefinitionError(f'{cls.__name__} needs tables: write schema = "create table ..." in the class')
@@ -55,6 +73,24 @@ class ReadModel:
         """Yield the statements that bring the tables up to date with one event."""
         raise NotImplementedError(f"{type(self).__name__} needs a project(self, event, meta)")
 
+    def key(self, event: Any, meta: Meta) -> str:  # noqa: ARG002 (it is for subclasses)
+        """Return whose an event is: where it can't be projected, the later ones of the same key wait for it. Pure.
+
+        By default each stream is for itself. Where a row is made of several streams' events, return what they share.
+        """
+        return f"{meta.actor}/{meta.key}"
+
+    def about(self, query: Any) -> str | None:  # noqa: ARG002 (it is for subclasses)
+        """Return the :meth:`key` whose events a query reads; None, the default: any. Pure.
+
+        A query that must see everything (``consistent=True``, ``after=``) is refused while something that it is about
+        is set aside.
+        """
+        return None
+
     async def answer(self, db: Any, query: Any) -> Any:
-        """Answer a query; ``db`` is the driver's connection (SQLite: ``aiosqlite.Connection``), read-only."""
+        """Answer a query; ``db`` is the driver's connection, read-only.
+
+        It is an ``aiosqlite.Connection``, or an ``asyncpg.Connection`` where the tables are on PostgreSQL.
+        """
         raise NotImplementedError(f"{type(self).__name__} needs an async answer(self, db, query)")

@@ -19,13 +19,15 @@ from actors.definition import (
     by_name,
     check_messages,
     check_no_undo_after_pivot,
+    check_places,
+    check_rate,
     check_takes_commands,
     check_versions,
 )
 from actors.errors import Refused, SagaMisuse
 from actors.evolution import Upcast, steps_of
 from actors.messages import Command, Event, Query
-from actors.policies import UNDO_RETRY, Mailbox, Passivation, RetryPolicy
+from actors.policies import UNDO_RETRY, Mailbox, Passivation, Rate, RetryPolicy
 from actors.steps import Parallel, Select, Step
 
 A = TypeVar("A")
@@ -55,7 +57,18 @@ class Saga(Generic[C, R_co]):
     """
 
     deadline: ClassVar[timedelta | None] = None
-    """How long the saga may take before its pivot; then it is compensated. None: no deadline."""
+    """How long the saga may take before its pivot; then it is compensated. None: no deadline.
+
+    It counts from when the saga begins, also where that had to wait for its place (see ``at_once``)."""
+    at_once: ClassVar[int | None] = None
+    """How many sagas of the class may be under way at once; those started beyond it wait for their place, durably, and
+    begin by :meth:`priority_of`, then in the order of their coming. None: as many as there are.
+
+    One is under way from its beginning to its end, also while it sleeps, waits for a message, or goes back; one that is
+    parked is not. One that is asked by a saga of its own class, or that could make others wait in a circle, begins at
+    once."""
+    rate: ClassVar[Rate | None] = None
+    """How fast sagas may start sagas of this class as their steps; None: as they come."""
     timeout: ClassVar[timedelta | None] = None
     """How long one attempt at a step, or at its undo, may take; then it has failed, what became of it is unknown, and
     it is tried again with the same id. None: as long as it takes."""
@@ -104,6 +117,8 @@ class Saga(Generic[C, R_co]):
         if "answer" in cls.__dict__:
             cls.queries = by_name(cls, annotated(cls, "answer", "query: Query"), Query)
         check_versions(cls)
+        check_places(cls)
+        check_rate(cls)
         steps_of(cls)
         if "run" in cls.__dict__:
             check_no_undo_after_pivot(cls)
@@ -112,6 +127,15 @@ class Saga(Generic[C, R_co]):
     def at(cls, key: str = "") -> Address[Self]:
         """Return the address of the saga of this class with this key."""
         return Address(cls.__name__, key)
+
+    @classmethod
+    def priority_of(cls, command: C) -> int:  # noqa: ARG003 (it is for subclasses)
+        """Return the priority of the saga that a command starts: from -9 to 9, higher ones go first; pure.
+
+        By it sagas of the class begin that wait for their place (``at_once``), and steps of theirs are sent that wait
+        for a :class:`Rate`. Each tenth turn is that of a lower priority, so that none waits for ever.
+        """
+        return 0
 
     async def run(self, command: C) -> R_co:
         """Tell the story: await steps, return the result, or raise :class:`Refused`."""

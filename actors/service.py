@@ -5,11 +5,11 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from actors.address import Address
-from actors.definition import by_name, check_locks, check_snapshots, check_state, check_takes_commands
+from actors.definition import by_name, check_locks, check_rate, check_snapshots, check_state, check_takes_commands
 from actors.evolution import Upcast, steps_of
 from actors.locks import WhenLocked
 from actors.messages import Command, Decision, Event, State
-from actors.policies import Mailbox, Passivation, RestartPolicy
+from actors.policies import Mailbox, Passivation, Rate, RestartPolicy
 
 S = TypeVar("S", bound=State)
 C = TypeVar("C", bound=Command[Any, Any])
@@ -43,6 +43,8 @@ class Service(Generic[S, C, E]):
     restart: ClassVar[RestartPolicy] = RestartPolicy()
     mailbox: ClassVar[Mailbox] = Mailbox()
     passivation: ClassVar[Passivation] = Passivation()
+    rate: ClassVar[Rate | None] = None
+    """How fast sagas may send steps to services of this class, all together; None: as they come."""
     snapshot_every: ClassVar[int | None] = 500
     """How many events come between two snapshots, at the least; more where the state is large. None: only those that
     are asked for, by ``runtime.snapshot``, ``truncate`` and ``delete``."""
@@ -76,6 +78,7 @@ class Service(Generic[S, C, E]):
                 check_state(cls, state)
                 cls.state_type = state
         check_snapshots(cls)
+        check_rate(cls)
         check_locks(cls)
         check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Service[YourState, Commands, Events])")
         steps_of(cls)

@@ -13,6 +13,10 @@ class JournalUnusable(JournalError):
     """The journal can't be opened: it can't be written, or the place doesn't exist."""
 
 
+class StatementFailed(Exception):
+    """A read model's statement failed, or may not be run; the message holds nothing of what is in a row."""
+
+
 class JournalInUse(JournalError):
     """Another process holds the journal; the message names it."""
 

@@ -1,202 +1,232 @@
-"""The read models' own databases: rows and checkpoint change in one transaction, so they never disagree."""
+"""The contract of read models' databases: what every engine keeps, and the values that go in and come out.
 
-import os
-import sqlite3
-from collections.abc import Sequence
-from contextlib import suppress
-from itertools import groupby
-from pathlib import Path
+Rows, checkpoint and what is set aside change in one transaction, so they never disagree: the rows are the fold of the
+journal up to the checkpoint, less the events that are parked or were skipped, each of which is listed.
+"""
+
+import hashlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from persistence.connection import Connection, connect, shielded
-from persistence.errors import JournalUnusable
-from persistence.wal import keep_small, log_size
+import msgspec
 
-_UNCLEAN = 1
 SqlStatement = tuple[str, tuple[Any, ...]]
 """SQL text and the values bound to it."""
 
+SLOWEST = 60.0
+"""Seconds that a batch may take in the database; then it is ended, and has failed."""
 
-class SqliteView:
-    """One read model's database; ``path`` None keeps it in memory.
 
-    The tables are made anew, and the checkpoint starts at 0, where there is no database yet or where it belongs to
-    another journal. ``reader`` is the connection for queries.
+class ParkedRow(msgspec.Struct, frozen=True):
+    """An event that is set aside: one that could not be projected, or a later one of the same key."""
+
+    position: int
+    key: str
+    time: int
+    """When it was set aside, in microseconds since 1970."""
+    error: str = ""
+    """What was wrong with the first of its key; "": it waits for that one."""
+    attempts: int = 0
+    """How often it was tried since it was set aside."""
+
+
+class SkippedRow(msgspec.Struct, frozen=True):
+    """An event that somebody has decided to leave out of the tables."""
+
+    position: int
+    key: str
+    time: int
+    """When that was decided, in microseconds since 1970."""
+    error: str
+    """What was wrong with it."""
+    reason: str
+    by: str
+
+
+class Aside(msgspec.Struct, frozen=True):
+    """What changes in the list of events that are set aside."""
+
+    parked: Sequence[ParkedRow] = ()
+    """To be added, or known better than before."""
+    taken: Sequence[int] = ()
+    """Positions that are to leave the list."""
+    skipped: Sequence[SkippedRow] = ()
+
+
+NOTHING_ASIDE = Aside()
+
+
+class Build(msgspec.Struct, frozen=True):
+    """One database of a read model: what it was built from, and whether it has caught up once."""
+
+    fingerprint: str
+    """Names the schema, the version and the events that it was built from."""
+    generation: int = 0
+    """Which one of this fingerprint it is."""
+    journal: str = ""
+    """The identity of the journal."""
+    form: str = ""
+    """Names the schema alone; see :func:`form_of`."""
+    made: int = 0
+    """When it was begun, in microseconds since 1970."""
+    ready: bool = False
+    position: int = 0
+    """Up to where the events are in the tables."""
+
+
+def wall_time() -> int:
+    """Return the time in microseconds since 1970."""
+    return time.time_ns() // 1_000
+
+
+def form_of(schema: str) -> str:
+    """Return what tells a schema from another one."""
+    return hashlib.blake2b(schema.encode(), digest_size=8).hexdigest()
+
+
+class View(ABC):
+    """The database of one read model. Its methods are safe to cancel.
+
+    Several processes may open it where the engine lets them; one of them leads, and it alone projects.
     """
 
-    def __init__(self, path: Path | None, schema: str, journal: str) -> None:
-        self._path = path
-        self._schema = schema
-        self._journal = journal
-        self._writer: Connection | None = None
-        self._reader: Connection | None = None
+    def __init__(self, schema: str, journal: str, now: Callable[[], int]) -> None:
+        """``schema`` makes the tables, ``journal`` is the identity of theirs, ``now`` tells microseconds since 1970."""
+        self.schema = schema
+        self.journal = journal
+        self.now = now
+        self.leading = True
+        """Whether this process projects into it; see :meth:`lead`."""
+        self.ready = False
+        """Whether the tables have caught up with the journal once."""
         self.checkpoint = 0
         """The position of the last event whose rows are committed."""
+        self.mark = ""
+        """What tells the event at the checkpoint from any other one that might stand there; "": not known."""
         self.log_bytes = 0
-        """The size of the write-ahead log beside the file after the last batch."""
+        """The size of the write-ahead log beside a file after the last batch; 0: there is none."""
         self.unclean = False
-        """Whether the file may hold what was blanked; kept in it, as its ``user_version``."""
+        """Whether it may hold copies of what was blanked."""
 
-    @property
-    def reader(self) -> Connection:
-        """The read-only connection that queries are answered with."""
-        if self._reader is None:
-            raise JournalUnusable("the read model's database is not open")
-        return self._reader
-
-    async def open(self, head: int) -> None:
-        """Open or make the database; one that is ahead of the journal's ``head`` is made anew.
+    @abstractmethod
+    async def open(self) -> None:
+        """Open or make the database; one that is damaged, or of another journal, is made anew.
 
         Raises:
             JournalUnusable: it can't be opened or its schema can't be run.
         """
-        try:
-            await self._connect()
-            try:
-                found = await self._load(head)
-            except sqlite3.DatabaseError:
-                # Damaged, or no database at all. What is derived is made again; only a fault that stays is told.
-                found = False
-            if not found:
-                await self._remake()
-            if self._path is None:
-                self._reader = self._writer  # a database in memory has one connection
-            else:
-                self._reader = await connect(self._path, readonly=True)
-        except (sqlite3.Error, OSError) as error:
-            await self.close()
-            raise JournalUnusable(
-                f"the read model's database {self._path or 'in memory'} can't be used: {error}"
-            ) from error
-        except BaseException:
-            await self.close()
-            raise
 
-    async def _connect(self) -> None:
-        if self._path is not None:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._writer = await connect(self._path)
+    @abstractmethod
+    async def open_for_reading(self) -> None:
+        """Open the database as it is, for queries only.
 
-    async def _load(self, head: int) -> bool:
-        def work(db: sqlite3.Connection) -> tuple[str, int, int] | None:
-            # What can be rebuilt needs no sync for each batch; a power cut costs a replay, not the truth.
-            db.execute("pragma journal_mode = wal")
-            db.execute("pragma synchronous = normal")
-            keep_small(db)
-            if not db.execute("select 1 from sqlite_master where name = 'understudy_checkpoint'").fetchone():
-                return None
-            row = db.execute("select journal, position from understudy_checkpoint").fetchone()
-            return None if row is None else (*row, *db.execute("pragma user_version").fetchone())
+        Raises:
+            JournalUnusable: it can't be opened.
+        """
 
-        assert self._writer is not None
-        found = await self._writer.run(work)
-        if found is None or found[0] != self._journal or found[1] > head:
-            return False
-        _, self.checkpoint, unclean = found
-        self.unclean = unclean == _UNCLEAN
+    async def lead(self) -> bool:
+        """Become the one who projects, if nobody else is; return whether we are. Known is then what is kept.
+
+        Raises:
+            Exception: it can't be known now; see :meth:`passes`.
+        """
         return True
 
-    async def _remake(self) -> None:
-        assert self._writer is not None
-        if self._path is not None:
-            await self._writer.shut()
-            _remove(self._path)
-            await self._connect()
+    @abstractmethod
+    async def keep_ready(self) -> None:
+        """Keep that the tables have caught up once.
 
-        def work(db: sqlite3.Connection) -> None:
-            db.execute("pragma journal_mode = wal")
-            db.execute("pragma synchronous = normal")
-            keep_small(db)
-            db.executescript(self._schema)
-            db.execute("create table understudy_checkpoint (journal text not null, position integer not null)")
-            db.execute("insert into understudy_checkpoint values (?, 0)", (self._journal,))
-            _query_only(db, self._path is None)
+        Raises:
+            Exception: it could not be kept; see :meth:`passes`.
+        """
 
-        await self._writer.run(work)
-        self.checkpoint, self.unclean = 0, False
+    @abstractmethod
+    async def remake(self) -> None:
+        """Make the tables anew, empty, with the checkpoint at 0.
 
-    async def apply(self, statements: Sequence[SqlStatement], checkpoint: int, *, blanks: bool = False) -> None:
+        Raises:
+            JournalUnusable: it can't be done.
+        """
+
+    @abstractmethod
+    async def apply(
+        self,
+        statements: Sequence[SqlStatement],
+        checkpoint: int,
+        *,
+        mark: str = "",
+        blanks: bool = False,
+        aside: Aside = NOTHING_ASIDE,
+    ) -> None:
         """Run the statements and move the checkpoint, all or nothing; runs of one statement go as one.
 
-        ``blanks``: no copy of what they overwrite may stay in the file; :meth:`clean` sees to it.
+        ``mark`` tells the event at the checkpoint. ``blanks``: no copy of what the statements overwrite may stay;
+        :meth:`clean` sees to it. ``aside`` changes what is set aside; the checkpoint may stay where it is then.
 
         Raises:
-            sqlite3.Error: it failed; ``checkpoint`` says whether anything was changed.
+            Exception: it failed; ``checkpoint`` says whether anything was changed, :meth:`passes` whether the same may
+                succeed later.
             JournalUnusable: the checkpoint is not where this object left it, but where ``checkpoint`` now says.
         """
-        if self._writer is None:
-            raise JournalUnusable("the read model's database is not open")
-        if checkpoint <= self.checkpoint:
-            raise JournalUnusable(f"the read model's database {self._path} is at position {self.checkpoint} already")
 
-        def work(db: sqlite3.Connection) -> None:
-            _query_only(db, False)
-            try:
-                db.execute("begin immediate")
-                # A batch whose outcome was unknown, or that somebody else has run, must not be run twice.
-                moved = db.execute(
-                    "update understudy_checkpoint set position = ? where position = ?", (checkpoint, self.checkpoint)
-                )
-                if moved.rowcount != 1:
-                    raise JournalUnusable(f"the read model's database {self._path} was changed by somebody else")
-                for text, run in groupby(statements, key=lambda statement: statement[0]):
-                    # executemany takes nothing but changes of rows, so a projection can't end the transaction
-                    db.executemany(text, [values for _, values in run])
-                if blanks:
-                    db.execute(f"pragma user_version = {_UNCLEAN}")
-                    self.unclean = True
-                db.execute("commit")
-                self.checkpoint = checkpoint  # here, so that it follows the rows even if the caller is cancelled
-                self.log_bytes = 0 if self._path is None else log_size(self._path)
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("rollback")
-                with suppress(sqlite3.Error):  # what is kept decides: an error may also come behind the commit
-                    (self.checkpoint,) = db.execute("select position from understudy_checkpoint").fetchone()
-                raise
-            finally:
-                _query_only(db, self._path is None)
+    @abstractmethod
+    def passes(self, error: BaseException) -> bool:
+        """Return whether an error of :meth:`apply` is of the disk or the connection, and no statement's fault."""
 
-        await self._writer.run(work)
+    @abstractmethod
+    async def parked(self) -> list[ParkedRow]:
+        """Return the events that are set aside, in the order of their positions."""
 
-    async def clean(self) -> None:
-        """Write the file anew, so that nothing is left in it of what was blanked; in a large file it takes long.
+    @abstractmethod
+    async def skipped(self) -> list[SkippedRow]:
+        """Return the events that were skipped, in the order of their positions."""
+
+    @abstractmethod
+    def reading(self) -> AbstractAsyncContextManager[Any]:
+        """Return the driver's connection for one query, while it runs; it can only read.
 
         Raises:
-            sqlite3.Error: it could not be done now; what is read is right all the same.
+            JournalUnusable: the database is not open, or can't be reached.
         """
-        if self._path is None or self._writer is None:
-            self.unclean = False
-            return
 
-        def work(db: sqlite3.Connection) -> None:
-            db.execute("vacuum")  # pages that were split or moved keep copies, so overwriting rows is not enough
-            (busy,) = db.execute("pragma wal_checkpoint(truncate)").fetchone()[:1]
-            if busy:
-                raise sqlite3.OperationalError("a query reads the database all the time")
-            db.execute("pragma user_version = 0")
-            self.unclean = False
+    @abstractmethod
+    async def clean(self) -> None:
+        """Leave no copy of what was blanked; in a large database it takes long.
 
-        await self._writer.run(work)
+        Raises:
+            Exception: it could not be done now; what is read is right all the same.
+        """
 
+    @abstractmethod
     async def close(self) -> None:
         """Close the database. Does nothing where it is not open."""
-        await shielded(self._close())
-
-    async def _close(self) -> None:
-        reader, writer = self._reader, self._writer
-        self._reader = self._writer = None
-        if reader is not None and reader is not writer:
-            await reader.shut()
-        if writer is not None:
-            await writer.shut()
 
 
-def _query_only(db: sqlite3.Connection, on: bool) -> None:
-    """Keep queries from writing, where they share the writing connection: to a database in memory there is one."""
-    db.execute(f"pragma query_only = {on:d}")
+class Shelf(ABC):
+    """Where the databases of read models are."""
 
+    keeps = True
+    """Whether they are there when the process has ended."""
 
-def _remove(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    @abstractmethod
+    def view(self, name: str, build: Build, schema: str, journal: str, now: Callable[[], int]) -> View:
+        """Return a database of the read model of this name; it is not open yet."""
+
+    @abstractmethod
+    async def builds(self, name: str) -> list[Build]:
+        """Return the databases that there are of a read model, in the order in which they were begun.
+
+        Raises:
+            JournalUnusable: it can't be known now.
+        """
+
+    @abstractmethod
+    async def drop(self, name: str, build: Build) -> bool:
+        """Remove a database, if nobody uses it; return whether it is gone.
+
+        Raises:
+            JournalUnusable: it can't be done now.
+        """

@@ -16,6 +16,7 @@ from runtime.saga_alerts import OnAlert, SagaAlert
 from runtime.saga_progress import PlannedUndo, SagaProgress, StepProgress
 from runtime.sagas import SagaControl
 from runtime.scheduling import ScheduledRun, ScheduleInfo
+from runtime.set_aside import ParkedEvent, SkippedEvent
 from runtime.signals import stop_on_signals
 from runtime.stats import Stats
 
@@ -34,6 +35,7 @@ __all__ = [
     "ManualClock",
     "MemoryKeys",
     "OnAlert",
+    "ParkedEvent",
     "PendingReminder",
     "PlannedUndo",
     "Position",
@@ -43,6 +45,7 @@ __all__ = [
     "SagaProgress",
     "ScheduleInfo",
     "ScheduledRun",
+    "SkippedEvent",
     "Stats",
     "StepProgress",
     "SystemClock",

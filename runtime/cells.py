@@ -19,6 +19,7 @@ from actors.actor import Reason
 from persistence import Journal, Record, Stream
 from persistence.writer import Writer
 from runtime.clock import Clock
+from runtime.flow import Flow
 from runtime.inbox import Inbox
 from runtime.kinds import Kind
 from runtime.lock_waits import LockWaits
@@ -49,6 +50,7 @@ class World(Protocol):
     watches: Watches
     slow: SlowTurns
     suspects: Suspects
+    flow: Flow
     lock_waits: LockWaits
     observer: Observer
     closing: bool

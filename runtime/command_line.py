@@ -49,7 +49,8 @@ def _is_actor(cls: type) -> bool:
     return issubclass(cls, BASES) and cls.__module__.partition(".")[0] != "actors"
 
 
-def _actors_option(parser: ArgumentParser) -> None:
+def actors_option(parser: ArgumentParser) -> None:
+    """Add the option that names the actors' classes."""
     parser.add_argument(
         "--actors",
         required=True,
@@ -71,7 +72,7 @@ def _time(text: str) -> datetime:
 
 
 def _state_options(parser: ArgumentParser) -> None:
-    _actors_option(parser)
+    actors_option(parser)
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--version", type=at_least(0), metavar="N", help="as it was after version N of the stream")
     when.add_argument("--at", type=_time, metavar="TIME", help="as it was at this time, local or with an offset")
@@ -157,7 +158,7 @@ CHECK = Command(
     "check",
     "say which events would not load with today's classes; best before a deployment",
     _check,
-    add_options=_actors_option,
+    add_options=actors_option,
     examples=("sqlite:trips.db --actors demos.trip",),
     more="It exits with 1 where it finds something.",
 )

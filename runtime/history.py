@@ -13,7 +13,7 @@ from persistence.codec import WRAPPING, Decoder
 from runtime import saga_events
 from runtime.directory import Directory
 from runtime.kinds import INTERNAL, Kind, decoded
-from runtime.projector import to_meta
+from runtime.projection import to_meta
 from runtime.replay import Past, Replay, stream
 
 

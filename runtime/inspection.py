@@ -65,10 +65,12 @@ class Inspection:
         return Stats(
             actors=actors,
             journal=node.written.stats(node.journal, node.writer, node.trouble.damage),
-            read_models=read_model_stats(node.projectors.values(), node.journal),
+            read_models=read_model_stats(node.projectors.values(), node.builders, node.journal),
             active=sum(stats.active for stats in actors.values()),
             dead_letters=node.dead_letters.count,
             timers=len(node.timers) + len(node.delays),
+            queues=node.flow.queues(),
+            rates=node.flow.waiting(),
         )
 
     async def state_of(

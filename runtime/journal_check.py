@@ -26,9 +26,10 @@ from runtime.kinds import INTERNAL, LOCK_EVENTS, Kind, decoded, meta_of
 from runtime.personal import PersonalData
 from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, replayed
 from runtime.replay import stream
+from runtime.saga_fit import code_of
 from runtime.saga_progress import all_of
 from runtime.saga_rehearsal import run_through
-from runtime.saga_story import COMPENSATE, StepStory, Story, code_of, has
+from runtime.saga_story import COMPENSATE, StepStory, Story, has
 from runtime.schedule_events import ScheduleState
 from runtime.schedules import Schedules
 from runtime.snapshots import read_kept, state_in
@@ -225,19 +226,21 @@ class _Check:
                     story.apply(decoded(decoder, record, record.data), record.time)
         except (JournalMismatch, UnknownActor):
             return  # it is among the events
-        if story.started is None or story.buried or story.ended is not ended:
+        if story.start is None or story.buried or story.ended is not ended:
             return
         before = len(self._problems)
         try:
             code_of(kind, story)
         except SagaMismatch as error:
-            self._problem(name, position, f"version {story.started.version} of its code", error)
-        self._command(name, position, "command that it began with", kind.name, story.started.command)
+            what = "code" if story.started is None else f"version {story.started.version} of its code"
+            self._problem(name, position, what, error)
+        self._command(name, position, "command that it began with", kind.name, story.start.command)
         for message in story.inbox:
             self._command(name, position, f"message {message.name}", kind.name, message.data)
         for step in story.steps.values():
             self._step(name, position, step)
-        if len(self._problems) == before and (story.reason is None or ended):
+        begun = story.started is not None
+        if begun and len(self._problems) == before and (story.reason is None or ended):
             self._resume(name, position, kind, story)
 
     def _resume(self, name: Stream, position: int, kind: Kind, story: Story) -> None:

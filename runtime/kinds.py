@@ -14,6 +14,7 @@ from actors import (
     Mailbox,
     Passivation,
     Pool,
+    Rate,
     ReadModel,
     RestartPolicy,
     Saga,
@@ -108,13 +109,14 @@ def decoded(decoder: Decodes, record: Record, data: bytes) -> Any:
     try:
         return decoder.decode(data)
     except JournalDamaged as error:
-        raise JournalDamaged(f"{_where(record)}: {error}") from error
+        raise JournalDamaged(f"{where(record)}: {error}") from error
     except NotDecodable as error:
         why = "can't be opened" if isinstance(error, KeyMissing) else "doesn't fit today's class"
-        raise JournalMismatch(f"{_where(record)} {why}: {error}") from error
+        raise JournalMismatch(f"{where(record)} {why}: {error}") from error
 
 
-def _where(record: Record) -> str:
+def where(record: Record) -> str:
+    """Return which event a record holds, and where it stands."""
     category, key = record.stream
     return f"event {record.type} at version {record.version} of stream {category}/{key} (position {record.position})"
 
@@ -170,8 +172,13 @@ class Kind:
         self.mailbox: Mailbox = getattr(cls, "mailbox", Mailbox())
         self.passivation: Passivation = getattr(cls, "passivation", Passivation())
         self.pool: Pool | None = getattr(cls, "pool", None)
-        self.at_once: int = getattr(cls, "at_once", 1)
+        saga = issubclass(self.cls, Saga)
+        self.at_once: int = 1 if saga else getattr(self.cls, "at_once", 1)
         """How many messages one actor may handle at the same time."""
+        self.places: int | None = getattr(self.cls, "at_once", None) if saga else None
+        """How many of a class of sagas may be under way at once."""
+        self.rate: Rate | None = getattr(cls, "rate", None)
+        """How fast sagas may send it their steps."""
         self.counts = Counts()
         self.tagged = _has_tags(self.cls)
         """Whether its events have tags."""

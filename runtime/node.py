@@ -9,8 +9,8 @@ from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
-from actors import Address, Group, NotTaken, Parked, Request, RuntimeClosed, Saga, Stopped, UnknownActor
-from persistence import Batch, Journal, Stream
+from actors import Address, Group, Parked, Request, RuntimeClosed, Saga, Stopped
+from persistence import Batch, Journal
 from persistence.records import to_records
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
@@ -22,6 +22,7 @@ from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
 from runtime.directory import Directory
 from runtime.dispatcher import Dispatcher
+from runtime.flow import Flow
 from runtime.lock_waits import LockWaits
 from runtime.log import log
 from runtime.log_watch import LogWatch
@@ -39,7 +40,6 @@ from runtime.projector import Projector
 from runtime.promises import Promise, Promises
 from runtime.recovery import Recovery
 from runtime.saga_alerts import Alerts, OnAlert
-from runtime.saga_cell import SagaCell
 from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SlowTurns
@@ -49,6 +49,7 @@ from runtime.suspects import Suspects
 from runtime.tasks import Tasks
 from runtime.timers import Timers
 from runtime.trouble import Trouble
+from runtime.waking import Waking
 from runtime.watches import Watches
 
 A = TypeVar("A")
@@ -104,20 +105,19 @@ class Node:
         self.directory.on_new = self.passivator.added
         self.ready = self.dispatcher.ready
         self.recover = self.recovery.request
-        self.release = self.directory.release
-        self.find = self.directory.find
-        self.cell = self.directory.cell
-        self.kind = self.directory.kind
-        self.check = self.directory.check
-        self.taker = self.directory.taker
+        self.release, self.find = self.directory.release, self.directory.find
+        self.cell, self.taker = self.directory.cell, self.directory.taker
+        self.kind, self.check = self.directory.kind, self.directory.check
         self.dead_letter = self.dead_letters.add
         self.spawn = self.tasks.start
         self.watches = Watches(self._notice)
         self.news = News()
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
-        self.alarm = Alarm(journal, self.timers, self.spawn, self._ring)
-        self.projectors: dict[str, Projector] = {}
+        self.waking = Waking(self.cell)
+        self.flow = Flow(journal, self.delays, self.spawn, self.directory.all_kinds, self.waking.begin)
+        self.alarm = Alarm(journal, self.timers, self.spawn, self.waking.ring)
+        self.projectors, self.builders = dict[str, Projector](), dict[str, Projector]()  # these build beside those
         self.promises = Promises(self.writer, self.delays)
         self._log_watch = LogWatch("the journal")
         self.trouble = Trouble(self.writer, self.promises, self.delays)
@@ -277,6 +277,7 @@ class Node:
         """Wait until nothing is under way but timers, and the read models have caught up. No reminder comes then."""
         self.alarm.close()
         self.suspects.close()
+        self.flow.close()
         while not self.idle and not self.writer.ended:
             self.dispatcher.arm()
             await self.writer.barrier()
@@ -311,32 +312,10 @@ class Node:
 
     async def wake_unfinished(self) -> int:
         """Bring back the actors whose work is unfinished, and set the alarm for others; return how many."""
-        woken = 0
-        for actor, key in await self.journal.unfinished():
-            try:
-                cell = self.directory.cell(Address(actor, key))
-            except (UnknownActor, NotTaken) as error:
-                log.error("unfinished work of an unknown actor", actor=f"{actor}/{key}", error=str(error))
-                continue
-            woken += 1
-            if cell.phase is Phase.STOPPED:
-                cell.summon() if isinstance(cell, SagaCell) else cell.revive()
+        woken = await self.waking.unfinished(self.journal, self.flow.under_way)
         await self.alarm.open()
+        await self.flow.lines.open()
         return woken
-
-    def _ring(self, stream: Stream) -> bool:
-        """Wake a service or a saga, for a time of its own has come; return whether it is there."""
-        address = Address[Any](*stream)
-        try:
-            cell = self.directory.cell(address)
-        except (UnknownActor, NotTaken) as error:
-            log.error("a time of an unknown actor has come", actor=str(address), error=str(error))
-            return False
-        if not isinstance(cell, (ServiceCell, SagaCell)):
-            log.error("reminders of an actor that is no service or saga any more", actor=str(address))
-            return False
-        cell.ring()
-        return True
 
     def _may_start(self) -> bool:
         """Whether the next group may start: not while turns that would share it are only a short read away."""
@@ -362,7 +341,7 @@ class Node:
         self.suspects.look()
         if self.projectors:
             records = to_records(batches, first)
-            for projector in self.projectors.values():
+            for projector in [*self.projectors.values(), *self.builders.values()]:
                 projector.offer(records)
 
     def _start_again(self, supervised: dict[Address[Any], Phase]) -> None:
@@ -384,6 +363,7 @@ class Node:
         log.error("the journal could not be written", error=repr(error))
         self.recovery.clear()
         self.suspects.clear()
+        self.flow.reset()
         supervised = {address: cell.phase for address in self.owners if (cell := self.find(address)) is not None}
         self.directory.clear(keep=ActorCell, error=error)
         self.promises.lose_all(f"the journal could not be written ({error})")
@@ -391,7 +371,7 @@ class Node:
         async def begin_again() -> None:
             await self.journal.recover()
             self.news.tell_all()
-            for projector in self.projectors.values():
+            for projector in [*self.projectors.values(), *self.builders.values()]:
                 projector.look()  # what failed may have been written all the same
             await self.wake_unfinished()
             self._start_again(supervised)

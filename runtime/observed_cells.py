@@ -24,7 +24,7 @@ from runtime.reminder_mail import Look, Sent
 from runtime.saga_cell import SagaCell
 from runtime.saga_events import NAMES, Released
 from runtime.saga_locks import GivenBack
-from runtime.saga_mail import Bury, Join, StepOutcome, Verb, Wake
+from runtime.saga_mail import Begin, Bury, Join, Pass, StepOutcome, Verb, Wake
 from runtime.saga_story import StepStory
 from runtime.service_cell import ServiceCell
 from runtime.service_mail import Delete, Erase, TakeSnapshot
@@ -33,7 +33,22 @@ from runtime.tracing import Span
 from runtime.turn_cell import TurnCell
 
 RELEASED = NAMES[Released]
-UNTRACED = (Bury, Delete, Erase, GivenBack, Join, LockMail, Look, Sent, StepOutcome, TakeSnapshot, Verb, Wake)
+UNTRACED = (
+    Begin,
+    Bury,
+    Delete,
+    Erase,
+    GivenBack,
+    Join,
+    LockMail,
+    Look,
+    Pass,
+    Sent,
+    StepOutcome,
+    TakeSnapshot,
+    Verb,
+    Wake,
+)
 """Messages of the runtime's own that are no part of a trace; what they lead to is."""
 
 
@@ -227,7 +242,7 @@ class ObservedSaga(Observed, SagaCell):
             super()._turn(cause, handle, message)
 
     def _start(self, envelope: Envelope) -> None:
-        if self.story.started is None:
+        if self.story.start is None:
             self._trace = self.observer.tracing.here()
         super()._start(envelope)
 
@@ -240,9 +255,9 @@ class ObservedSaga(Observed, SagaCell):
         data: msgspec.Raw,
         timeout: timedelta | None,
         undoes: str | None = None,
-    ) -> bool:
+    ) -> Envelope | None:
         sent = super()._send(step, to, message, request, data, timeout, undoes)
-        if sent:
+        if sent is not None:
             attributes = {
                 "understudy.actor": self.kind.name,
                 "understudy.key": self.address.key,
@@ -252,7 +267,7 @@ class ObservedSaga(Observed, SagaCell):
             name = f"{self.kind.name} {'undo' if undoes else 'step'} {step.asked.step}"
             span = self.observer.tracing.begin(name, self._trace, self.now, attributes, current=False)
             self._steps[request] = span
-            self._outbox[-1][1].trace = span.trace
+            sent.trace = span.trace
         return sent
 
     def _end_turn(self) -> None:
@@ -260,7 +275,7 @@ class ObservedSaga(Observed, SagaCell):
         news = bool(self._new) and self._new[0].type != RELEASED
         super()._end_turn()
         if story.ended and news:
-            self._ended(story.status, story.started_at)
+            self._ended(story.status, story.started_at or story.queued_at)
 
     def _ended(self, end: Any, started_at: int) -> None:
         self._end_steps("given up")

@@ -7,6 +7,7 @@ from persistence import Record
 from runtime.kinds import meta_of
 from runtime.mailbox import Envelope
 from runtime.observer import Observer
+from runtime.projection import Poison
 from runtime.projector import Projector
 from runtime.tracing import NO_TRACING
 
@@ -30,7 +31,9 @@ class ObservedProjector(Projector):
             await super()._project(records)
         except Exception as raised:
             error = raised
-            observer.crashed(self._address, raised)
+            if isinstance(raised, Poison) and isinstance(raised.__cause__, Exception):
+                error = raised.__cause__
+            observer.crashed(self._address, error)
             raise
         finally:
             if self.position > before:

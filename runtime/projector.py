@@ -1,37 +1,47 @@
 """The projector: keeps one read model's tables up to date from the journal, and answers its queries.
 
 It is pushed what has become durable while it keeps up, and reads from the journal in pages while it doesn't.
-Rows and checkpoint are committed together, so the tables are always the fold of a prefix of the journal.
+Rows and checkpoint are committed together, so the tables are always the fold of a prefix of the journal, less what is
+set aside (``set_aside.py``): an event that can't be projected, and the later ones of its key.
 """
 
 import asyncio
-import sqlite3
 from collections import deque
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
 import anyio
 
-from actors import JournalMismatch, Meta, Parked, ReadModel, ReadModelBehind, RuntimeClosed, Statement, SubjectForgotten
-from actors.messages import name_of
-from persistence import Journal, JournalDamaged, JournalUnusable, Record
-from persistence.sqlite_file import may_pass
-from persistence.views import SqliteView
-from runtime.kinds import Kind, meta_of
+from actors import Elsewhere, JournalMismatch, Parked, RuntimeClosed
+from persistence import Journal, JournalDamaged, JournalError, JournalUnusable, Record
+from persistence.views import NOTHING_ASIDE, Aside, View
+from runtime.answering import behind, check_complete
+from runtime.batch import Batch, TooMany
+from runtime.footing import fit
+from runtime.kinds import Kind
+from runtime.lending import Lending
 from runtime.log import log
 from runtime.log_watch import LogWatch
+from runtime.orders import Orders
+from runtime.projection import Poison, Projection, mark_of
+from runtime.second_tries import SecondTries
+from runtime.set_aside import SetAside
 from runtime.timers import Timers
+from runtime.waiting import Waiting
 
-FORGOTTEN = name_of(SubjectForgotten)
 LIVE_LIMIT = 4_000
 """Events that wait to be projected in memory; a read model that is further behind reads them from the journal."""
 BATCH = 1_000
 """The most events that are projected in one transaction."""
 CHECKPOINT_EVERY = 1_000
 """Events that are passed over before a checkpoint is written for them alone."""
+IN_A_ROW = 100
+"""So many events given up with none projected between: it is the tables, not the events."""
 
+LOOK_BUSY, LOOK_IDLE = 0.02, 1.0
+"""Seconds after which a process that doesn't lead looks how far the one that does has come; with and without somebody
+who waits for it."""
 AGAIN = 1.0
 """Seconds after which a journal that could not be read is read again."""
 
@@ -39,43 +49,56 @@ AGAIN = 1.0
 class Projector:
     """One read model at work; run as one task."""
 
-    def __init__(self, kind: Kind, producers: list[Kind], journal: Journal, view: SqliteView, timers: Timers) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        projection: Projection,
+        journal: Journal,
+        view: View,
+        timers: Timers,
+        now: Callable[[], int],
+        *,
+        strict: bool = False,
+    ) -> None:
+        """``now`` tells the time, in microseconds since 1970."""
         self.kind = kind
-        self.model: ReadModel = kind.cls()
+        self.model = projection.model
         self.view = view
         self.position = 0
-        """Everything up to here is in the tables."""
+        """Everything up to here is in the tables, or set aside."""
         self.error: BaseException | None = None
         """Why it is parked."""
-        self._journal = journal
-        self._timers = timers
-        self._random = Random()
-        self._followed = follows = set(kind.cls.follows.values())
-        self._producers = {
-            (producer.name, stored): producer
-            for producer in producers
-            if follows.intersection(producer.events.values())
-            for stored, event in producer.evolution.leads_to.items()
-            if event is None or event in follows
-        }
-        for producer in producers:
-            self._producers.update(
-                {(producer.name, name): producer for name, event in producer.internal.items() if event in follows}
-            )
-        self._categories = {producer.name: producer for producer in producers}
-        known = (event for producer in producers for event in (*producer.events.values(), *producer.internal.values()))
-        lost = follows.difference(known)
-        if lost:
-            names = sorted(event.__name__ for event in lost)
-            log.warning("read model follows events that no actor here writes", read_model=kind.name, events=names)
         self.failures = 0
         """Attempts at the next events that have failed in a row."""
+        self.aside = SetAside()
+        self.tries = SecondTries(projection, journal, view, self.aside, now)
+        self.orders = Orders(self.look)
+        """What is to be done between two batches."""
+        self.waiting = Waiting()
+        self.strict = strict
+        """Whether it is parked at an event that can't be projected."""
+        self.lending = Lending(view)
+        self.stand_in: Lending | None = None
+        """The tables of the version before, from which is answered until today's have caught up."""
+        self.successor: Projector | None = None
+        """Who has taken over."""
+        self.on_ready: Callable[[], None] | None = None
+        """Called when the tables have caught up for the first time."""
+        self._footing = False
+        self._projection = projection
+        self._journal = journal
+        self._timers = timers
+        self._now = now
+        self._random = Random()
+        self._since = 0
+        self._given_up: Poison | None = None
+        self._in_a_row = 0
+        self._begun = False
         self._log_watch = LogWatch(f"read model {kind.name}")
         self._closed = False
         self._live: deque[Record] = deque()
         self._wake = asyncio.Event()
         self._scope: anyio.CancelScope | None = None
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     # -- what comes in ------------------------------------------------------------------------------------------
 
@@ -93,21 +116,26 @@ class Projector:
         self._wake.set()
 
     async def run(self) -> None:
-        """Project until cancelled; parked where an event can't be projected, until it is killed and tries again."""
+        """Project until cancelled; parked where it can't go on, until it is killed and tries again."""
         try:
-            while True:
+            while not self._closed:
                 with anyio.CancelScope() as self._scope:
                     await self._run()
-                    await anyio.sleep_forever()  # parked
+                    while True:  # parked; what is set aside can be seen to all the same
+                        self._wake.clear()
+                        await self.orders.obey()
+                        await self._wake.wait()
         finally:
             self._closed = True
-            self._tell_waiting(self._closed_error())
+            self.waiting.fail(self._closed_error())
+            self.orders.close(self._closed_error())
 
     async def _run(self) -> None:
-        self.error = None
-        self.position = self.view.checkpoint
-        self._live.clear()
-        self.failures = since = 0
+        self.error = self._given_up = None
+        self.failures = self._in_a_row = 0
+        self._begun = False
+        self.aside.stale = True
+        self._go_back()
         while True:
             reading = True
             try:
@@ -116,26 +144,83 @@ class Projector:
                 await self._project(records)
                 self.failures = 0
             except Exception as error:  # noqa: BLE001 (the author's code, the database, a damaged journal)
-                self.failures += 1
-                self.kind.counts.failures += 1
-                since = since if self.failures > 1 else self._timers.now()
-                retry = self.model.retry
-                # A disk that is full or away, or a journal that can't be read for now, is not the read model's fault.
-                passes = isinstance(error, JournalUnusable) if reading else may_pass(error)
-                spent = not passes and (self._timers.now() - since) / 1e6 >= retry.budget.total_seconds()
-                if spent or isinstance(error, JournalDamaged | JournalMismatch):
+                if not self._goes_on(error, reading=reading):
                     self._park(error)
                     return
-                pause = retry.backoff.pause(self.failures, self._random)
-                log.warning("projection failed", read_model=self.kind.name, retry_in=pause, error=repr(error))
-                self._live.clear()
-                self.position = self.view.checkpoint  # an error may also come after the commit
-                self._let_go()
-                await self._timers.pause(pause)
+                self._go_back()
+                if self._given_up is None:
+                    pause = self.model.retry.backoff.pause(self.failures, self._random)
+                    log.warning("projection failed", read_model=self.kind.name, retry_in=pause, error=repr(error))
+                    await self._timers.pause(pause)
+
+    async def _look_again(self) -> None:
+        """Learn from the database what is set aside, and where the tables are; wait while another process leads."""
+        while not await self.view.lead():
+            self._footing = False
+            await self._look_on()
+        if not self._footing:
+            await fit(self.kind.name, self.view, self._journal)
+            self._footing = True
+        await self.aside.load(self.view)
+        self.position = self.view.checkpoint
+        try:
+            if not self._begun:
+                self._begun = True
+                await self.tries.retry(None)  # today's code, or today's rows, may let it
+        finally:
+            self._let_go()
+
+    def _tell_ready(self) -> None:
+        told, self.on_ready = self.on_ready, None
+        if told is not None:
+            told()
+
+    async def _look_on(self) -> None:
+        """Follow what the process that leads has projected."""
+        if self.view.ready:
+            self._tell_ready()
+        await self.aside.load(self.view)
+        self.position = self.view.checkpoint
+        self._let_go()
+        where = f"{self.kind.name} is projected by another process; see to it there"
+        self.orders.refuse(Elsewhere(where))
+        self._wake.clear()
+        timer = self._timers.after(LOOK_BUSY if self.waiting else LOOK_IDLE, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+    def _go_back(self) -> None:
+        """Be where the tables are. Where an error came behind the commit, the database has to say what is set aside."""
+        self._live.clear()
+        self.aside.stale = self.aside.stale or self.view.checkpoint > self.position
+        self.position = min(self.position, self.view.checkpoint)
+
+    def _goes_on(self, error: Exception, *, reading: bool) -> bool:
+        """Decide what becomes of a failure: another try, one event that is given up, or (False) the end."""
+        self.failures += 1
+        self.kind.counts.failures += 1
+        self._since = self._since if self.failures > 1 else self._timers.now()
+        self._given_up = None
+        cause = error.__cause__ if isinstance(error, Poison) else error
+        if isinstance(cause, JournalDamaged | JournalMismatch | TooMany):
+            return False
+        # A disk that is full or away, or a journal that can't be read for now, is not the read model's fault.
+        passes = self.view.passes(error) or (reading and isinstance(error, JournalUnusable))
+        if passes or (self._timers.now() - self._since) / 1e6 < self.model.retry.budget.total_seconds():
+            return True
+        if isinstance(error, Poison) and not self.strict and self.model.parked_limit and self._in_a_row < IN_A_ROW:
+            self._given_up = error
+            return True
+        return False
 
     async def _next(self) -> list[Record]:
         while True:
             self._wake.clear()
+            await self.orders.obey()
+            while self.aside.stale or not self.view.leading:
+                await self._look_again()
             live = self._live
             while live and live[0].position <= self.position:
                 live.popleft()
@@ -143,6 +228,9 @@ class Projector:
                 return [live.popleft() for _ in range(min(len(live), BATCH))]
             if self.position < self._journal.position:
                 return await self._read()
+            if not self.view.ready:
+                await self.view.keep_ready()
+            self._tell_ready()
             if self.view.unclean:
                 await self._clean()
             await self._wake.wait()
@@ -164,142 +252,142 @@ class Projector:
         """Have no copy left of what was blanked; here, when all is done, for it takes long in a large file."""
         try:
             await self.view.clean()
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 (whatever the driver raises)
             log.warning("read model not cleaned", read_model=self.kind.name, error=repr(error))  # after the next batch
 
+    # -- projecting ---------------------------------------------------------------------------------------------
+
     async def _project(self, records: list[Record]) -> None:
-        statements: list[Statement] = []
-        last, failure, blanks = self.position, None, False
-        for record in records:
-            try:
-                producer = self._producer(record)
-                if producer is not None:
-                    blanks = blanks or record.type == FORGOTTEN
-                    statements += self._statements(producer.read(record), to_meta(record))
-            except Exception as error:  # noqa: BLE001 (raised below: what stands before it is no worse for it)
-                failure = error
-                break
-            last = record.position
-        if statements or last - self.view.checkpoint >= CHECKPOINT_EVERY:
-            await self.view.apply(statements, last, blanks=blanks)
-            self._log_watch.look(self.view.log_bytes)
-        self.position = last
-        self._let_go()
+        try:
+            await self._apply(records)
+        except Exception as error:
+            if not self._is_blamed(error):
+                raise
+            # Some statement has failed. One by one it shows whose, and what stands before it is no worse for it.
+            for record in records:
+                if record.position > self.view.checkpoint:
+                    await self._apply_one(record)
+
+    def _is_blamed(self, error: Exception) -> bool:
+        return not (isinstance(error, Poison | TooMany | JournalError) or self.view.passes(error))
+
+    async def _apply_one(self, record: Record) -> None:
+        try:
+            await self._apply([record])
+        except Exception as error:
+            if not self._is_blamed(error):
+                raise
+            raise Poison(record, error) from error
+
+    async def _apply(self, records: Sequence[Record]) -> None:
+        """Bring the tables up to date with records, in one transaction, up to the first that can't be projected."""
+        batch, failure = Batch(self._projection, self.aside, self._given_up, self._now), None
+        try:
+            for record in records:
+                batch.add(record)
+        except Exception as error:  # noqa: BLE001 (raised below: what stands before it is no worse for it)
+            failure = error
+        last = batch.last
+        if last is not None:
+            passed = last.position - self.view.checkpoint
+            if batch.changes or passed >= CHECKPOINT_EVERY:
+                aside = Aside(batch.parked) if batch.parked else NOTHING_ASIDE
+                await self.view.apply(
+                    batch.statements, last.position, mark=mark_of(last), blanks=batch.blanks, aside=aside
+                )
+                self._log_watch.look(self.view.log_bytes)
+                self._note(batch)
+            self.position = last.position
+            self._let_go()
         if failure is not None:
             raise failure
 
-    def _statements(self, events: Sequence[Any], meta: Meta) -> list[Statement]:
-        """Return what brings the tables up to date with a whole record: all of its events, or an error."""
-        statements: list[Statement] = []
-        for event in events:
-            if type(event) in self._followed:
-                statements += self.model.project(event, meta)
-        return statements
-
-    def _let_go(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for position, future in waiting:
-            if position > self.position:
-                self._waiting.append((position, future))
-            elif not future.done():
-                future.set_result(None)
+    def _note(self, batch: Batch) -> None:
+        """Take note of what was set aside in a batch that is committed."""
+        if batch.statements:
+            self._in_a_row = 0
+        for row in batch.parked:
+            if row.error:
+                self._in_a_row += 1
+                self._given_up = None
+                log.error(
+                    "event set aside", read_model=self.kind.name, key=row.key, position=row.position, error=row.error
+                )
+        self.aside.add(batch.parked)
 
     def _follows(self, record: Record) -> bool:
-        return (record.stream[0], record.type) in self._producers
+        return self._projection.follows(record)
 
-    def _producer(self, record: Record) -> Kind | None:
-        """Return who knows the record's event, if the read model follows it.
+    # -- waiting ------------------------------------------------------------------------------------------------
 
-        Raises:
-            JournalMismatch: nobody knows it any more, so nobody knows whether the read model should follow it.
-        """
-        category = record.stream[0]
-        producer = self._producers.get((category, record.type))
-        if producer is None and "." not in record.type:
-            kind = self._categories.get(category)
-            if kind is not None and record.type not in kind.evolution.names:
-                raise kind.unknown(record, meta_of(record).revision)
-        return producer
+    def _let_go(self) -> None:
+        if not self.aside.stale:
+            self.waiting.let_go(self.position)
 
     def _park(self, error: BaseException) -> None:
         self.error = error
         log.error("read model parked", read_model=self.kind.name, position=self.position, error=repr(error))
-        self._tell_waiting(self._parked_error())
-
-    def _tell_waiting(self, error: Exception) -> None:
-        waiting, self._waiting = self._waiting, []
-        for _, future in waiting:
-            if not future.done():
-                future.set_exception(error)
+        self.waiting.fail(self._parked_error())
 
     def _parked_error(self) -> Parked:
         parked = Parked(f"{self.kind.name} is parked behind position {self.position}: {self.error}")
         parked.__cause__ = self.error
         return parked
 
-    # -- what goes out ------------------------------------------------------------------------------------------
+    def _closed_error(self) -> RuntimeClosed:
+        return RuntimeClosed(f"the runtime was closed before {self.kind.name} got there")
 
     async def reached(self, position: int) -> None:
-        """Wait until everything up to ``position`` is in the tables.
+        """Wait until everything up to ``position`` is in the tables, or set aside.
 
         Raises:
             Parked: it will not get there by itself.
             RuntimeClosed: it was closed before it got there.
         """
-        if self.position >= position:
+        if not position or (self.position >= position and not self.aside.stale):
             return
         if self._closed:
             raise self._closed_error()
         if self.error is not None:
             raise self._parked_error()
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((position, future))
-        await future
+        if not self.view.leading:
+            self._wake.set()  # who only looks on looks more often while somebody waits
+        await self.waiting.wait(position)
 
-    def _closed_error(self) -> RuntimeClosed:
-        return RuntimeClosed(f"the runtime was closed before {self.kind.name} got there")
+    # -- what goes out ------------------------------------------------------------------------------------------
 
     async def ask(self, query: Any, position: int, timeout: float | None) -> Any:
         """Answer a query, when the tables have reached ``position``.
 
         Raises:
-            Parked: they will not reach it by themselves.
+            Parked: they will not reach it by themselves, or events up to it that the query is about are set aside.
             ReadModelBehind: they have not reached it within ``timeout`` seconds.
         """
         with anyio.move_on_after(timeout):
             await self.reached(position)
-            return await self.model.answer(self.view.reader, query)
-        behind = position - self.position
-        raise ReadModelBehind(
-            f"{self.kind.name} is at position {self.position}, "
-            + (
-                f"{behind} events behind the position {position} that was asked for"
-                if behind > 0
-                else "and answers slowly"
-            )
-            + "; the events are safe, ask again later"
-        )
+            if self.successor is not None:
+                return await self.successor.ask(query, position, None)
+            if position and self.aside:
+                check_complete(self.kind.name, self._projection, self.aside, query, position)
+            lending = self.lending if position or self.stand_in is None else self.stand_in
+            async with lending.reading() as db:
+                return await self.model.answer(db, query)
+        raise behind(self.kind.name, self.position, position)
 
     def unpark(self) -> None:
         """Try again from the checkpoint; does nothing where it is not parked."""
         if self.error is not None:
             self.kill()
 
-    def kill(self) -> None:
-        """Crash: what is in memory is gone; go on from the checkpoint."""
+    def retire(self) -> None:
+        """End for good: another one has taken over."""
+        self._closed = True
         if self._scope is not None:
             self._scope.cancel()
 
-
-def to_meta(record: Record) -> Meta:
-    """Return what a record says of where its event stands and where it came from."""
-    meta = meta_of(record)
-    return Meta(
-        actor=record.stream[0],
-        key=record.stream[1],
-        version=record.version,
-        position=record.position,
-        time=datetime.fromtimestamp(record.time / 1e6, UTC),
-        causation=meta.causation,
-        correlation=meta.correlation,
-    )
+    def kill(self) -> None:
+        """Crash: what is in memory is gone; go on from the checkpoint."""
+        if self._scope is not None:
+            # Who asks from here on waits for what the next attempt comes to.
+            self.error, self.aside.stale, self._begun = None, True, False
+            self._scope.cancel()

@@ -45,6 +45,7 @@ class PrometheusCollector(Collector):
             "dead_letters", "Messages that nobody waited for and that could not be handled", stats.dead_letters
         )
         yield self._gauge("timers", "Timers that run", stats.timers)
+        yield from self._flow(stats)
 
     def _actors(self, actors: Iterable[tuple[str, ActorStats]]) -> Iterator[Metric]:
         gauges: list[tuple[str, str, str]] = [
@@ -72,6 +73,18 @@ class PrometheusCollector(Collector):
                 counter.add_metric([cls], getattr(stats, field))
             yield counter
 
+    def _flow(self, stats: Stats) -> Iterator[Metric]:
+        label = ["class"]
+        queued = GaugeMetricFamily(f"{self._prefix}_sagas_queued", "Sagas that wait for their place", labels=label)
+        under_way = GaugeMetricFamily(f"{self._prefix}_sagas_under_way", "Sagas that have a place", labels=label)
+        steps = GaugeMetricFamily(f"{self._prefix}_steps_held_back", "Steps that wait for a rate", labels=label)
+        for name, queue in stats.queues.items():
+            queued.add_metric([name], queue.queued)
+            under_way.add_metric([name], queue.under_way)
+        for name, waiting in stats.rates.items():
+            steps.add_metric([name], waiting)
+        yield from (queued, under_way, steps)
+
     def _journal(self, stats: JournalStats) -> Iterator[Metric]:
         yield self._gauge("journal_position", "Position of the last durable event", stats.position)
         yield self._gauge("journal_queued_events", "Events enqueued and not yet durable", stats.queued)
@@ -92,13 +105,15 @@ class PrometheusCollector(Collector):
         failures = CounterMetricFamily(
             f"{self._prefix}_read_model_failures", "Attempts to project that failed", labels=label
         )
+        aside = GaugeMetricFamily(f"{self._prefix}_read_model_set_aside", "Events that are set aside", labels=label)
         for name, stats in read_models:
             position.add_metric([name], stats.position)
             lag.add_metric([name], stats.lag)
             parked.add_metric([name], stats.parked)
             log.add_metric([name], stats.log_bytes)
             failures.add_metric([name], stats.failures)
-        yield from (position, lag, parked, log, failures)
+            aside.add_metric([name], stats.set_aside)
+        yield from (position, lag, parked, log, failures, aside)
 
     def _gauge(self, name: str, says: str, value: float) -> Metric:
         return GaugeMetricFamily(f"{self._prefix}_{name}", says, value=value)

@@ -37,6 +37,7 @@ from runtime.node import Node
 from runtime.observer import Observer
 from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
+from runtime.projecting import Projecting
 from runtime.projector import Projector
 from runtime.read_models import follow, head, open_read_models
 from runtime.saga_alerts import OnAlert
@@ -45,6 +46,7 @@ from runtime.scheduling import Scheduling
 from runtime.slow_turns import SLOW_TURN
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
+from runtime.views import Views, ViewsOption
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -60,7 +62,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Locking, Sagas, Scheduling):
+class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
@@ -68,8 +70,9 @@ class Runtime(Forgetting, Locking, Sagas, Scheduling):
     on uvloop (``understudy[uvloop]``: ``uvloop.run(main())``). ``groups`` are supervised together, and started when it
     opens. ``active`` is how many actors may be in memory; beyond it, those that have rested longest leave. A turn that
     takes longer than ``slow_turn`` is named in the log; None: never. ``instruments`` are told of what happens, and
-    ``tracing`` follows each request; see ``docs/observability.md``. ``keys`` seal what is personal; see
-    ``docs/personal_data.md``. ``on_alert`` is told when a saga needs a person: it is parked, or an undo fails.
+    ``tracing`` follows each request (``docs/observability.md``). ``keys`` seal what is personal
+    (``docs/personal_data.md``). ``on_alert`` is told when a saga needs a person: it is parked, or an undo fails.
+    ``views`` is where read models are, a URL for all or URLs by class.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
@@ -102,20 +105,19 @@ class Runtime(Forgetting, Locking, Sagas, Scheduling):
         instruments: Sequence[Instrument] = (),
         tracing: Tracing | None = None,
         keys: Keys | None = None,
+        views: ViewsOption = None,
         on_alert: OnAlert | None = None,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         self._journal = journal_for(journal, durability, max_payload)
         self._actors = actors
         self._clock = clock or SystemClock()
-        self._chaos, self._groups = chaos, groups
-        self._active, self._slow_turn = active, slow_turn
+        self._chaos, self._groups, self._active, self._slow_turn = chaos, groups, active, slow_turn
         self._observer = Observer(self._clock, instruments, tracing)
         self._keys, self._personal = keys, PersonalData(keys, actors, max_payload=self._journal.max_payload)
-        self._on_alert = on_alert
-        self._shutdown_timeout = shutdown_timeout
+        self._views, self._on_alert = Views(views), on_alert
+        self._shutdown_timeout, self._stack = shutdown_timeout, AsyncExitStack()
         self._entered, self._node, self._inside = False, None, None
-        self._stack = AsyncExitStack()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -143,7 +145,7 @@ class Runtime(Forgetting, Locking, Sagas, Scheduling):
                 self._on_alert,
             )
             untold = await reconcile(node)
-            await open_read_models(node, stack)
+            self._keepers = await open_read_models(node, self._views, stack)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
             stack.callback(node.timers.close)
@@ -151,8 +153,8 @@ class Runtime(Forgetting, Locking, Sagas, Scheduling):
             tasks.start_soon(node.writer.run)
             tasks.start_soon(node.recovery.run)
             tasks.start_soon(node.trouble.look, node.journal)
-            for projector in node.projectors.values():
-                tasks.start_soon(projector.run)
+            for keeper in self._keepers.values():
+                keeper.run(tasks)
             if node.projectors and self._journal.shared:
                 tasks.start_soon(follow, node)
             stack.push_async_callback(node.cut_off)

@@ -6,16 +6,12 @@ they announce.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from typing import Any
-
-import msgspec
 
 from actors import (
     Address,
     AskCycle,
-    CommandIdReused,
     JournalMismatch,
     PoisonMessage,
     Refused,
@@ -24,9 +20,7 @@ from actors import (
     UnknownActor,
 )
 from actors.actor import Reason
-from persistence import NEVER, Append, NotDecodable, NotEncodable
-from persistence.intake import check_text
-from persistence.limits import ID_LENGTH
+from persistence import NEVER, Append, NotDecodable
 from runtime import saga_events as events
 from runtime.cells import Phase, World
 from runtime.failures import failure
@@ -35,12 +29,11 @@ from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
 from runtime.saga_alerts import SagaAlert
-from runtime.saga_intent import later
 from runtime.saga_locks import GivenBack
-from runtime.saga_mail import Bury, Join, OnlyStart, Resume, StepOutcome, Verb, Waiters, Wake
+from runtime.saga_mail import Begin, Bury, Join, OnlyStart, Pass, Resume, StepOutcome, Verb, Waiters, Wake
+from runtime.saga_queue import SagaQueue
 from runtime.saga_rehearsal import rehearsed
-from runtime.saga_story import Story, check_same
-from runtime.saga_verbs import SagaVerbs
+from runtime.saga_story import Story
 from runtime.suspects import Suspect
 
 SHORT = 10_000_000
@@ -51,7 +44,7 @@ BRIEF = 100
 it has rested for a while, as all actors do: a saga that takes a thousand messages must not be read a thousand times."""
 
 
-class SagaCell(SagaVerbs):
+class SagaCell(SagaQueue):
     """A saga at work."""
 
     __slots__ = ("_counting", "_starters", "_suspect", "_waiters")
@@ -229,6 +222,10 @@ class SagaCell(SagaVerbs):
             self._bury(envelope)
         elif isinstance(message, Resume):
             self._resume(message)
+        elif isinstance(message, Pass):
+            self._turn(message.request, self._pass, message)
+        elif isinstance(message, Begin):
+            self._turn(self.name, self._begin, message)
         elif isinstance(message, GivenBack):
             self._turn(self.name, self._given_back, message)
         elif isinstance(message, Verb):
@@ -266,29 +263,8 @@ class SagaCell(SagaVerbs):
 
     # -- beginning and end --------------------------------------------------------------------------------------
 
-    def _start(self, envelope: Envelope) -> None:
-        command, started = envelope.message, self.story.started
-        try:
-            check_text("a command's id", self._cause, ID_LENGTH)
-            data = self.kind.codec.encode(command, "the command")
-            if started is not None:
-                check_same(self.address, self.kind, command, started.command)
-        except (NotEncodable, CommandIdReused) as error:
-            self.give_back(envelope, error)
-            return
-        if started is not None or self.story.ended:
-            self._join(envelope.reply)
-            return
-        deadline: timedelta | None = self.kind.cls.deadline
-        due = 0 if deadline is None else later(self.now, deadline)
-        self._correlation = envelope.correlation or self._correlation
-        self.emit(events.Started(msgspec.Raw(data), due, envelope.path, self.kind.cls.version))
-        self._join(envelope.reply)
-        self._arm_deadline(due)
-        self._begin_run(command)
-
     def _join(self, reply: ReplyTo | None) -> None:
-        if isinstance(reply, (ReminderReturn, OnlyStart)) and self.story.started is not None:
+        if isinstance(reply, (ReminderReturn, OnlyStart)) and self.story.start is not None:
             self._starters.append(reply)  # it has arrived, and need not wait for the end
         elif reply is not None:
             self._waiters.add(reply)

@@ -9,7 +9,7 @@ from actors import Address, JournalMismatch
 from persistence import JournalError
 from persistence.command_line_job import OK, BadUsage, Command, Job, existing
 from persistence.journal import PAGE, Stream
-from runtime.saga_events import NAMES, Started
+from runtime.saga_events import NAMES, Compensating, Queued, Started
 from runtime.saga_progress import STATUSES, SagaProgress, told
 from runtime.timeline import diagram, duration, timeline
 
@@ -31,7 +31,8 @@ async def _sagas(job: Job) -> int:
         if page.as_json:
             page.object(_facts(progress))
         else:
-            started = progress.started.astimezone().isoformat(sep=" ", timespec="seconds") if progress.started else ""
+            since = progress.started or progress.queued
+            started = since.astimezone().isoformat(sep=" ", timespec="seconds") if since else ""
             why = progress.error or progress.reason or ""
             page.rows([(str(progress.saga), progress.status, started, str(len(progress.steps)), why)])
     return OK
@@ -53,7 +54,7 @@ async def _progress(job: Job, stream: Stream) -> SagaProgress | None:
     return await _told(job, Address(*stream))
 
 
-_BEGINNINGS = {name for cls, name in NAMES.items() if cls is Started or cls.__name__ in ("Queued", "Compensating")}
+_BEGINNINGS = {NAMES[cls] for cls in (Started, Queued, Compensating)}
 
 
 async def _told(job: Job, address: Address[Any]) -> SagaProgress:
@@ -68,6 +69,7 @@ def _facts(progress: SagaProgress) -> dict[str, Any]:
         "category": progress.saga.actor,
         "key": progress.saga.key,
         "status": progress.status,
+        "queued": _iso(progress.queued),
         "started": _iso(progress.started),
         "changed": _iso(progress.changed),
         "deadline": _iso(progress.deadline),

@@ -19,17 +19,18 @@ from actors import (
 from runtime import saga_events as events
 from runtime.mailbox import Envelope
 from runtime.saga_alerts import FAILURES, SagaAlert
+from runtime.saga_fit import check_same, code_of
 from runtime.saga_mail import StepOutcome, Wake
+from runtime.saga_pace import SagaPace
 from runtime.saga_retry import pause_before_retry
 from runtime.saga_run import SagaRun
-from runtime.saga_stage import SagaStage
-from runtime.saga_story import StepStory, check_same, code_of
+from runtime.saga_story import StepStory
 
 INBOX = 1_000
 """How many messages may wait until a saga's story takes them; more are refused."""
 
 
-class SagaCourse(SagaStage):
+class SagaCourse(SagaPace):
     """A saga that goes on, by what happens to it."""
 
     __slots__ = ("_value",)
@@ -203,7 +204,7 @@ class SagaCourse(SagaStage):
             if known.id == message_id:
                 check_same(self.address, self.kind, message, known.data, f"a message {message_id!r}")
                 return None
-        if story.started is None and not story.ended:
+        if story.status == "new":
             raise UnknownActor(f"{self.address} was never started, so it takes no {name}")
         if story.buried:
             raise DeletedForGood(f"{self.address} was deleted; use another key")

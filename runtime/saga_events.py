@@ -16,17 +16,27 @@ class SagaEvent(msgspec.Struct, omit_defaults=True, gc=False):
     """An event of a saga's own; its stable name is ``saga.`` and the class's name in lower case."""
 
 
-class Started(SagaEvent):
-    """The saga was asked to begin. ``deadline``: microseconds since 1970, 0 for none.
-
-    ``path`` names the actors that wait for its end, the first one first; kept, so that a circle is found also by a saga
-    that was brought back. ``version`` is that of the code by which it goes on.
-    """
+class Queued(SagaEvent):
+    """The saga was asked to begin, and waits for one of its class's places. ``path`` as in :class:`Started`."""
 
     command: msgspec.Raw
+    priority: int = 0
+    path: tuple[Address[Any], ...] = ()
+
+
+class Started(SagaEvent):
+    """The saga begins. ``deadline``: microseconds since 1970, 0 for none.
+
+    ``path`` names the actors that wait for its end, the first one first; kept, so that a circle is found also by a saga
+    that was brought back. Of a saga that was queued, command and path stand there. ``version`` is that of the code by
+    which it goes on. ``placed``: it has one of its class's places until it has ended, and stays in memory.
+    """
+
+    command: msgspec.Raw = NOTHING
     deadline: int = 0
     path: tuple[Address[Any], ...] = ()
     version: int = 1
+    placed: bool = False
 
 
 class UndoRetry(msgspec.Struct, omit_defaults=True):
@@ -181,6 +191,7 @@ class Killed(SagaEvent):
 
 
 _CLASSES = (
+    Queued,
     Started,
     Asked,
     Answered,

@@ -1,6 +1,7 @@
 """What comes to a saga while it is under way: outcomes of its steps, its timers, and people who ask for its result."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from actors import Address, Command, Parked
 from actors.actor import Reason
 from runtime.cells import Cell
 from runtime.mailbox import Envelope, ReplyTo
+from runtime.throttle import Waiting
 from runtime.timers import Timer
 from runtime.watches import Watches
 
@@ -48,6 +50,26 @@ class Resume(msgspec.Struct):
     """After a crash of the process it is the saga's turn to go on; ``incarnation``: the one that has counted it."""
 
     incarnation: int | None = None
+
+
+class Begin(msgspec.Struct):
+    """The saga has waited for its place, and has it now."""
+
+
+class Held(msgspec.Struct, gc=False):
+    """A step, or an undo, that waits until it may be sent. ``timeout`` is how long it may take from then on."""
+
+    to: Address[Any]
+    envelope: Envelope
+    step: str
+    timeout: timedelta | None
+    waiting: Waiting
+
+
+class Pass(msgspec.Struct):
+    """What was to be sent under this id, and waited for the rate of whom it goes to, may go now."""
+
+    request: str
 
 
 class Join(msgspec.Struct):

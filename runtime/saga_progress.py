@@ -17,7 +17,7 @@ from runtime.saga_story import COMPENSATE, StepStory, Story
 LAST = 253_402_300_800_000_000
 """The end of the year 9999, behind which there are no dates; in microseconds since 1970."""
 
-Status = Literal["new", "running", "compensating", "completed", "compensated", "parked", "killed"]
+Status = Literal["new", "queued", "running", "compensating", "completed", "compensated", "parked", "killed"]
 StepStatus = Literal["under way", "failing", "waiting", "done", "refused", "given up", "to be undone", "undone"]
 
 
@@ -50,6 +50,7 @@ class SagaProgress(msgspec.Struct, frozen=True):
     version: int = 0
     """How many events its stream has."""
     started: datetime | None = None
+    """When it has begun."""
     changed: datetime | None = None
     """When its last event happened."""
     deadline: datetime | None = None
@@ -59,6 +60,10 @@ class SagaProgress(msgspec.Struct, frozen=True):
     """Why it is parked."""
     messages: int = 0
     """How many messages wait until its story takes them."""
+    queued: datetime | None = None
+    """When it was queued, where it had to wait for its place."""
+    priority: int = 0
+    """By which it waits for its place, while it does; one that a person has told to go on has 10."""
 
 
 class PlannedUndo(msgspec.Struct, frozen=True):
@@ -107,6 +112,8 @@ class Told:
             story.reason if story.killed is None else story.killed.reason,
             None if ended else story.error,
             0 if ended else sum(not one.taken for one in story.inbox),
+            _time(story.queued_at),
+            story.priority if story.status == "queued" else 0,
         )
 
 
@@ -157,7 +164,7 @@ async def plan_of(journal: Journal, address: Address[Any], kind: Callable[[str],
 
 
 async def unfinished(journal: Journal, others: Container[str]) -> AsyncIterator[Address[Any]]:
-    """Yield the sagas that have not ended: those under way, oldest first, then those that sleep.
+    """Yield the sagas that have not ended: those under way, oldest first, then those that sleep, then the queued ones.
 
     ``others`` are the classes that are no sagas; one of a class that is not known here is told.
     """

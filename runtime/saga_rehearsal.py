@@ -7,8 +7,9 @@ from typing import Any, Protocol
 from actors import Address, Command, Saga, UnknownActor
 from runtime.kinds import Kind
 from runtime.saga_events import SagaEvent
+from runtime.saga_fit import code_of
 from runtime.saga_run import SagaRun
-from runtime.saga_story import StepStory, Story, code_of
+from runtime.saga_story import StepStory, Story
 
 
 class Cast(Protocol):
@@ -82,14 +83,16 @@ def rehearsed(cast: Cast, address: Address[Any], kind: Kind, story: Story) -> Ge
         UnknownActor: it was never started.
         SagaMismatch: the code of its version is not there any more.
     """
-    if story.started is None:
+    if story.start is None:
         raise UnknownActor(f"{address} was never started")
     saga = code_of(kind, story)(address.key)
     with ExitStack() as stack:
-        with suppress(Exception, Further):  # it is parked, say, and its story tells why
-            run = _run(cast, address, kind, story, saga)
-            stack.callback(run.close)
-            run.advance()
+        # One that is queued has not run yet; one that is parked, say, came only so far, and its story tells why.
+        if story.started is not None:
+            with suppress(Exception, Further):
+                run = _run(cast, address, kind, story, saga)
+                stack.callback(run.close)
+                run.advance()
         yield saga
 
 

@@ -17,9 +17,11 @@ from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
-from runtime.saga_mail import Compensate, StepReturn, Wake
+from runtime.saga_mail import Compensate, Held, StepReturn, Wake
+from runtime.saga_places import wake_of
 from runtime.saga_run import SagaRun
 from runtime.saga_story import COMPENSATE, StepStory, Story
+from runtime.throttle import Throttle
 from runtime.timers import Timers
 
 _attempts = count(1)
@@ -34,6 +36,7 @@ class SagaStage(Cell):
         "_asked_back",
         "_cause",
         "_correlation",
+        "_held",
         "_new",
         "_outbox",
         "_position",
@@ -54,6 +57,8 @@ class SagaStage(Cell):
         """Steps, and with a mark undos, that were sent and whose outcome has not been taken in; and the last attempt.
 
         Like mail they outlive the incarnation: the next one waits for the same outcome, and sends no second copy."""
+        self._held: dict[str, Held] = {}
+        """Those of them that wait until they may be sent."""
         self._unlocking: set[Address[Any]] = set()
         """Services that were told to take their locks back, and have not answered; outlives the incarnation, too."""
         self._timers: dict[str, Wake] = {}
@@ -91,7 +96,7 @@ class SagaStage(Cell):
         if decoder is not None:
             event: events.SagaEvent = decoded(decoder, record, record.data)
             self.story.apply(event, record.time)
-            if isinstance(event, events.Started):
+            if isinstance(event, (events.Started, events.Queued)):
                 self._correlation = meta_of(record).correlation or self._correlation
         elif record.type == BURIED:
             self.story = Story(buried=True)
@@ -148,6 +153,8 @@ class SagaStage(Cell):
         story = self.story
         if story.ended:
             wakes = AT_ONCE if story.lockers else NEVER
+        elif story.queued is not None and story.status == "queued":
+            wakes = wake_of(self.kind.name, story.priority)
         else:
             until = story.asleep_until()
             wakes = AT_ONCE if until is None else max(until, 1)
@@ -210,7 +217,7 @@ class SagaStage(Cell):
         """Send a step's command at the end of the turn, unless it is under way already; return whether it is sent."""
         own = None if self._run is None else self._run.step(step.asked.step)
         timeout = None if own is None else own.timeout
-        return self._send(step, to, command, self.request(step), step.asked.command, timeout)
+        return self._send(step, to, command, self.request(step), step.asked.command, timeout) is not None
 
     def send_undo(self, step: StepStory) -> bool:
         """Send a step's undo, as it stands in the story; another saga is told to compensate."""
@@ -221,7 +228,8 @@ class SagaStage(Cell):
             message: Any = Compensate(self.name, self.story.reason or "the saga that asked for it has given it up")
         else:
             message = kind.command(undo)
-        return self._send(step, to, message, self.request(step, undo=True), undo, None, self.request(step))
+        request = self.request(step, undo=True)
+        return self._send(step, to, message, request, undo, None, self.request(step)) is not None
 
     def _send(
         self,
@@ -232,22 +240,43 @@ class SagaStage(Cell):
         data: msgspec.Raw,
         timeout: timedelta | None,
         undoes: str | None = None,
-    ) -> bool:
-        key, limit, due = self.story.key_of(step), timeout or self.code.timeout, 0
-        if limit is not None:
-            delays = self.world.delays
-            due = delays.now() + round(limit / timedelta(microseconds=1)) + 1
-            self._set_timer(delays, due, key, undo=undoes is not None)
-        if request in self._under_way:
-            return False
+    ) -> Envelope | None:
+        """Send something at the end of the turn, or hold it back until it may go; None: it is under way already."""
+        key, limit = self.story.key_of(step), timeout or self.code.timeout
+        if request in self._held:
+            return None
+        under_way = request in self._under_way
+        throttle = self.world.flow.throttles.get(to.actor)
+        now = under_way or throttle is None or throttle.take()
+        due = self._begin_timeout(limit, key, undo=undoes is not None) if now else 0
+        if under_way:
+            return None
         attempt = self._under_way[request] = next(_attempts)
         back = StepReturn(self.world.find, self.address, key, undoes is not None, request, attempt)
         started = self.story.started
         path = (*started.path, self.address) if started is not None else (self.address,)
         envelope = Envelope(message, request, back, self._correlation, None, due, path, undoes, bytes(data))
         envelope.lock = step.asked.lock and undoes is None
-        self._outbox.append((to, envelope))
-        return True
+        if now or throttle is None:
+            self._outbox.append((to, envelope))
+        else:
+            self._hold_back(throttle, to, envelope, key, limit)
+        return envelope
+
+    def _begin_timeout(self, limit: timedelta | None, key: str, *, undo: bool) -> int:
+        """Let an attempt fail after a time; return when, in microseconds of steady time, 0: never."""
+        if limit is None:
+            return 0
+        delays = self.world.delays
+        due = delays.now() + round(limit / timedelta(microseconds=1)) + 1
+        self._set_timer(delays, due, key, undo=undo)
+        return due
+
+    def _hold_back(
+        self, throttle: Throttle, to: Address[Any], envelope: Envelope, key: str, timeout: timedelta | None
+    ) -> None:
+        """Send something when the rate of whom it is for allows it."""
+        raise NotImplementedError
 
     def sleep(self, step: str, due: int) -> None:
         """Have the step answered when the time has come."""

@@ -1,15 +1,14 @@
 """A saga's story so far: the fold of its stream. Pure, and the same live and in recovery."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
 
 import actors
-from actors import Address, Command, CommandIdReused, Saga, SagaMismatch, UnknownActor
-from persistence import NEVER, NotDecodable
-from runtime.kinds import Kind
+from actors import Address, UnknownActor
+from persistence import NEVER
+from runtime.priorities import NEXT
 from runtime.saga_events import (
     NOTHING,
     Answered,
@@ -21,6 +20,7 @@ from runtime.saga_events import (
     Failed,
     Killed,
     Parked,
+    Queued,
     Received,
     Refused,
     Released,
@@ -119,7 +119,13 @@ class _Named(msgspec.Struct):
 class Story(msgspec.Struct, gc=False):
     """The fold of a saga's stream."""
 
+    queued: Queued | None = None
+    """Its start, where it had to wait for its place."""
+    queued_at: int = 0
+    priority: int = 0
+    """That by which it waits."""
     started: Started | None = None
+    """Its beginning; of one that was queued, with command and path as they were then."""
     started_at: int = 0
     deadline: int = 0
     """When time is up, in microseconds since 1970; 0: never."""
@@ -158,14 +164,19 @@ class Story(msgspec.Struct, gc=False):
 
     @property
     def status(self) -> str:
-        """Where the saga is: new, running, compensating, completed, compensated, killed or parked."""
+        """Where the saga is: new, queued, running, compensating, completed, compensated, killed or parked."""
         if self.ended:
             return "killed" if self.killed is not None else "compensated" if self.compensated else "completed"
-        if self.started is None:
-            return "new"
         if self.error is not None:
             return "parked"
+        if self.started is None:
+            return "new" if self.queued is None else "queued"
         return "running" if self.reason is None else "compensating"
+
+    @property
+    def start(self) -> Started | Queued | None:
+        """How it was started, whether it has begun or waits for its place; None: never."""
+        return self.started or self.queued
 
     def error_for(self, address: Address[Any]) -> Exception | None:
         """Return what to tell those who ask for the result, where there is none and will be none by itself."""
@@ -175,7 +186,7 @@ class Story(msgspec.Struct, gc=False):
             return actors.SagaKilled(f"{address} was ended by {self.killed.by}: {self.killed.reason}")
         if self.compensated:
             return actors.Refused(self.reason or "")
-        if self.started is None:
+        if self.start is None:
             return UnknownActor(f"{address} was never started")
         if self.error is not None:
             return actors.Parked(f"{address} is parked: {self.error}")
@@ -217,7 +228,11 @@ class Story(msgspec.Struct, gc=False):
         match event:
             case Resumed():
                 pass
+            case Queued():
+                self.queued, self.queued_at, self.priority = event, at, event.priority
             case Started():
+                if self.queued is not None:
+                    event.command, event.path = self.queued.command, self.queued.path
                 self.started, self.started_at, self.deadline = event, at, event.deadline
             case Refused(step=name, reason=reason, uncertain=uncertain):
                 step = self._end(name, at)
@@ -282,7 +297,7 @@ class Story(msgspec.Struct, gc=False):
 
     def _pardon(self, at: int) -> None:
         """Begin anew with budgets and deadline: somebody has looked at it."""
-        self.error = None
+        self.error, self.priority = None, NEXT
         if self.deadline and self.started is not None:
             self.deadline = min(at + self.started.deadline - self.started_at, SOMEDAY)
         for step in self.steps.values():
@@ -343,46 +358,12 @@ class Story(msgspec.Struct, gc=False):
         """Return when the saga has to wake, if it only waits for times and messages; None: it is busy."""
         if self.busy or not self.waiting or self.status != "running" or self.dropped():
             return None
+        if self.started is not None and self.started.placed:
+            return None  # its place is counted in memory
         times = [due for due in self.waiting.values() if due]
         if self.deadline and self.pivot is None:
             times.append(self.deadline)
         return min(times, default=SOMEDAY)
-
-
-def check_same(
-    address: Address[Any], kind: Kind, command: Command[Any, Any], stored: msgspec.Raw, what: str = ""
-) -> None:
-    """Make sure that a command is the one that was stored, as today's classes read it.
-
-    Raises:
-        CommandIdReused: it is another one.
-    """
-    with suppress(NotDecodable):
-        if kind.command(stored) == command:
-            return
-    if what:
-        raise CommandIdReused(f"{address} has taken another command as {what}; give this one an id of its own")
-    raise CommandIdReused(
-        f"{address} was started with another command; a saga's address names one story for ever, so give this one a "
-        "key of its own"
-    )
-
-
-def code_of(kind: Kind, story: Story) -> type[Saga[Any, Any]]:
-    """Return the class by which a story goes on: the one of its version.
-
-    Raises:
-        SagaMismatch: it is not there any more.
-    """
-    cls: type[Saga[Any, Any]] = kind.cls
-    version = cls.version if story.started is None else story.started.version
-    for code in (cls, *cls.older):
-        if code.version == version:
-            return code
-    raise SagaMismatch(
-        f"it was started with version {version} of {kind.name}'s code, and today's is {cls.version}; keep the class "
-        f"that it had then: older = [{kind.name}V{version}]"
-    )
 
 
 COMPENSATE = msgspec.Raw(b'{"type":"saga.compensate"}')

@@ -51,7 +51,7 @@ class SagaVerbs(SagaCourse):
         """Take in a verb, and go on from there."""
         self._end_run()
         self.emit(event)
-        if not self.story.ended:
+        if not self.story.ended and self.story.started is not None:  # one that is queued has not begun
             self._go_on(None)
 
     def _check_under_way(self, verb: Verb) -> None:
@@ -59,7 +59,7 @@ class SagaVerbs(SagaCourse):
         what = type(verb).__name__.lower()
         if story.ended:
             raise NotTaken(f"{self.address} is {story.status}; there is nothing to {what}")
-        if story.started is None:
+        if story.start is None:
             raise UnknownActor(f"{self.address} was never started; there is nothing to {what}")
 
     # -- retry and skip -----------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ class SagaVerbs(SagaCourse):
             return
         if story.killed is not None:
             raise Refused(f"{self.address} was ended where it stood by {story.killed.by}: {story.killed.reason}")
-        if story.started is None and not by_saga:
+        if story.start is None and not by_saga:
             raise UnknownActor(f"{self.address} was never started; there is nothing to compensate")
         if story.past_pivot:
             raise Refused(f"{self.address} is past its pivot, so it can't be compensated")

@@ -208,13 +208,13 @@ class Sagas(Inspection):
         async for address in self._addresses({kind.name for kind in kinds}, status):
             one = (await saga_progress.told(node.journal, address)).progress()
             if (status is None or one.status == status) and (
-                since is None or (one.started is not None and one.started >= since)
+                since is None or ((begun := one.queued or one.started) is not None and begun >= since)
             ):
                 yield one
 
     async def _addresses(self, names: set[str], status: Status | None) -> AsyncIterator[Address[Any]]:
         journal = self._open_node().journal
-        if status in ("running", "compensating", "parked"):
+        if status in ("queued", "running", "compensating", "parked"):
             async for address in saga_progress.unfinished(journal, self._others()):
                 if address.actor in names:
                     yield address
@@ -224,7 +224,7 @@ class Sagas(Inspection):
                 yield address
 
     async def unfinished(self) -> list[Address[Any]]:
-        """Return the sagas that have not ended: those under way, oldest first, then those that sleep."""
+        """Return the sagas that have not ended: under way (oldest first), asleep, queued."""
         node = self._open_node()
         return [address async for address in saga_progress.unfinished(node.journal, self._others())]
 

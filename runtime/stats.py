@@ -9,6 +9,7 @@ from persistence import Journal
 from persistence.writer import Writer
 from runtime.cells import Cell, Phase
 from runtime.directory import Directory
+from runtime.flow import QueueStats
 from runtime.histogram import Histogram, HistogramStats
 from runtime.kinds import Counts
 from runtime.projector import Projector
@@ -77,6 +78,12 @@ class ReadModelStats(msgspec.Struct, frozen=True):
     parked: bool
     log_bytes: int
     """The size of SQLite's write-ahead log beside its file."""
+    set_aside: int
+    """Events that are not in its tables, because they, or earlier ones of their key, can't be projected."""
+    set_aside_keys: int
+    """How many keys these are of."""
+    built: int | None
+    """How far new tables are that are being built to take over; None: there are none."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -93,6 +100,10 @@ class Stats(msgspec.Struct, frozen=True):
     """Messages that nobody waited for and that could not be handled, since the runtime was entered."""
     timers: int
     """Timers that run: sagas' sleeps and deadlines, actors' timers, timeouts, pauses before another try."""
+    queues: Mapping[str, QueueStats] = {}
+    """By the name of each class of sagas with a limit (``at_once``)."""
+    rates: Mapping[str, int] = {}
+    """How many steps of sagas wait because of a ``rate``, by the name of each class that has one."""
 
 
 class Groups:
@@ -154,7 +165,9 @@ def _of_class(counts: Counts, cells: list[Cell], now: int) -> ActorStats:
     )
 
 
-def read_model_stats(projectors: Iterable[Projector], journal: Journal) -> dict[str, ReadModelStats]:
+def read_model_stats(
+    projectors: Iterable[Projector], builders: Mapping[str, Projector], journal: Journal
+) -> dict[str, ReadModelStats]:
     """Return the numbers of all read models."""
     return {
         projector.kind.name: ReadModelStats(
@@ -163,6 +176,9 @@ def read_model_stats(projectors: Iterable[Projector], journal: Journal) -> dict[
             failures=projector.kind.counts.failures,
             parked=projector.error is not None,
             log_bytes=projector.view.log_bytes,
+            set_aside=projector.aside.count,
+            set_aside_keys=len(projector.aside),
+            built=builders[projector.kind.name].position if projector.kind.name in builders else None,
         )
         for projector in projectors
     }

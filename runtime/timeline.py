@@ -11,6 +11,7 @@ from runtime import saga_events as events
 from runtime.drawing import label
 from runtime.kinds import decoded
 from runtime.replay import stream
+from runtime.saga_story import has
 
 Mark = Literal["sent", "done", "refused", "failed", "note", "end"]
 
@@ -51,8 +52,10 @@ async def timeline(journal: Journal, address: Address[Any]) -> AsyncIterator[Mom
 
 def _told(event: events.SagaEvent, asked: dict[str, events.Asked]) -> tuple[Mark, str]:
     match event:
+        case events.Queued():
+            return "note", f"queued by {_name(event.command)}"
         case events.Started():
-            return "note", f"started by {_name(event.command)}"
+            return "note", f"started by {_name(event.command)}" if has(event.command) else "begins"
         case events.Asked(kind="sleep"):
             return "note", "sleeps"
         case events.Asked(kind="receive", awaits=awaits):

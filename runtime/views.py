@@ -1,50 +1,110 @@
-"""Read models' databases: where they are."""
+"""Read models' databases: where they are, and which one of them is today's."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from actors import Event
-from persistence import Journal, SqliteJournal
-from persistence.postgres_url import DEFAULT_OWNER, Place
-from persistence.views import SqliteView
+from persistence import BadJournalUrl, Journal, JournalUnusable, SqliteJournal
+from persistence.postgres_url import DEFAULT_OWNER, SCHEMES, Place, parse_url, without_password
+from persistence.sqlite_shelf import SqliteShelf
+from persistence.sqlite_watching import SqliteWatch
+from persistence.views import Shelf
 from runtime.kinds import Kind
+from runtime.projection import followed
+
+ViewsOption = str | Mapping[Any, str] | None
+"""A URL, or URLs by the classes of read models."""
 
 
-def view_of(kind: Kind, producers: Sequence[Kind], journal: Journal) -> SqliteView:
-    """Return the database of a read model: a file of its own beside the journal's, or in memory.
+class Views:
+    """Where a runtime keeps its read models: all at one URL, or each class at one of its own, the others by default."""
 
-    Beside a journal on PostgreSQL there is no folder but the one that its URL names with ``views=``.
+    def __init__(self, option: ViewsOption) -> None:
+        """Take the URL of all, or URLs by class.
 
-    The file's name carries a fingerprint of the schema, the version, and the events that are followed, who writes them
-    and how older ones become them: a read model that has changed, or that would see other events, is built anew.
+        Raises:
+            BadJournalUrl: one can't be understood.
+            JournalUnusable: the driver that it needs is not installed.
+        """
+        self._all = _Place(option) if isinstance(option, str) else None
+        self._by_class = {cls: _Place(url) for cls, url in option.items()} if isinstance(option, Mapping) else {}
+
+    def shelf(self, kind: Kind, journal: Journal) -> Shelf:
+        """Return where the databases of a read model are."""
+        place = self._by_class.get(kind.cls, self._all)
+        return _beside(journal) if place is None else place.shelf(journal)
+
+
+class _Place:
+    """What the URL of read models names."""
+
+    def __init__(self, url: str) -> None:
+        scheme, colon, rest = url.partition(":")
+        self._folder: Path | None = None
+        self._place: Place | None = None
+        if scheme in SCHEMES and colon:
+            self._place = parse_url(url)
+            _need_driver()
+        elif scheme == "sqlite" and colon and rest.strip("/"):
+            self._folder = Path(rest.removeprefix("//"))
+        elif url != "memory:":
+            raise BadJournalUrl(
+                f"there is no place for read models {without_password(url)!r}; write 'sqlite:FOLDER', "
+                "'postgresql://user@host/database?schema=views' or 'memory:'"
+            )
+
+    def shelf(self, journal: Journal) -> Shelf:
+        if self._place is not None:
+            from persistence.postgres_shelf import PostgresShelf  # here, for its driver is an extra
+
+            return PostgresShelf(self._place)
+        # Several journals may share the folder.
+        return SqliteShelf(None if self._folder is None else self._folder / _own(journal))
+
+
+def _need_driver() -> None:
+    try:
+        import asyncpg as _  # type: ignore[import-untyped] # noqa: F401
+    except ModuleNotFoundError as error:
+        raise JournalUnusable("read models on PostgreSQL need asyncpg: pip install 'understudy[postgres]'") from error
+
+
+def _own(journal: Journal) -> str:
+    """Return what tells a journal's read models, and an owner's, from another's in the same folder."""
+    place = getattr(journal, "place", None)
+    owner = place.owner if isinstance(place, Place) else DEFAULT_OWNER
+    return journal.identity if owner == DEFAULT_OWNER else f"{journal.identity}-{quote(owner, safe='')}"
+
+
+def _beside(journal: Journal) -> Shelf:
+    """Return where read models are by default: beside the journal's file, or in the folder that its URL names."""
+    if isinstance(journal, SqliteJournal | SqliteWatch):
+        return SqliteShelf(journal.path)
+    place = getattr(journal, "place", None)
+    if isinstance(place, Place) and place.views is not None:
+        return SqliteShelf(place.views / _own(journal))
+    return SqliteShelf(None)
+
+
+def fingerprint(kind: Kind, producers: Sequence[Kind], journal: Journal) -> str:
+    """Return what tells today's tables of a read model from those of other code, or of another journal.
+
+    It names the schema, the version, and the events that are followed, who writes them and how older ones become them:
+    a read model that has changed, or that would see other events, is built anew.
     """
-    schema, version = kind.cls.schema, kind.cls.version
-    beside = _place_of_views(journal)
-    if beside is None:
-        return SqliteView(None, schema, journal.identity)
-    follows = sorted(form for producer in producers for form in _forms(producer, set(kind.cls.follows.values())))
-    fingerprint = hashlib.blake2b(f"{version} {schema} {follows}".encode(), digest_size=4).hexdigest()
-    return SqliteView(beside.with_name(f"{beside.name}.{kind.name}-{fingerprint}"), schema, journal.identity)
+    chosen, events = followed(kind, producers)
+    follows = sorted(form for producer in chosen for form in _forms(producer, events))
+    text = f"{journal.identity} {kind.cls.version} {kind.cls.schema} {follows} {sorted(kind.cls.tags)}"
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def _forms(producer: Kind, followed: set[type[Event]]) -> list[str]:
+def _forms(producer: Kind, events: set[type[Event]]) -> list[str]:
     """Name the events of a producer that are followed, and the upcasts that may lead to them."""
-    names = [name for name, event in producer.events.items() if event in followed]
+    names = [name for name, event in producer.events.items() if event in events]
     forms = [f"{producer.name}/{name}" for name in names]
     if names:
         forms += [f"{producer.name}/{step} {upcast.into}" for step, upcast in producer.evolution.steps.items()]
-    return forms + [f"{producer.name}/{name}" for name, event in producer.internal.items() if event in followed]
-
-
-def _place_of_views(journal: Journal) -> Path | None:
-    """Return the path that the names of the read models' files begin with; None: they are in memory."""
-    if isinstance(journal, SqliteJournal):
-        return journal.path
-    place = getattr(journal, "place", None)
-    if isinstance(place, Place) and place.views is not None:
-        # Several journals may share the folder, and several owners: each has tables of its own.
-        owner = "" if place.owner == DEFAULT_OWNER else f"-{quote(place.owner, safe='')}"
-        return place.views / f"{journal.identity}{owner}"
-    return None
+    return forms + [f"{producer.name}/{name}" for name, event in producer.internal.items() if event in events]

@@ -74,3 +74,9 @@ async def a_schema(name: str = "") -> AsyncGenerator[str]:
 
 async def drop(schema: str) -> None:
     await run(f"drop schema if exists {quoted(schema)} cascade")
+
+
+async def drop_all(start: str) -> None:
+    """Drop the schemas whose names begin so."""
+    for (schema,) in await run("select nspname from pg_namespace where starts_with(nspname::text, $1)", start):
+        await drop(schema)

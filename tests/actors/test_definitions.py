@@ -147,6 +147,43 @@ WRONG = {
         "class Trip(Saga): ...",
         ["Trip", "what it takes", "class Trip(Saga[Command, Result])"],
     ),
+    "saga without a place": (
+        """
+        class Trip(Saga[HoldSeat, Held]):
+            at_once = 0
+        """,
+        ["Trip", "at_once = 0", "at_once = 10"],
+    ),
+    "saga with half a place": (
+        """
+        class Trip(Saga[HoldSeat, Held]):
+            at_once = 0.5
+        """,
+        ["Trip", "at_once = 0.5", "at_once = 10"],
+    ),
+    "service with a number as its rate": (
+        """
+        class Flight(Service[Seats, HoldSeat, SeatHeld]):
+            initial = Seats()
+            rate = 100
+        """,
+        ["Flight", "rate = 100", "rate = Rate(100, per=timedelta(seconds=1))"],
+    ),
+    "saga with a number as its rate": (
+        """
+        class Trip(Saga[HoldSeat, Held]):
+            rate = 100
+        """,
+        ["Trip", "rate = Rate(100"],
+    ),
+    "actor with a number as its rate": (
+        """
+        class Mailer(Actor):
+            rate = 100
+            async def receive(self, message: HoldSeat) -> Held: ...
+        """,
+        ["Mailer", "rate = Rate(100"],
+    ),
     "saga started by an event": (
         "class Trip(Saga[SeatHeld, Held]): ...",
         ["Trip", "author.SeatHeld", "as command"],

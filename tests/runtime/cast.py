@@ -213,6 +213,7 @@ class Board(ReadModel):
 
     schema = "create table line (position integer primary key, text text not null)"
     retry = RetryPolicy(budget=timedelta(0))
+    parked_limit = 0
 
     def project(self, event: TripBooked | WasHeld | WasReleased, meta: Meta) -> Iterator[Statement]:
         if event.trip == "unprintable":

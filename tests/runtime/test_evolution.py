@@ -275,9 +275,10 @@ async def test_rows_of_a_record_come_all_or_none(place: Place) -> None:
             yield from super().project(event, meta)
 
     Table.retry = msgspec.structs.replace(Table.retry, budget=timedelta(0))
+    Table.parked_limit = 0
     await live(place)
-    async with Runtime(place.journal, [today.Flight, Table]) as runtime:
-        with pytest.raises(Parked, match="behind position 3: not this one"):
+    async with Runtime(place.journal, [today.Flight, Table], views="memory:") as runtime:
+        with pytest.raises(Parked, match=r"behind position 3: .*: not this one"):
             await runtime.ask(Table.at(), today.Rows(), consistent=True)
         assert await runtime.ask(Table.at(), today.Rows()) == ROWS[:2]
 
@@ -331,7 +332,7 @@ async def test_another_chain_builds_read_models_anew(tmp_path: Path) -> None:
     files = views(tmp_path)
     async with Runtime(place.journal, today.ALL) as runtime:
         assert await runtime.ask(today.Table.at(), today.Rows(), consistent=True) == ROWS
-    assert views(tmp_path) == files
+    assert views(tmp_path) <= files  # those of older code are cleared away
 
     @upcast("Noted", 1, into={"SeatReleased": 1})
     def notes_release(stored: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

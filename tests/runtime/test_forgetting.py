@@ -29,7 +29,7 @@ from actors import (
     upcast,
 )
 from persistence import Key, KeysUnusable, MemoryKeys, SqliteJournal
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from runtime import KeyFile, ManualClock, Runtime
 from runtime.subjects import SUBJECTS
 from tests import postgres
@@ -546,7 +546,7 @@ import sys
 sys.modules["cryptography"] = None
 from actors import Personal
 from persistence import KeysUnusable
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from runtime import KeyFile, MemoryKeys, Runtime
 Runtime("memory:", [])
 KeyFile("a.keys")

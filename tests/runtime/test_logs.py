@@ -171,6 +171,7 @@ class Texts(Query["Shelf", list[str]]):
 
 class Shelf(ReadModel):
     schema = "create table text (text text unique)"
+    parked_limit = 2
     retry = RetryPolicy(Backoff(timedelta(seconds=1), jitter=0.0), budget=timedelta(0))
 
     def project(self, event: Stored, meta: Meta) -> Iterator[Statement]:
@@ -254,6 +255,7 @@ async def test_no_log_record_holds_what_is_in_a_message(caplog: pytest.LogCaptur
         "saga parked",
         "dead letter",
         "slow turn",
+        "event set aside",
         "read model parked",
         "an instrument failed, and is not called again",
         "the journal could not be written",

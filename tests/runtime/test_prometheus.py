@@ -35,6 +35,7 @@ BY_READ_MODEL = {
     "understudy_read_model_lag_events": "gauge",
     "understudy_read_model_parked": "gauge",
     "understudy_read_model_log_bytes": "gauge",
+    "understudy_read_model_set_aside": "gauge",
     "understudy_read_model_failures": "counter",
 }
 OF_ALL = {
@@ -47,6 +48,9 @@ OF_ALL = {
     "understudy_journal_group_write_seconds": "histogram",
     "understudy_dead_letters": "counter",
     "understudy_timers": "gauge",
+    "understudy_sagas_queued": "gauge",
+    "understudy_sagas_under_way": "gauge",
+    "understudy_steps_held_back": "gauge",
 }
 
 

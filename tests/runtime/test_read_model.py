@@ -12,9 +12,10 @@ import pytest
 from actors import Meta, NotTaken, Parked, ReadModel, ReadModelBehind, RetryPolicy, RuntimeClosed, Statement, sql
 from persistence import MemoryJournal, Record
 from persistence.journal import PAGE
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from runtime import ManualClock, Runtime
 from runtime import projector as projecting
+from runtime.projection import Poison
 from tests.runtime.cast import (
     ALL,
     Account,
@@ -194,13 +195,17 @@ async def test_at_every_moment_its_rows_are_those_up_to_its_checkpoint(tmp_path:
     """As anyone sees it who looks between any two statements, and as a crash there would leave it."""
     seen: list[tuple[int, list[int]]] = []
 
-    def look(_: str) -> None:
+    def look(_statement: str) -> None:
         ((_, found),) = [(name, db) for name, db in rows(tmp_path).items() if name.endswith(" line")]
-        ((_, checkpoint),) = next(db for name, db in rows(tmp_path).items() if name.endswith(" understudy_checkpoint"))
+        ((_, checkpoint, *_),) = next(
+            db for name, db in rows(tmp_path).items() if name.endswith(" understudy_checkpoint")
+        )
         seen.append((checkpoint, [position for position, _ in found]))
 
     async with Runtime(f"sqlite:{tmp_path / 'journal.db'}", ALL) as runtime:
-        writer = node_of(runtime).projectors["Board"].view._writer  # pyright: ignore[reportPrivateUsage]
+        view = node_of(runtime).projectors["Board"].view
+        assert isinstance(view, SqliteView)
+        writer = view._writer  # pyright: ignore[reportPrivateUsage]
         assert writer is not None
         await writer.run(lambda db: db.set_trace_callback(look))
         for number in range(5):
@@ -218,12 +223,12 @@ async def test_killed_between_rows_and_checkpoint(after_commit: bool, monkeypatc
     """There is no between: whichever side the kill falls on, no line is lost and none comes twice."""
     apply, kills = SqliteView.apply, 0
 
-    async def apply_and_die(view: SqliteView, statements: Sequence[Any], checkpoint: int, *, blanks: bool) -> None:
+    async def apply_and_die(view: SqliteView, statements: Sequence[Any], checkpoint: int, **more: Any) -> None:
         nonlocal kills
         kills += 1
         if kills % 2 and not after_commit:
             raise sqlite3.OperationalError("killed before the commit")
-        await apply(view, statements, checkpoint, blanks=blanks)
+        await apply(view, statements, checkpoint, **more)
         if kills % 2:
             raise sqlite3.OperationalError("killed after the commit")
 
@@ -285,9 +290,12 @@ async def test_a_poison_event_parks_it_and_consistent_queries_fail_fast() -> Non
         await runtime.ask(Room.at("r"), Hold("fine"))
         assert len(await runtime.ask(Board.at(), Lines(), consistent=True)) == 1
         await runtime.ask(Room.at("r"), Hold("unprintable"))
-        with pytest.raises(Parked, match="Board is parked behind position 1: can't print it") as parked:
+        with pytest.raises(
+            Parked, match=r"Board is parked behind position 1: event WasHeld .* can't be projected: can't print it"
+        ) as parked:
             await runtime.ask(Board.at(), Lines(), consistent=True)
-        assert isinstance(parked.value.__cause__, ValueError)
+        assert isinstance(parked.value.__cause__, Poison)
+        assert isinstance(parked.value.__cause__.__cause__, ValueError)
         await runtime.ask(Room.at("r"), Hold("late"))
         with pytest.raises(Parked):
             await runtime.ask(Board.at(), Lines(), after=3)
@@ -360,9 +368,9 @@ async def test_live_events_beyond_the_limit_are_read_from_the_journal(monkeypatc
     monkeypatch.setattr(projecting, "BATCH", 3)
     gate, apply = asyncio.Event(), SqliteView.apply
 
-    async def slowly(view: SqliteView, statements: Sequence[Any], checkpoint: int, *, blanks: bool) -> None:
+    async def slowly(view: SqliteView, statements: Sequence[Any], checkpoint: int, **more: Any) -> None:
         await gate.wait()
-        await apply(view, statements, checkpoint, blanks=blanks)
+        await apply(view, statements, checkpoint, **more)
 
     monkeypatch.setattr(SqliteView, "apply", slowly)
     async with Runtime("memory:", ALL) as runtime:

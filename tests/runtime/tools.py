@@ -16,6 +16,7 @@ from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT
 from runtime.node import Node
 from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed, wake_of
 from runtime.saga_events import DECODERS
+from runtime.saga_places import wake_of as wake_in_line
 from runtime.saga_story import Story
 from tests.runtime.cast import TripBooked
 
@@ -123,9 +124,14 @@ def restart_of(records: Sequence[Record], *, crashed: bool = True) -> HeldJourna
             pending[record.stream] = replayed(pending.get(record.stream, NOTHING_PENDING), record)
     wakes = {stream: wake_of(found) for stream, found in pending.items() if found}
     asleep = {stream: until for stream, story in sagas.items() if (until := story.asleep_until()) is not None}
+    asleep |= {stream: wake_in_line(stream[0], story.priority) for stream, story in sagas.items() if _waits(story)}
     open_ = [stream for stream, story in sagas.items() if not story.ended or story.lockers]
     awake = [stream for stream in open_ if stream not in asleep]
     return HeldJournal(records, awake, {**wakes, **asleep}, crashed)
+
+
+def _waits(story: Story) -> bool:
+    return story.status == "queued"
 
 
 def as_stored(records: list[Record]) -> list[tuple[object, ...]]:

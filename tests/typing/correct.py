@@ -31,6 +31,7 @@ from actors import (
     Personal,
     Pool,
     Query,
+    Rate,
     ReadModel,
     Refused,
     RestartPolicy,
@@ -184,6 +185,12 @@ class TripSaga(Saga[BookTrip, TripBooked]):
     deadline = timedelta(minutes=5)
     retry = RetryPolicy(Backoff(cap=timedelta(seconds=1)), budget=timedelta(minutes=1))
     undo_retry = UNDO_RETRY
+    at_once = 10
+    rate = Rate(100, per=timedelta(seconds=1), burst=10)
+
+    @classmethod
+    def priority_of(cls, command: BookTrip) -> int:
+        return 5 if command.price > 1000 else 0
 
     async def run(self, command: BookTrip) -> TripBooked:
         hold, release = HoldSeat(self.key), ReleaseSeat(self.key)

@@ -207,6 +207,13 @@ class TripSaga(Saga[BookTrip, TripBooked]):
 
 
 class Sidetrip(Saga[BookTrip, TripBooked]):
+    at_once = "10"  # mistake: a number of places that is text
+    rate = 100  # mistake: a rate that is only a number
+
+    @classmethod
+    def priority_of(cls, command: BookTrip) -> str:  # mistake: a priority that is text
+        return "high"
+
     async def run(self, command: HoldSeat) -> TripBooked:  # mistake: run takes another command
         return TripBooked(self.key, "1")  # mistake: a field of the wrong type
 

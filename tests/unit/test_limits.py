@@ -19,10 +19,10 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 def depth_of(value: Any) -> int:
-    if not isinstance(value, (dict, list)):
-        return 0
-    inner: list[Any] = list(value.values() if isinstance(value, dict) else value)
-    return 1 + max(map(depth_of, inner), default=0)
+    whole = value
+    if isinstance(value, dict):
+        return 1 + max(map(depth_of, whole.values()), default=0)
+    return 1 + max(map(depth_of, whole), default=0) if isinstance(value, list) else 0
 
 
 @given(JSON, st.booleans(), st.integers(1, 7))

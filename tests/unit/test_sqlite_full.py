@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from persistence import AppendFailed, JournalUnusable, SqliteJournal, sqlite_file, wal
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from tests.contract.journal_contract import everything
 from tests.unit.crashing import group, whole_groups
 from tests.unit.disk import Disk, on_disk
@@ -121,7 +121,7 @@ async def test_a_read_model_loses_nothing_and_goes_on(tmp_path: Path, disk: Disk
     for room in disk.filled(10):
         path = fresh(tmp_path / "disk" / "view.db")
         view = SqliteView(path, "create table numbers (n integer primary key, text text)", "j1")
-        await view.open(1_000)
+        await view.open()
         try:
             disk.room = room
             while view.checkpoint < 100:

@@ -14,7 +14,7 @@ import pytest
 
 from persistence import JournalError, SqliteJournal, wal
 from persistence.sqlite import Durability
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from runtime import Runtime
 from tests.contract.journal_contract import everything
 from tests.runtime.cast import Board, Hold, Lines, Look, Room
@@ -110,7 +110,7 @@ async def test_a_power_cut_leaves_a_read_model_that_is_the_fold_of_a_prefix(tmp_
     with on_disk() as disk:
         for opening in (1, 2):
             view = SqliteView(path, SCHEMA, "j1")
-            await view.open(1_000)
+            await view.open()
             try:
                 assert view.checkpoint == end
                 while end < opening * 200:
@@ -123,7 +123,7 @@ async def test_a_power_cut_leaves_a_read_model_that_is_the_fold_of_a_prefix(tmp_
     for image, _ in images(disk.ops, every=6):
         lay_out(image, folder := tmp_path / "image")
         view = SqliteView(folder / "view.db", SCHEMA, "j1")
-        await view.open(1_000)
+        await view.open()
         try:
             async with view.reader.execute("select position, text from events order by position") as cursor:
                 found = [tuple(row) for row in await cursor.fetchall()]

@@ -16,7 +16,7 @@ import pytest
 import persistence
 from persistence import SqliteJournal, wal
 from persistence.connection import connect
-from persistence.views import SqliteView
+from persistence.sqlite_view import SqliteView
 from tests.unit.crashing import group
 from tests.unit.disk import on_disk
 
@@ -89,7 +89,7 @@ async def test_a_reader_that_stays_lets_the_log_grow_and_it_shrinks_behind_it(
 async def test_a_read_models_log_is_watched_too(path: Path) -> None:
     """Failure 29."""
     view = SqliteView(path, "create table numbers (n integer primary key, text text)", "j1")
-    await view.open(10)
+    await view.open()
     try:
         assert view.log_bytes == 0
         await view.apply([("insert into numbers values (?, ?)", (1, "x" * 100_000))], 1)
@@ -97,7 +97,7 @@ async def test_a_read_models_log_is_watched_too(path: Path) -> None:
     finally:
         await view.close()
     kept = SqliteView(None, "create table numbers (n integer primary key)", "j1")
-    await kept.open(10)
+    await kept.open()
     try:
         await kept.apply([("insert into numbers values (?)", (1,))], 1)
         assert kept.log_bytes == 0

@@ -1,0 +1,81 @@
+"""Building a read model beside the process that holds the journal, or without one; the next start takes it over."""
+
+from collections.abc import Callable, Sequence
+
+import anyio
+
+from actors import ReadModel, Saga, Service
+from persistence import Journal
+from persistence.codec import PLAIN, Codec
+from persistence.views import Build, Shelf
+from runtime.clock import SystemClock
+from runtime.footing import journal_head
+from runtime.kinds import Kind, kind_of
+from runtime.projection import Projection
+from runtime.projector import BATCH, Projector
+from runtime.reminders import Reminders
+from runtime.subjects import Subjects
+from runtime.timers import Timers
+from runtime.views import fingerprint
+
+
+def kinds_of(actors: Sequence[type], codec: Codec = PLAIN) -> tuple[list[Kind], list[Kind]]:
+    """Return the read models among classes, and those that write events."""
+    kinds = [kind_of(cls, codec) for cls in [*actors, Reminders, Subjects]]
+    services = [kind for kind in kinds if issubclass(kind.cls, Service)]
+    sagas = [kind for kind in kinds if issubclass(kind.cls, Saga)]
+    return [kind for kind in kinds if issubclass(kind.cls, ReadModel)], [*services, *sagas]
+
+
+async def build_beside(
+    journal: Journal,
+    kind: Kind,
+    producers: list[Kind],
+    shelf: Shelf,
+    progress: Callable[[int, int], None],
+    *,
+    strict: bool = True,
+) -> Build:
+    """Build a read model's tables from the whole journal; return what was built, ready to take over.
+
+    ``progress`` is told how far it is, and of how many events.
+
+    Raises:
+        Parked: it came to an event that can't be projected; nothing is left of what was built.
+        JournalUnusable: the tables can't be made.
+    """
+    name, today = kind.name, fingerprint(kind, producers, journal)
+    ours = [build.generation for build in await shelf.builds(name) if build.fingerprint == today]
+    build = Build(today, max(ours) + 1 if ours else 0)
+    clock = SystemClock()
+    timers = Timers(clock, clock.steady)
+    view = shelf.view(name, build, kind.cls.schema, journal.identity, clock.now)
+    projector = Projector(kind, Projection(kind, producers), journal, view, timers, clock.now)
+    projector.strict = strict
+    done, failure = False, None
+    try:
+        await view.open()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(projector.run)
+            try:
+                await _catch_up(projector, await journal_head(journal), progress)
+            except Exception as error:  # noqa: BLE001 (raised below: the task group would wrap it into a group)
+                failure = error
+            projector.retire()
+        if failure is not None:
+            raise failure
+        done = True
+    finally:
+        timers.close()
+        with anyio.CancelScope(shield=True):
+            await view.close()
+            if not done:
+                await shelf.drop(name, build)
+    return build
+
+
+async def _catch_up(projector: Projector, head: int, progress: Callable[[int, int], None]) -> None:
+    for position in [*range(BATCH, head, BATCH), head]:
+        await projector.reached(position)
+        progress(position, head)
+    await projector.orders.give(projector.view.keep_ready)
