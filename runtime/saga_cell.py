@@ -199,7 +199,10 @@ class SagaCell(SagaQueue):
 
     def _rest(self) -> None:
         """Leave the memory when all is durable, where there is nothing to do for long; who is parked stays in sight."""
-        story, until = self.story, self.story.asleep_until()
+        story = self.story
+        if story.busy and not story.ended:
+            return  # the shortest way, for most turns end here
+        until = story.asleep_until()
         asleep = until is not None and until - self.world.clock.now() > SHORT and self._version <= BRIEF
         if (asleep or story.started is None or story.ended) and not self.unfinished:
             self.world.writer.hold(self._leave)

@@ -135,22 +135,27 @@ class SagaStage(Cell):
             # one that goes back to sleep.
             self.world.writer.enqueue((Append(self.stream, self._version, [], self.now, None, wake),))
             self.written = True
-        self._summoned = self._summoned and story.asleep_until() is None and not story.ended
-        alerts, self._alerts = self._alerts, []
-        for alert in alerts:
-            self.world.alert(alert)
+        ended = story.ended
+        if self._summoned:
+            self._summoned = story.asleep_until() is None and not ended
+        if self._alerts:
+            alerts, self._alerts = self._alerts, []
+            for alert in alerts:
+                self.world.alert(alert)
         if self._outbox:
             outbox, self._outbox = self._outbox, []
             for address, envelope in outbox:
                 self.world.cell(address).put_from_inside(envelope)
-        if story.ended and story.locks:
+        if ended and story.locks:
             self._give_back_locks()  # before anybody hears of the end, and comes to where they are
-        if story.ended or story.error is not None:
+        if ended or story.error is not None:
             self._over()
 
     def _next_wake(self) -> int | None:
         """Return when the saga has to wake, for the journal; None: as it says already."""
         story = self.story
+        if story.busy and self._wakes == AT_ONCE and not story.ended:
+            return None  # the shortest way, for most turns end here
         if story.ended:
             wakes = AT_ONCE if story.lockers else NEVER
         elif story.queued is not None and story.status == "queued":

@@ -10,7 +10,7 @@ from persistence.postgres_shelf import PostgresShelf
 from persistence.postgres_url import parse_url
 from persistence.sqlite_shelf import SqliteShelf
 from persistence.views import Shelf, View
-from tests.contract.view_contract import ViewContract
+from tests.contract.view_contract import KeptViewContract, ViewContract
 from tests.postgres import drop_all, needs_server, url_of
 
 
@@ -31,13 +31,13 @@ class TestSqliteViewInMemory(OnSqlite):
         return SqliteShelf(None)
 
 
-class TestSqliteView(OnSqlite):
+class TestSqliteView(OnSqlite, KeptViewContract):
     def shelf(self, folder: Path) -> Shelf:
         return SqliteShelf(folder / "journal.db")
 
 
 @needs_server
-class TestPostgresView(ViewContract):
+class TestPostgresView(KeptViewContract):
     mark = "$"
 
     def shelf(self, folder: Path) -> Shelf:
