@@ -5,10 +5,9 @@ import tempfile
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 
+from benchmarks.raw import SCHEMA, drop
 from persistence.postgres_client import connect
 from persistence.postgres_url import parse_url
-
-SCHEMA = "understudy_benchmark"
 
 
 async def run(server: str, *statements: str) -> None:
@@ -26,11 +25,11 @@ async def place(postgres: str | None) -> AsyncGenerator[str]:
         with tempfile.TemporaryDirectory() as folder:
             yield f"sqlite:{folder}/journal.db"
         return
-    await run(postgres, f"drop schema if exists {SCHEMA} cascade")
+    await drop(postgres)
     try:
         yield f"{postgres}?schema={SCHEMA}"
     finally:
-        await run(postgres, f"drop schema if exists {SCHEMA} cascade")
+        await drop(postgres)
 
 
 @contextmanager

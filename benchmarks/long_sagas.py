@@ -20,8 +20,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from actors import Actor, Command, Saga
+from actors import Command, Saga
 from benchmarks.databases import place
+from benchmarks.journal_works import Ask, Desk, Errand
 from runtime import ManualClock, Runtime
 
 IN_FLIGHT = 500
@@ -36,31 +37,6 @@ class Sleeper(Saga[Nap, int]):
     async def run(self, command: Nap) -> int:
         await self.sleep("nap", timedelta(days=1))
         return command.number
-
-
-class Wait(Command["Desk", int]):
-    number: int
-
-
-class Desk(Actor):
-    """Somebody who takes his time: the first process waits in vain, the next one is answered."""
-
-    answers = True
-    at_once = 1
-
-    async def receive(self, message: Wait) -> int:
-        if not self.answers:
-            await asyncio.Event().wait()
-        return message.number
-
-
-class Ask(Command["Errand", int]):
-    number: int
-
-
-class Errand(Saga[Ask, int]):
-    async def run(self, command: Ask) -> int:
-        return await self.ask("desk", Desk.at(self.key), Wait(command.number))
 
 
 ACTORS = [Sleeper, Errand, Desk]
