@@ -153,7 +153,7 @@ class Decoder:
         self._deep: bool | None = None
         self._codec = codec
         self._small = 2 * codec.max_depth
-        """What has not more bytes can't be too deep, nor too large."""
+        """What has not more bytes needs no closer look: it can't be too deep, nor too large."""
         self._decode = codec.reader(cls).decode
         self._name = getattr(cls, "__name__", str(cls))
 
@@ -178,6 +178,8 @@ class Decoder:
             raise NotDecodable(f"not a {self._name}: {oversize(size, self._codec.max_payload)}")
         if self._deep is None:
             self._deep = may_be_deep(self._cls)
+            if not self._deep:
+                self._small = self._codec.max_payload  # nothing but the size needs a look from now on
         if self._deep and too_deep(bytes(data), self._codec.max_depth):
             raise NotDecodable(f"not a {self._name}: {self._codec.depth_told}")
 
