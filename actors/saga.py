@@ -15,7 +15,6 @@ import msgspec
 
 from actors.address import Address
 from actors.definition import (
-    annotated,
     by_name,
     check_messages,
     check_no_undo_after_pivot,
@@ -23,10 +22,11 @@ from actors.definition import (
     check_rate,
     check_takes_commands,
     check_versions,
+    queries_of,
 )
 from actors.errors import Refused, SagaMisuse
 from actors.evolution import Upcast, steps_of
-from actors.messages import Command, Event, Query
+from actors.messages import Command, Event, Query, Request
 from actors.policies import UNDO_RETRY, Mailbox, Passivation, Rate, RetryPolicy
 from actors.steps import Parallel, Select, Step
 
@@ -115,7 +115,7 @@ class Saga(Generic[C, R_co]):
             check_messages(cls, cls.messages)
             cls.commands = {**cls.commands, **cls.messages}
         if "answer" in cls.__dict__:
-            cls.queries = by_name(cls, annotated(cls, "answer", "query: Query"), Query)
+            cls.queries = queries_of(cls, "query: A | B")
         check_versions(cls)
         check_places(cls)
         check_rate(cls)
@@ -150,11 +150,35 @@ class Saga(Generic[C, R_co]):
 
     # -- steps --------------------------------------------------------------------------------------------------
 
+    @overload
+    def ask(
+        self,
+        name: str,
+        to: Address[A],
+        command: Query[A, R1],
+        *,
+        timeout: timedelta | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Step[R1]: ...
+    @overload
     def ask(
         self,
         name: str,
         to: Address[A],
         command: Command[A, R1],
+        *,
+        undo: Command[A, Any] | msgspec.UnsetType | None = msgspec.UNSET,
+        timeout: timedelta | None = None,
+        retry: RetryPolicy | None = None,
+        undo_retry: RetryPolicy | None = None,
+        lock: bool = False,
+    ) -> Step[R1]: ...
+
+    def ask(
+        self,
+        name: str,
+        to: Address[A],
+        command: Request[A, R1],
         *,
         undo: Command[A, Any] | msgspec.UnsetType | None = msgspec.UNSET,
         timeout: timedelta | None = None,
@@ -167,6 +191,8 @@ class Saga(Generic[C, R_co]):
         Another saga that is asked is compensated by going back, also when it has completed; ``undo=None`` leaves it as
         it is. ``timeout``, ``retry`` and ``undo_retry`` are for this step, instead of the saga's own. ``lock`` takes
         the service's lock that the command needs, until the saga has ended.
+
+        A query's answer, of a service, a saga or a plain actor, is kept like any reply; there is nothing to undo.
         """
         return Step("ask", name, to, command, undo, timeout=timeout, retry=retry, undo_retry=undo_retry, lock=lock)
 

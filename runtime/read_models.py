@@ -9,9 +9,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from actors import Elsewhere, ReadModel, ReadModelBehind, RuntimeClosed, Saga, Service
-from persistence import Journal, JournalError
+from persistence import JournalError
 from persistence.views import Build, Shelf, View, form_of
-from runtime.footing import fit, journal_head
+from runtime.footing import fit
 from runtime.kinds import Kind
 from runtime.lending import Lending
 from runtime.log import log
@@ -214,15 +214,3 @@ async def follow(node: Node) -> None:
             await node.delays.pause(AGAIN)
         for projector in [*node.projectors.values(), *node.builders.values()]:
             projector.look()
-
-
-async def head(journal: Journal) -> int:
-    """Return the position of the last event that was committed before this call, whoever wrote it.
-
-    Raises:
-        ReadModelBehind: it can't be known now.
-    """
-    try:
-        return await journal_head(journal)
-    except JournalError as error:
-        raise ReadModelBehind(f"how far the journal is can't be known now: {error}; ask again later") from error
