@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin, 
 
 import msgspec
 
+from actors.actor import Actor
 from actors.address import Address
 from actors.definition import (
     by_name,
@@ -28,9 +29,12 @@ from actors.errors import Refused, SagaMisuse
 from actors.evolution import Upcast, steps_of
 from actors.messages import Command, Event, Query, Request
 from actors.policies import UNDO_RETRY, Mailbox, Passivation, Rate, RetryPolicy
+from actors.service import Service
 from actors.steps import Parallel, Select, Step
 
 A = TypeVar("A")
+Answers = TypeVar("Answers", bound="Actor | Service[Any, Any, Any] | Saga[Any, Any]")
+"""Who can be asked a query by a step: all but read models, whose answers come from a database, and late."""
 C = TypeVar("C", bound=Command[Any, Any])
 M = TypeVar("M", bound=Command[Any, None])
 R_co = TypeVar("R_co", covariant=True)
@@ -154,8 +158,8 @@ class Saga(Generic[C, R_co]):
     def ask(
         self,
         name: str,
-        to: Address[A],
-        command: Query[A, R1],
+        to: Address[Answers],
+        command: Query[Answers, R1],
         *,
         timeout: timedelta | None = None,
         retry: RetryPolicy | None = None,
