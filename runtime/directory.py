@@ -115,21 +115,29 @@ class Directory:
         self.check(address, message)
         return self.cell(address)
 
+    def check_answers(self, address: Address[Any], query: Query[Any, Any]) -> None:
+        """Make sure that the actor at an address answers a query by itself.
+
+        Raises:
+            UnknownActor, NotTaken: it doesn't.
+        """
+        kind = self.kind(address.actor)
+        if type(query) not in kind.queries:
+            raise NotTaken(
+                f"{address} answers no queries of this kind; ask a read model, or name {type(query).__name__} in the "
+                f"annotation of {kind.name}.answer"
+            )
+
     def answerer(self, address: Address[Any], request: object) -> Cell:
         """Return the cell of an address, having made sure that its actor takes the command, or answers the query.
 
         Raises:
             UnknownActor, NotTaken: it doesn't.
         """
-        kind = self.kind(address.actor)
-        if type(request) in kind.queries:
-            return self.cell(address)
-        if isinstance(request, Query):
-            raise NotTaken(
-                f"{address} answers no queries of this kind; ask a read model, or name "
-                f"{type(request).__name__} in the annotation of {kind.name}.answer"
-            )
-        return self.taker(address, request)
+        if not isinstance(request, Query):
+            return self.taker(address, request)
+        self.check_answers(address, request)
+        return self.cell(address)
 
     def release(self, cell: Cell) -> None:
         """Let go of a cell that nothing keeps in memory; mail brings it back."""

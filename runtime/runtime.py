@@ -44,6 +44,7 @@ from runtime.saga_alerts import OnAlert
 from runtime.sagas import Sagas
 from runtime.scheduling import Scheduling
 from runtime.slow_turns import SLOW_TURN
+from runtime.subscription_queries import SubscriptionQueries
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
 from runtime.views import Views, ViewsOption
@@ -62,7 +63,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
+class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQueries):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
