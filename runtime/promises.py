@@ -92,7 +92,7 @@ class Promise(msgspec.Struct, eq=False):
     def lose(self, why: str) -> None:
         """Tell the caller that the outcome is unknown."""
         if not self.future.done():
-            again = "ask again" if isinstance(self._message, Query) else "ask again with the same id to learn it"
+            again = "ask again" if issubclass(type(self._message), Query) else "ask again with the same id to learn it"
             self.future.set_exception(
                 OutcomeUnknown(
                     f"whether {self._address} has handled {type(self._message).__name__} is unknown: {why}; {again}"

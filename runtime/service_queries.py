@@ -30,7 +30,7 @@ def answer(cell: Asked, envelope: Envelope) -> None:
     if cell.locks is not None:
         service.locked_by = Others(cell.locks, envelope.path)
     value = service.answer(cell.state, query)
-    if isinstance(value, CoroutineType):
+    if value.__class__ is CoroutineType:
         value.close()
     cell.kind.check_reply(query.__class__, value)
     if envelope.reply is not None:

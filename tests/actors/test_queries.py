@@ -41,7 +41,7 @@ def yields(self: Any, state: Nothing, query: How) -> Any:
     yield ""
 
 
-def says_nothing(self: Any, state: Any, query) -> str:  # type: ignore[no-untyped-def]
+def says_nothing(self: Any, state: Any, query: Any) -> str:
     return ""
 
 
@@ -61,21 +61,22 @@ def names_nobody(self: Any, state: Any, query: Any) -> str:
     return ""
 
 
+del says_nothing.__annotations__["query"]
 names_nobody.__annotations__["query"] = "Who"
 
 
-@pytest.mark.parametrize(
-    ("answer", "text"),
-    [
-        (is_async, "Thing.answer is async, but it answers at once"),
-        (yields, "Thing.answer yields"),
-        (says_nothing, r"write def answer\(self, state: Nothing, query: A \| B\)"),
-        (has_none, r"write def answer\(self, state: Nothing, query: A \| B\)"),
-        (is_for_a_command, 'lists .*Go.* as query, but it is none; write class Name\\(Query\\["Actor", Reply\\]\\)'),
-        (has_one_name_twice, "takes a command 'Go' and answers a query of the same name"),
-        (names_nobody, "must say which messages it is for"),
-    ],
-)
+MISTAKES: list[tuple[Any, str]] = [
+    (is_async, "Thing.answer is async, but it answers at once"),
+    (yields, "Thing.answer yields"),
+    (says_nothing, r"write def answer\(self, state: Nothing, query: A \| B\)"),
+    (has_none, r"write def answer\(self, state: Nothing, query: A \| B\)"),
+    (is_for_a_command, 'lists .*Go.* as query, but it is none; write class Name\\(Query\\["Actor", Reply\\]\\)'),
+    (has_one_name_twice, "takes a command 'Go' and answers a query of the same name"),
+    (names_nobody, "must say which messages it is for"),
+]
+
+
+@pytest.mark.parametrize(("answer", "text"), MISTAKES)
 def test_what_can_not_work_fails_where_it_is_written(answer: Any, text: str) -> None:
     with pytest.raises(DefinitionError, match=text):
         made(Service[Nothing, Go, Gone], initial=Nothing(), answer=answer)

@@ -149,9 +149,9 @@ async def test_an_error_goes_to_the_asker_and_nowhere_else(query: Odd | Sure, ca
 async def test_an_answer_is_what_the_query_declares() -> None:
     async with Runtime("memory:", ASKED) as runtime:
         wrongs: list[tuple[Callable[[Tally, Numbers], Any], str]] = [
-            (lambda *_: "one", "Sure declares the reply int, but it was a str"),
-            (lambda *_: None, "Sure declares the reply int, but nothing was returned"),
-            (lambda *_: coroutine(), "Sure declares the reply int, but it was a coroutine"),
+            (lambda _tally, _state: "one", "Sure declares the reply int, but it was a str"),
+            (lambda _tally, _state: None, "Sure declares the reply int, but nothing was returned"),
+            (lambda _tally, _state: coroutine(), "Sure declares the reply int, but it was a coroutine"),
         ]
         for wrong, text in wrongs:
             Tally.odd = wrong

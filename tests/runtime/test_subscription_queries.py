@@ -1,7 +1,7 @@
 """Subscription queries: the answer now and whenever it changes, never back, with nothing left behind or queued up."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from actors import Failed, NotTaken, Parked, Refused, RuntimeClosed
+from actors import Failed, Mailbox, NotTaken, Parked, Refused, RuntimeClosed
 from persistence import JournalTaken, JournalUnusable
 from runtime import Chaos, ManualClock, Runtime
+from runtime.lending import Lending
 from tests.runtime.asking import (
     ASKED,
     Add,
@@ -63,7 +64,7 @@ class Watcher:
 
 
 @asynccontextmanager
-async def watching(*answers: AsyncGenerator[Any]) -> AsyncIterator[list[Watcher]]:
+async def watching(*answers: AsyncGenerator[Any]) -> AsyncGenerator[list[Watcher]]:
     watchers = [Watcher(one) for one in answers]
     try:
         yield watchers
@@ -293,7 +294,7 @@ async def test_an_answer_that_fails_is_raised() -> None:
             await runtime.ask(T, Add(1))
             with pytest.raises(Refused, match="not for you"):
                 await odd.task
-        Tally.odd = lambda *_: 1 // 0
+        Tally.odd = lambda _tally, _state: 1 // 0
         with pytest.raises(Failed, match="ZeroDivisionError"):
             await anext(runtime.watch(T, Odd()))
         assert followers(runtime) == {}
@@ -401,7 +402,7 @@ async def test_it_waits_while_the_read_models_database_is_away(monkeypatch: pyte
         tries = 0
 
         @asynccontextmanager
-        async def cut_off() -> AsyncIterator[Any]:
+        async def cut_off() -> AsyncGenerator[Any]:
             nonlocal tries
             tries += 1
             if away:
@@ -487,6 +488,45 @@ async def test_what_stood_in_gives_way_to_what_has_caught_up(tmp_path: Path, mon
     async with Runtime(url, ASKED) as runtime, watching(runtime.watch(TOTALS, Total("t"))) as (watcher,):
         await watcher.sees(3)
         assert watcher.seen in ([1, 3], [3])
+
+
+async def test_one_that_has_seen_the_new_tables_never_sees_the_old_ones_again() -> None:
+    class Older(Lending):
+        def reading(self) -> Any:
+            raise AssertionError("that would be a step back")
+
+    async with Runtime("memory:", ASKED) as runtime:
+        await runtime.ask(T, Add(1))
+        async with watching(runtime.watch(TOTALS, Total("t"), consistent=True)) as (watcher,):
+            await watcher.sees(1)
+            projector = node_of(runtime).projectors["Totals"]
+            projector.stand_in = Older(projector.view)  # it has not been put away yet
+            await runtime.ask(T, Add(1))
+            await watcher.sees(2)
+            projector.stand_in = None
+
+
+async def test_it_comes_in_where_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, clock = HeldJournal(), ManualClock()
+    monkeypatch.setattr(Tally, "mailbox", Mailbox(limit=2, overflow="refuse"))
+    async with Runtime(journal, ASKED, clock=clock) as runtime, watching(runtime.watch(T, Sum())) as (watcher,):
+        await watcher.sees(0)
+        await runtime.tell(T, Add(1))
+        await quiet(runtime)
+        journal.hold()
+        await runtime.tell(T, Add(2, once="x"))  # from here on the service waits for the journal
+        await journal.arrived.wait()
+        await runtime.tell(T, Add(3))
+        await runtime.tell(T, Add(4))
+        late = Watcher(runtime.watch(T, Sum()))
+        await some_turns()
+        assert not late.task.done()
+        journal.gate.set()
+        await watcher.sees(10)
+        clock.advance(2)
+        await late.sees(10)
+        late.task.cancel()
+        await asyncio.gather(late.task, return_exceptions=True)
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -579,6 +619,7 @@ async def test_answers_are_prefixes_in_order_and_the_last_is_the_last(seed: int)
             await some_turns()
         await runtime.ask(T, Add(1))
         numbers: list[int] = await runtime.ask(T, Last(1_000))
+        await node_of(runtime).projectors["Totals"].reached(runtime.position)
         aside = {event.position for event in await runtime.parked_events(TOTALS)}
         projected = [n for position, n in enumerate(numbers, 1) if position not in aside]
         sums = [sum(projected[:n]) for n in range(len(projected) + 1)]

@@ -4,7 +4,8 @@
 This file is only read by the checkers; ``test_typing.py`` runs them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, assert_never, assert_type
 from uuid import UUID
@@ -330,6 +331,11 @@ async def asking(runtime: Runtime) -> None:
     flight = Flight.at("LH441")
     assert_type(await runtime.ask(flight, SeatsLeft()), int)
     assert_type(await runtime.ask(flight, Holder(1), timeout=5, consistent=True), str | None)
+    async for left in runtime.watch(flight, SeatsLeft()):
+        assert_type(left, int)
+    async with aclosing(runtime.watch(Trips.at(), SeatOf("trip-7"), consistent=True)) as seats:
+        assert_type(seats, AsyncGenerator[int | None])
+    assert_type(await anext(runtime.watch(Journey.at("j"), Whereabouts(), after=7)), str)
     print(await runtime.ask(flight, Lookup()), await runtime.ask(Trips.at(), Lookup()))
 
 

@@ -437,6 +437,11 @@ async def asks(runtime: Runtime) -> None:
     text: str = await runtime.ask(Flight.at("LH441"), SeatsLeft())  # mistake: an answer used as another type
     runtime.tell(Flight.at("LH441"), SeatsLeft())  # mistake: a query told
     await runtime.transact((Flight.at("LH441"), SeatsLeft()))  # mistake: a query in a transaction
+    runtime.watch(Hotel.at("Ritz"), SeatsLeft())  # mistake: another service's query watched
+    runtime.watch(Flight.at("LH441"), HoldSeat("t"))  # mistake: a command watched
+    await runtime.watch(Flight.at("LH441"), SeatsLeft())  # mistake: a watch awaited
+    async for name in runtime.watch(Flight.at("LH441"), SeatsLeft()):
+        name.upper()  # mistake: what is watched used as another type
     RoomsLeft(floor="1")  # mistake: a query's field of another type
     del text
 
