@@ -580,10 +580,19 @@ async def test_one_that_was_replaced_says_by_whom() -> None:
         watchers = [Watcher(runtime.watch(T, Sum())), Watcher(runtime.watch(TOTALS, Total("t")))]
         for watcher in watchers:
             await watcher.sees(0)
+
+        async def follow() -> None:
+            async for _ in runtime.saga(Story.at("s")).follow():
+                pass
+
+        follower = asyncio.ensure_future(follow())
+        await comes(lambda: "Story" in followers(runtime))
         node_of(runtime).trouble.end(JournalTaken("the journal belongs to bob"))
         for watcher in watchers:
             with pytest.raises(RuntimeClosed, match="can't be watched any more: the journal belongs to bob"):
                 await watcher.task
+        with pytest.raises(RuntimeClosed):
+            await follower
 
 
 async def test_cancelling_leaves_nothing_behind() -> None:
