@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
-from actors import Parked, Rate, Refused
+from actors import Command, Event, Parked, Query, Rate, Refused, Service, State
 from persistence import Record
 from runtime import ManualClock, Runtime
+from runtime.kinds import kind_of
 from tests.runtime.asking import ASKED, Add, Asker, Far, Mood, Odd, Start, Story, Sum, Take, Tally, Total, Totals
 from tests.runtime.tools import HeldJournal, content, of, quiet, restart_of, types_of
 
@@ -174,3 +176,29 @@ async def test_what_a_saga_can_not_ask(step: StepOf, text: str) -> None:
     async with Runtime("memory:", ASKED) as runtime:
         with pytest.raises(Parked, match=text):
             await runtime.ask(S, Start())
+
+
+class Renamed(Query["Known", int], aliases=("Once",)):
+    pass
+
+
+class Learn(Command["Known", None]):
+    pass
+
+
+class Learned(Event):
+    pass
+
+
+class Known(Service[State, Learn, Learned]):
+    initial = State()
+
+    def answer(self, state: State, query: Renamed) -> int:
+        return 1
+
+
+def test_a_query_is_read_back_under_the_name_that_it_had() -> None:
+    """In a story that was begun before it was renamed."""
+    kind = kind_of(Known)
+    stored: list[Any] = [kind.command(msgspec.Raw(b'{"type":"%b"}' % name)) for name in (b"Once", b"Renamed")]
+    assert stored == [Renamed(), Renamed()]
