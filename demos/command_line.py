@@ -9,10 +9,11 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import NamedTuple, NoReturn
 
 from actors import UnderstudyError
 from demos.page import Page
+from demos.report import Report
 from persistence import JournalError
 from persistence.postgres_url import without_password
 from runtime import Chaos, OnAlert, Runtime, stop_on_signals
@@ -22,28 +23,6 @@ BAD, INTERRUPTED = 2, 130
 """Exit codes: options or a journal that can't be used; Ctrl-C before anything was begun."""
 
 CODES = "exit codes: 0 the books balance, 1 they don't, 2 bad options or journal, 130 Ctrl-C, 143 SIGTERM"
-
-
-class Balance(Protocol):
-    """What was found in the books."""
-
-    @property
-    def balance(self) -> bool:
-        """Whether nothing is wrong."""
-        ...
-
-
-class Report(Protocol):
-    """What a run came to."""
-
-    @property
-    def books(self) -> Balance:
-        """The books after it."""
-        ...
-
-    def as_json(self, journal: str) -> dict[str, Any]:
-        """Return the report for other programs to read."""
-        ...
 
 
 OpenRuntime = Callable[..., Runtime]
@@ -199,7 +178,7 @@ def main(demo: Demo, arguments: Sequence[str] | None = None) -> int:
         return BAD
     except (JournalError, UnderstudyError, OSError) as error:
         return complain(demo, str(error), BAD)
-    return 0 if report.books.balance else 1
+    return 0 if report.balance else 1
 
 
 def complain(demo: Demo, what: str, code: int) -> int:

@@ -54,10 +54,12 @@ class Books(NamedTuple):
     """What has left the shelves, gift paper included."""
     problems: list[str]
 
-    @property
-    def balance(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
+    def __str__(self) -> str:
+        return (
+            f"By replay of the journal, {self.shipped:,} orders were shipped, {self.pieces:,} pieces in all, and have "
+            f"brought {self.euros:,} euros, each once. {self.cancelled:,} were cancelled, and have neither pieces, "
+            f"parcels nor money. {self.open:,} have not ended."
+        )
 
 
 class Ledgers(NamedTuple):

@@ -3,17 +3,9 @@
 from demos.orders import books
 from demos.orders.books import Books
 from demos.orders.read_models import Orders, OrdersOf
-from demos.orders.report import tell_books
 from demos.orders.retelling import in_words
 from demos.orders.stage import Stage
-
-WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-
-
-def how_many(number: int, noun: str) -> str:
-    """Return a number with its noun, in words where it is small."""
-    word = WORDS[number] if number < len(WORDS) else f"{number:,}"
-    return f"{word} {noun}{'' if number == 1 else 's'}"
+from demos.report import tell_books
 
 
 async def customers(stage: Stage) -> None:

@@ -11,10 +11,10 @@ from demos.orders.checkout import CheckOut, Checkout
 from demos.orders.messages import Line
 from demos.orders.parcels import Parcels
 from demos.orders.payments import OpenAccount, Payments
-from demos.orders.report import Tally
 from demos.orders.retelling import steps
 from demos.orders.stock import Stock, Supply
 from demos.page import Page
+from demos.report import Tally
 from runtime import HistoryEntry, Runtime, SagaAlert
 
 PRICES = {"teapot": 30, "cup": 5, "samovar": 700}

@@ -120,7 +120,6 @@ async def test_the_journal_is_replayed(tmp_path_factory: pytest.TempPathFactory)
         await runtime.ask(Payments.at("ana"), Pay("nobody", 5))
         await runtime.ask(Carrier.at("Pony"), BookParcel("nobody", "cup"))
         books = await audit(runtime)
-    assert not books.balance
     assert books.problems == [
         "cup: 1 reserved for order nobody, which is new",
         "receipt R2-ana is kept for order nobody, which is new",
