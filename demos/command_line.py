@@ -9,6 +9,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, NoReturn
 
 from actors import UnderstudyError
@@ -16,7 +17,7 @@ from demos.page import Page
 from demos.report import Report
 from persistence import JournalError
 from persistence.postgres_url import without_password
-from runtime import Chaos, OnAlert, Runtime, stop_on_signals
+from runtime import Chaos, Clock, OnAlert, Runtime, stop_on_signals
 
 MOST = 1_000_000
 BAD, INTERRUPTED = 2, 130
@@ -26,7 +27,7 @@ CODES = "exit codes: 0 the books balance, 1 they don't, 2 bad options or journal
 
 
 OpenRuntime = Callable[..., Runtime]
-"""Opens the journal of the command line; ``on_alert=`` as in :class:`Runtime`."""
+"""Opens the journal of the command line; ``on_alert=`` and ``clock=`` as in :class:`Runtime`."""
 
 
 class Demo(NamedTuple):
@@ -43,6 +44,8 @@ class Demo(NamedTuple):
     """Tells the story."""
     load: Callable[[Runtime, int, int, Page], Awaitable[Report]]
     """Makes so many, by this seed."""
+    as_it_was: Callable[[Runtime, datetime, Page], Awaitable[Report]] | None = None
+    """Tells what a journal's world was like at some time; None: there is no ``--at``."""
 
     @property
     def program(self) -> str:
@@ -98,8 +101,18 @@ def parse(demo: Demo, arguments: Sequence[str] | None) -> argparse.Namespace:
         f"file in a temporary folder). A journal that exists is carried on with, and {things} that are unfinished in "
         "it are finished first",
     )
+    if demo.as_it_was is not None:
+        parser.add_argument(
+            "--at",
+            type=moment,
+            metavar="DATE",
+            help="tell only what it was like at the end of that day (2026-01-31), by replay of --journal",
+        )
     parser.add_argument("--json", action="store_true", help="write nothing but one JSON object with the totals")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if getattr(options, "at", None) is not None and options.journal is None:
+        parser.error("argument --at: say of which journal, by --journal URL")
+    return options
 
 
 def number(text: str) -> int:
@@ -121,6 +134,17 @@ def seed(text: str) -> int:
         raise argparse.ArgumentTypeError(f"it must be a whole number, not {text!r}") from None
 
 
+def moment(text: str) -> datetime:
+    """Read a day, of which the end is meant, or a time; in UTC where it doesn't say."""
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=UTC)
+        return found + timedelta(days=1, microseconds=-1) if len(text) == len("2026-01-31") else found
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"it must be a date like 2026-01-31, not {text!r}") from None
+
+
 def probability(text: str) -> float:
     """Read a probability."""
     try:
@@ -136,9 +160,12 @@ async def run(demo: Demo, options: argparse.Namespace, journal: str, page: Page)
     """Tell the story or make many."""
     chaos = Chaos(options.seed, options.kill)
 
-    def open_runtime(on_alert: OnAlert | None = None) -> Runtime:
-        return Runtime(journal, demo.actors, chaos=chaos, on_alert=on_alert)
+    def open_runtime(on_alert: OnAlert | None = None, clock: Clock | None = None) -> Runtime:
+        return Runtime(journal, demo.actors, chaos=chaos, on_alert=on_alert, clock=clock)
 
+    if demo.as_it_was is not None and options.at is not None:
+        async with open_runtime() as runtime:
+            return await demo.as_it_was(runtime, options.at, page)
     if options.number is None:
         return await demo.tell(open_runtime, journal, page)
     async with open_runtime() as runtime:

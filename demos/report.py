@@ -49,6 +49,12 @@ class Tally:
         """How many there were."""
         return self.done + self.refused + self.parked
 
+    def add(self, other: "Tally") -> None:
+        """Count what somebody else has counted."""
+        self.done += other.done
+        self.refused += other.refused
+        self.parked += other.parked
+
     async def count(self, reply: Awaitable[R]) -> R | None:
         """Wait for an end and count it; return the reply, if there is one."""
         try:
