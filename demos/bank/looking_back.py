@@ -5,7 +5,6 @@ from datetime import datetime
 from demos.bank import books
 from demos.bank.books import Books
 from demos.bank.carrying_on import ENDINGS
-from demos.bank.ledger import read_through
 from demos.bank.money import euros
 from demos.bank.read_models import SumOfAll, Totals
 from demos.bank.retelling import in_words
@@ -58,18 +57,13 @@ async def check_books(stage: Stage) -> Books:
 
 async def as_it_was(runtime: Runtime, at: datetime, page: Page) -> Report:
     """Tell the balances of all accounts at some time, by replay, and check them."""
-    entries = [entry async for entry in books.entries_of(runtime, at)]
-    ledger = read_through(entries)
+    ledger, found = await books.as_of(runtime, lambda meta: meta.time <= at)
     page.scene(f"The bank at {at:%Y-%m-%d %H:%M} UTC")
     balances = sorted(ledger.balances.items())
     rows = [(f"{n:,}", account, f"{euros(one.cents):>13}") for n, (account, one) in enumerate(balances, 1)]
     page.table(("no.", "account", "balance"), rows[:MOST_SHOWN])
     if len(rows) > MOST_SHOWN:
         page.say(f"... and {len(rows) - MOST_SHOWN:,} more")
-    customers, _, _ = books.sums_of(ledger)
-    moves = ledger.moves.values()
-    come, under_way = sum(move.come > 0 for move in moves), sum(move.under_way for move in moves)
-    found = Books(len(balances), customers, come, under_way, ledger.positions, ledger.problems)
     tell_books(found, page)
     more = {"balances": {account: one.cents for account, one in balances}}
     return Report(ENDINGS, Tally(), 0, 0, 0.0, found, more)

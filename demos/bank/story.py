@@ -21,8 +21,7 @@ from runtime import ManualClock
 async def tell(open_runtime: OpenRuntime, journal: str, page: Page) -> Report:
     """Tell the story on a journal, from its first scene to the books."""
     begun = time.perf_counter()
-    introduce(page, journal)
-    begin = await a_year(open_runtime, page)
+    begin = await a_year(open_runtime, journal, page)
     async with AsyncExitStack() as running:
         runtime = await running.enter_async_context(open_runtime())
         tally = Tally()
@@ -62,11 +61,12 @@ def introduce(page: Page, journal: str) -> None:
     page.note(f"The journal of this story: {without_password(journal)}")
 
 
-async def a_year(open_runtime: OpenRuntime, page: Page) -> int:
+async def a_year(open_runtime: OpenRuntime, journal: str, page: Page) -> int:
     """Let a year pass, where nothing was written yet; return the position at which the story begins."""
     clock = ManualClock(time.time_ns() // 1000 - round(year.YEAR.total_seconds() * 1e6))
     async with open_runtime(clock=clock) as runtime:
         begin = runtime.position
+        introduce(page, journal)
         page.scene("1  A year passes")
         if begin:
             page.say(
