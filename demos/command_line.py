@@ -16,7 +16,7 @@ from actors import UnderstudyError
 from demos.page import Page
 from demos.report import Report
 from persistence import JournalError
-from persistence.postgres_url import without_password
+from persistence.postgres_url import SCHEMES, without_password
 from runtime import Chaos, Clock, OnAlert, Runtime, stop_on_signals
 
 MOST = 1_000_000
@@ -46,6 +46,8 @@ class Demo(NamedTuple):
     """Makes so many, by this seed."""
     as_it_was: Callable[[Runtime, datetime, Page], Awaitable[Report]] | None = None
     """Tells what a journal's world was like at some time; None: there is no ``--at``."""
+    on_postgres: list[type] | None = None
+    """The actors where ``--views`` puts the read models on PostgreSQL; None: there is no ``--views``."""
 
     @property
     def program(self) -> str:
@@ -108,6 +110,13 @@ def parse(demo: Demo, arguments: Sequence[str] | None) -> argparse.Namespace:
             metavar="DATE",
             help="tell only what it was like at the end of that day (2026-01-31), by replay of --journal",
         )
+    if demo.on_postgres is not None:
+        parser.add_argument(
+            "--views",
+            metavar="URL",
+            help="where read models are kept: sqlite:FOLDER, postgresql://USER@HOST/DATABASE or memory: (default: "
+            "beside a journal on SQLite, else in memory)",
+        )
     parser.add_argument("--json", action="store_true", help="write nothing but one JSON object with the totals")
     options = parser.parse_args(arguments)
     if getattr(options, "at", None) is not None and options.journal is None:
@@ -160,8 +169,11 @@ async def run(demo: Demo, options: argparse.Namespace, journal: str, page: Page)
     """Tell the story or make many."""
     chaos = Chaos(options.seed, options.kill)
 
+    views = None if demo.on_postgres is None else options.views
+    actors = demo.on_postgres if views is not None and views.partition(":")[0] in SCHEMES else demo.actors
+
     def open_runtime(on_alert: OnAlert | None = None, clock: Clock | None = None) -> Runtime:
-        return Runtime(journal, demo.actors, chaos=chaos, on_alert=on_alert, clock=clock)
+        return Runtime(journal, actors or demo.actors, chaos=chaos, on_alert=on_alert, clock=clock, views=views)
 
     if demo.as_it_was is not None and options.at is not None:
         async with open_runtime() as runtime:

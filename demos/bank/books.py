@@ -94,7 +94,7 @@ async def cases_of(runtime: Runtime, known: Callable[[Meta], bool]) -> AsyncIter
     async for saga in runtime.sagas(type=TransferSaga):
         entries = [entry async for entry in runtime.history(saga.saga) if known(entry.meta)]
         if entries:
-            ends = [ENDS[entry.type] for entry in entries if entry.type in ENDS]
+            ends: list[Status] = [ENDS[entry.type] for entry in entries if entry.type in ENDS]
             settled = any(entry.type == "saga.asked" and entry.event["step"] == "settle" for entry in entries)
             yield saga.saga.key, Case(ends[-1] if ends else "open", settled)
 

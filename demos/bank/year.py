@@ -1,6 +1,6 @@
 """The first part of the story: a year passes, on a clock that is moved by hand, and is looked back upon."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -35,7 +35,7 @@ def deeds(begin: datetime) -> Iterator[tuple[datetime, str, int]]:
 
 
 @asynccontextmanager
-async def ticking(clock: ManualClock) -> AsyncIterator[None]:
+async def ticking(clock: ManualClock) -> AsyncGenerator[None]:
     """Let the clock go on, slowly, so that what waits for a moment comes to it."""
 
     async def tick() -> None:
