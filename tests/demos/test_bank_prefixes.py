@@ -9,7 +9,7 @@ from demos.bank.books import audit
 from demos.bank.read_models import SumOfAll, Sums, Totals
 from runtime import Chaos, ManualClock, Runtime
 from tests.demos.shop import in_time
-from tests.demos.teller import SAGAS, STRONG, a_month_of_interest, crashes, make, open_bank, run_from
+from tests.demos.teller import SAGAS, STRONG, a_month_of_interest, begin_of, crashes, make, open_bank, run_from
 from tests.runtime.tools import HeldJournal, as_stored, restart_of
 
 ALL = [*STRONG, *SAGAS]
@@ -83,3 +83,18 @@ async def test_money_is_never_nowhere_for_who_reads_meanwhile() -> None:
         assert (await in_time(runtime, clock, audit(runtime))).problems == []
     assert len({sums.customers for sums in seen}) > 1
     assert {sums.customers + sums.own + sums.under_way for sums in seen} == {0}
+
+
+async def test_money_between_two_accounts_is_shown_as_under_way() -> None:
+    """Whatever has been written by the time somebody looks, the table of sums has all the money."""
+    first = await run_from([], ["fine"])
+    under_way: list[int] = []
+    for crash in crashes(first):
+        journal = restart_of(first.records[:crash])
+        journal.hold()  # what follows is not written while we look
+        async with Runtime(journal, ACTORS, clock=begin_of(journal.records)) as runtime:
+            sums = await runtime.ask(Totals.at(), SumOfAll(), consistent=True)
+            journal.gate.set()
+        assert sums.customers + sums.own + sums.under_way == 0
+        under_way.append(sums.under_way)
+    assert set(under_way) == {0, 50_00}
