@@ -2,18 +2,21 @@
 
 Read it in this order: ``messages`` (what can happen), ``order``, ``stock``, ``payments`` and ``carrier`` (who does
 what, and by which rules), ``checkout`` (the way of an order through all of them) with ``parcels`` (a saga within it)
-and ``postman`` (letters to the outside world), ``read_models`` (tables to ask). ``story``, ``trouble`` and ``load``
-put them to work, and ``books`` checks afterwards that every piece and every euro is where it belongs.
+and ``postman`` (letters to the outside world), ``cart`` (where orders come from), ``read_models`` (tables to ask) and
+``search`` (full text). ``story``, ``trouble``, ``shopping`` and ``load`` put them to work, and ``books`` checks
+afterwards that every piece and every euro is where it belongs.
 """
 
 from demos.orders.carrier import Carrier
+from demos.orders.cart import Cart
 from demos.orders.checkout import Checkout
 from demos.orders.order import Order
 from demos.orders.parcels import Parcels
 from demos.orders.payments import Payments
 from demos.orders.postman import Postman
 from demos.orders.read_models import Orders
+from demos.orders.search import OrderSearch
 from demos.orders.stock import Stock
 
-ACTORS: list[type] = [Order, Stock, Payments, Carrier, Checkout, Parcels, Postman, Orders]
+ACTORS: list[type] = [Order, Stock, Payments, Carrier, Checkout, Parcels, Postman, Cart, Orders, OrderSearch]
 """All actors of this application, for ``Runtime(..., actors=ACTORS)``."""

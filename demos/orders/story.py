@@ -11,7 +11,7 @@ from datetime import timedelta
 import anyio
 
 from demos.command_line import OpenRuntime
-from demos.orders import carrying_on, looking_back, trouble
+from demos.orders import carrying_on, looking_back, shopping, trouble
 from demos.orders.carrying_on import ENDINGS
 from demos.orders.checkout import APPROVAL_OVER, Approve, Reject, WhereIs
 from demos.orders.stage import Stage
@@ -21,7 +21,8 @@ from demos.words import folder_beside, how_many
 from persistence.postgres_url import without_password
 from runtime import SagaAlert
 
-CUSTOMERS = {"Ana": 100, "Ben": 30, "Cleo": 900, "Dan": 900, "Eve": 900, "Finn": 100, "Gina": 100, "Hugo": 100}
+CUSTOMERS = dict.fromkeys(("Ana", "Finn", "Gina", "Hugo", "Jana"), 100) | {"Ben": 30}
+CUSTOMERS |= dict.fromkeys(("Cleo", "Dan", "Eve"), 900)
 IRIS = {"Iris": 900}
 
 
@@ -54,7 +55,9 @@ async def tell(open_runtime: OpenRuntime, journal: str, page: Page) -> Report:
             await trouble.half_an_order_elsewhere(stage, journal)
             stage.runtime = await running.enter_async_context(open_runtime(alerts.append))
             await trouble.the_other_half(stage)
+        await shopping.a_cart(stage)
         await looking_back.customers(stage)
+        await shopping.a_search(stage)
         await looking_back.a_way_back(stage)
         books = await looking_back.check_books(stage)
         events = stage.runtime.position - begin

@@ -3,11 +3,11 @@
 Here it is SQLite's, with FTS5. :mod:`demos.profile.search_postgres` is the same for PostgreSQL.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from actors import Message, Meta, Query, ReadModel, Statement, sql
+from demos.full_text import for_fts5
 from demos.profile.messages import ProfileRemoved, ProfileSaved
 
 
@@ -48,11 +48,6 @@ class CopyOf(Query["Profiles", Copy | None]):
 
 
 COPY = "select name, city, about, change, position, changed from copies where person = "
-
-
-def words_of(text: str) -> list[str]:
-    """Return the words of what somebody has typed; whatever else it holds is nothing to search for."""
-    return re.findall(r"\w+", text)
 
 
 class Profiles(ReadModel):
@@ -101,8 +96,7 @@ class Profiles(ReadModel):
                 rows = await db.execute_fetchall(f"{COPY}?", (person,))
                 return next((Copy(*row) for row in rows), None)
             case Search(words, limit):
-                # In quotes a word is a word, whatever FTS5 would make of it; the star finds those that begin so.
-                wanted = " ".join(f'"{word}"*' for word in words_of(words))
+                wanted = for_fts5(words)
                 if not wanted:
                     return []
                 select = """select person, copies.name, copies.city, snippet(texts, -1, '[', ']', '...', 8)

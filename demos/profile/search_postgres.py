@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from actors import Meta, Statement, sql
+from demos.full_text import for_tsquery
 from demos.profile import search
 from demos.profile.messages import ProfileRemoved, ProfileSaved
-from demos.profile.search import COPY, AllPeople, Copy, CopyOf, Found, Search, words_of
+from demos.profile.search import COPY, AllPeople, Copy, CopyOf, Found, Search
 
 
 class Profiles(search.Profiles):
@@ -43,7 +44,7 @@ class Profiles(search.Profiles):
                 row = await db.fetchrow(f"{COPY}$1", person)
                 return None if row is None else Copy(*row)
             case Search(words, limit):
-                wanted = " & ".join(f"'{word}':*" for word in words_of(words))
+                wanted = for_tsquery(words)
                 if not wanted:
                     return []
                 select = """select person, name, city, ts_headline('simple', concat_ws(' ', name, city, about), query,

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
 
 from actors import Command, NotTaken, Refused
 from demos.bank import ACTORS
@@ -69,12 +68,6 @@ def begin_of(records: list[Record]) -> ManualClock:
     clock = ManualClock()
     clock.step(max((record.time for record in records), default=clock.now()) / 1e6 - clock.now() / 1e6)
     return clock
-
-
-def crashes(journal: HeldJournal) -> list[int]:
-    """Return how much a crash may have left of a journal: what was handed in as one is durable as one."""
-    batches = (batch for group in journal.groups for batch in group)
-    return [0, *accumulate(sum(len(append.events) for append in batch) for batch in batches)]
 
 
 async def run_from(records: list[Record], names: Iterable[str], kill: float = 0.0, seed: int = 0) -> HeldJournal:

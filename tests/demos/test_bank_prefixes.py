@@ -8,8 +8,8 @@ from demos.bank import ACTORS
 from demos.bank.books import audit
 from demos.bank.read_models import SumOfAll, Sums, Totals
 from runtime import Chaos, ManualClock, Runtime
-from tests.demos.shop import in_time
-from tests.demos.teller import SAGAS, STRONG, a_month_of_interest, begin_of, crashes, make, open_bank, run_from
+from tests.demos.shop import crashes, in_time
+from tests.demos.teller import SAGAS, STRONG, a_month_of_interest, begin_of, make, open_bank, run_from
 from tests.runtime.tools import HeldJournal, as_stored, restart_of
 
 ALL = [*STRONG, *SAGAS]

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from actors import Refused
+from demos.full_text import words_of
 from demos.profile import ACTORS, ON_POSTGRES
 from demos.profile.books import audit
 from demos.profile.messages import ProfileRemoved, ProfileSaved
 from demos.profile.profile import LONGEST, Profile, RemoveProfile, SaveProfile
 from demos.profile.reading import at_once, in_the_copy
-from demos.profile.search import Profiles, Search, words_of
+from demos.profile.search import Profiles, Search
 from persistence import Record
 from runtime import Chaos, ManualClock, Runtime
 from tests.demos.shop import in_time
@@ -212,8 +213,8 @@ async def run_from(records: list[Record], kill: float = 0.0, seed: int = 0) -> H
                 await runtime.ask(profile, RemoveProfile(), id=f"{n}")
             else:
                 await runtime.ask(profile, SaveProfile(f"name {n}", "Porto", f"likes {n}"), id=f"{n}")
-            books = await audit(runtime)
-            assert books.problems == []
+            assert (await audit(runtime)).problems == []
+        books = await audit(runtime)
         assert (books.profiles, books.removed, books.changes) == (2, 1, 9)
         assert await found(runtime, "name") == ["p0", "p2"]
 
