@@ -3,10 +3,11 @@
 Read it in this order: ``messages`` (what can happen), ``order``, ``stock``, ``payments`` and ``carrier`` (who does
 what, and by which rules), ``checkout`` (the way of an order through all of them) with ``parcels`` (a saga within it)
 and ``postman`` (letters to the outside world), ``cart`` (where orders come from), ``read_models`` (tables to ask) and
-``search`` (full text). ``story``, ``trouble``, ``shopping`` and ``load`` put them to work, and ``books`` checks
-afterwards that every piece and every euro is where it belongs.
+``search`` (full text), and both of these once more ``on_postgres``. ``story``, ``trouble``, ``shopping`` and ``load``
+put them to work, and ``books`` checks afterwards that every piece and every euro is where it belongs.
 """
 
+from demos.orders import on_postgres
 from demos.orders.carrier import Carrier
 from demos.orders.cart import Cart
 from demos.orders.checkout import Checkout
@@ -20,3 +21,5 @@ from demos.orders.stock import Stock
 
 ACTORS: list[type] = [Order, Stock, Payments, Carrier, Checkout, Parcels, Postman, Cart, Orders, OrderSearch]
 """All actors of this application, for ``Runtime(..., actors=ACTORS)``."""
+ON_POSTGRES: list[type] = [*ACTORS[:-2], on_postgres.Orders, on_postgres.OrderSearch]
+"""The same where read models are on PostgreSQL: ``Runtime(..., ON_POSTGRES, views="postgresql://...")``."""

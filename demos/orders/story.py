@@ -21,8 +21,11 @@ from demos.words import folder_beside, how_many
 from persistence.postgres_url import without_password
 from runtime import SagaAlert
 
-CUSTOMERS = dict.fromkeys(("Ana", "Finn", "Gina", "Hugo", "Jana"), 100) | {"Ben": 30}
-CUSTOMERS |= dict.fromkeys(("Cleo", "Dan", "Eve"), 900)
+CUSTOMERS = {
+    **dict.fromkeys(("Ana", "Finn", "Gina", "Hugo", "Jana"), 100),
+    **dict.fromkeys(("Cleo", "Dan", "Eve"), 900),
+    "Ben": 30,
+}
 IRIS = {"Iris": 900}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors import Refused
-from demos.orders import ACTORS
+from demos.orders import ACTORS, ON_POSTGRES
 from demos.orders.books import audit
 from demos.orders.cart import Cart, CheckOutCart, PutIn, TakeOut
 from demos.orders.checkout import CheckOut, Checkout
@@ -17,6 +17,7 @@ from demos.orders.search import OrderFound, OrderSearch, SearchOrders
 from demos.watching import seen
 from persistence import Record
 from runtime import Chaos, ManualClock, Runtime
+from tests.demos.both import both, on
 from tests.demos.shop import SAMOVAR, crashes, in_time, open_shop, order
 from tests.demos.test_orders_rules import decided
 from tests.runtime.tools import HeldJournal, as_stored, of, restart_of
@@ -108,9 +109,10 @@ async def test_many_clicks_at_once_are_one_order(tmp_path: Path) -> None:
         assert [one.saga.key async for one in runtime.sagas(type=Checkout)] == ["ana-1"]
 
 
-async def test_orders_are_found_by_article_customer_and_status(tmp_path: Path) -> None:
+@both
+async def test_orders_are_found_by_article_customer_and_status(database: str, tmp_path: Path) -> None:
     clock = ManualClock()
-    async with Runtime("memory:", ACTORS, clock=clock) as runtime:
+    async with on(database, ACTORS, ON_POSTGRES, clock) as runtime:
 
         async def found(words: str, limit: int = 20) -> list[str]:
             rows = await runtime.ask(OrderSearch.at(), SearchOrders(words, limit), consistent=True)

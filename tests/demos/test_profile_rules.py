@@ -1,7 +1,5 @@
 """The rules of profiles, and the search copy on both databases."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
@@ -17,9 +15,9 @@ from demos.profile.reading import at_once, in_the_copy
 from demos.profile.search import Profiles, Search
 from persistence import Record
 from runtime import Chaos, ManualClock, Runtime
+from tests.demos.both import both, on
 from tests.demos.shop import in_time
 from tests.demos.test_orders_rules import decided
-from tests.postgres import a_schema, drop_all, needs_server, url_of
 from tests.runtime.tools import HeldJournal, as_stored, restart_of
 
 ANA = SaveProfile("Ana Reis", "Porto", "Likes gardens.")
@@ -59,24 +57,6 @@ def test_what_is_refused(command: Any, why: str) -> None:
 # -- the search copy ----------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def on(database: str) -> AsyncGenerator[Runtime]:
-    """Yield a runtime whose search copy is on SQLite or on PostgreSQL."""
-    if database == "sqlite":
-        async with Runtime("memory:", ACTORS) as runtime:
-            yield runtime
-        return
-    async with a_schema() as schema:
-        try:
-            async with Runtime("memory:", ON_POSTGRES, views=url_of(schema)) as runtime:
-                yield runtime
-        finally:
-            await drop_all(f"{schema}_")
-
-
-both = pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=needs_server)])
-
-
 async def found(runtime: Runtime, words: str, limit: int = 10) -> list[str]:
     """Return who is found, the best ones first."""
     return [one.person for one in await runtime.ask(Profiles.at(), Search(words, limit), consistent=True)]
@@ -84,7 +64,7 @@ async def found(runtime: Runtime, words: str, limit: int = 10) -> list[str]:
 
 @both
 async def test_words_are_found_where_they_begin_so(database: str) -> None:
-    async with on(database) as runtime:
+    async with on(database, ACTORS, ON_POSTGRES) as runtime:
         await runtime.ask(Profile.at("ana"), ANA)
         await runtime.ask(Profile.at("emil"), SaveProfile("Emil Garde", "Basel", "Watches owls at run-7, by bo.org."))
         await runtime.ask(Profile.at("cleo"), SaveProfile("Cleo", "Porto", "Draws gardens"))
@@ -138,7 +118,7 @@ TYPED = (
 @both
 @pytest.mark.parametrize("words", TYPED)
 async def test_whatever_is_typed_is_words(database: str, words: str) -> None:
-    async with on(database) as runtime:
+    async with on(database, ACTORS, ON_POSTGRES) as runtime:
         await runtime.ask(Profile.at("ana"), ANA)
         assert set(await found(runtime, words)) <= {"ana"}
 
@@ -162,7 +142,7 @@ async def test_both_find_what_a_list_would(database: str, seed: int) -> None:
         return chance.choice([" ", "-", ", ", ".", "/"]).join(word() for _ in range(chance.randint(1, 4)))
 
     known: dict[str, set[str]] = {}
-    async with on(database) as runtime:
+    async with on(database, ACTORS, ON_POSTGRES) as runtime:
         for _ in range(60):
             person = f"p{chance.randint(1, 12)}"
             if chance.random() < 0.2:
@@ -185,7 +165,7 @@ async def test_both_find_what_a_list_would(database: str, seed: int) -> None:
 
 @both
 async def test_two_reads_and_their_ages(database: str) -> None:
-    async with on(database) as runtime:
+    async with on(database, ACTORS, ON_POSTGRES) as runtime:
         assert await at_once(runtime, "ana") is None
         assert await in_the_copy(runtime, "ana", consistent=True) is None
         await runtime.ask(Profile.at("ana"), ANA)
