@@ -63,19 +63,20 @@ def introduce(page: Page, journal: str) -> None:
 
 async def a_year(open_runtime: OpenRuntime, journal: str, page: Page) -> int:
     """Let a year pass, where nothing was written yet; return the position at which the story begins."""
+    async with open_runtime() as runtime:  # by today's time: what is unfinished in it goes on at once
+        begin = runtime.position
+    introduce(page, journal)
+    page.scene("1  A year passes")
+    if begin:
+        page.say(
+            "A year can only pass before anything else has happened, for time doesn't go back in a journal. So this "
+            "scene is left out, and the next one. Look with --at at what is in this one."
+        )
+        return begin
     clock = ManualClock(time.time_ns() // 1000 - round(year.YEAR.total_seconds() * 1e6))
     async with open_runtime(clock=clock) as runtime:
-        begin = runtime.position
-        introduce(page, journal)
-        page.scene("1  A year passes")
-        if begin:
-            page.say(
-                "A year can only pass before anything else has happened, for time doesn't go back in a journal. So "
-                "this scene is left out, and the next one. Look with --at at what is in this one."
-            )
-        else:
-            await year.tell(runtime, clock, page)
-            await year.look_back(runtime, clock, page)
+        await year.tell(runtime, clock, page)
+        await year.look_back(runtime, clock, page)
     return begin
 
 

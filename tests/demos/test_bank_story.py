@@ -1,12 +1,20 @@
 """The story that ``python -m demos.bank`` tells."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
+from demos.bank import ACTORS, story
+from demos.bank.transfers import TransferSaga
+from demos.page import Page
+from runtime import Clock, OnAlert, Runtime
 from tests.demos.conftest import Run
+from tests.demos.shop import crashes
+from tests.demos.teller import run_from
 from tests.demos.test_story import scene
+from tests.runtime.tools import restart_of, types_of
 
 SCENES = (
     "A year passes",
@@ -56,7 +64,7 @@ def test_the_whole_story(told: str) -> None:
 def a_year(told: str) -> None:
     rows = re.findall(r"^ +\d+  (\d{4}-\d\d-\d\d)  (\w+) +(-?[\d,]+\.\d\d) +([\d,]+\.\d\d)$", scene(told, 1), re.M)
     interest = [day for day, other, _, _ in rows if other == "interest"]
-    assert len(interest) == 12
+    assert len(interest) in (11, 12)  # 11 where it is told within an hour of a month's begin
     assert all(day.endswith("-01") for day in interest)
     assert [day for day, *_ in rows] == sorted(day for day, *_ in rows)
     balance, balances = 0, dict[str, int]()
@@ -113,10 +121,12 @@ def a_way_back(told: str) -> None:
 
 def test_a_journal_is_carried_on_with_while_actors_are_killed(bank: Run, tmp_path: Path) -> None:
     url = f"sqlite:{tmp_path / 'bank.db'}"
-    for transfers in (33, 40):
+    moved: list[int] = []
+    for _ in range(2):
         done = bank("--journal", url, "--kill", "0.1", "--seed", "3")
         assert (done.returncode, done.stderr) == (0, "")
-        assert f"{transfers} transfers have moved money" in " ".join(done.stdout.split())
+        moved += map(int, re.findall(r"(\d+) transfers have moved money", " ".join(done.stdout.split())))
+    assert moved in ([32, 39], [33, 40])
     assert "this scene is left out, and the next one" in " ".join(done.stdout.split())
 
 
@@ -125,3 +135,18 @@ def test_in_memory_the_killed_process_is_left_out(bank: Run) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "this scene is left out" in scene(done.stdout, 7)
     assert "The books balance." in done.stdout
+
+
+async def test_what_is_unfinished_goes_on_by_todays_clock() -> None:
+    """The year is not played over what has been written already."""
+    first = await run_from([], ["fine"])
+    journal = restart_of(first.records[: crashes(first)[-4]])
+    known = len(journal.records)
+
+    def open_runtime(on_alert: OnAlert | None = None, clock: Clock | None = None) -> Runtime:
+        return Runtime(journal, ACTORS, clock=clock, on_alert=on_alert)
+
+    before = time.time_ns() // 1000
+    assert await story.a_year(open_runtime, "memory:", Page(None)) == known
+    assert types_of(journal.records, TransferSaga.at("fine"))[-1] == "saga.completed"
+    assert all(record.time >= before for record in journal.records[known:])
