@@ -4,7 +4,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from actors import Command, Decision, Refused, Service, State
+from actors import Command, Decision, Query, Refused, Service, State
 from demos.profile.messages import ProfileRemoved, ProfileSaved
 
 LONGEST = 1_000
@@ -29,6 +29,10 @@ class SaveProfile(Command["Profile", int]):
 
 
 class RemoveProfile(Command["Profile", None]): ...
+
+
+class Look(Query["Profile", ProfileState]):
+    """What does the profile say?"""
 
 
 ProfileCommand = SaveProfile | RemoveProfile
@@ -66,3 +70,7 @@ class Profile(Service[ProfileState, ProfileCommand, ProfileEvent]):
                 return replace(state, name="", city="", about="")
             case _:
                 assert_never(event)
+
+    def answer(self, state: ProfileState, query: Look) -> ProfileState:  # noqa: ARG002 (there is but one question)
+        """Tell what it says now."""
+        return state

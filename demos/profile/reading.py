@@ -3,7 +3,7 @@
 import time
 from typing import NamedTuple
 
-from demos.profile.profile import Profile, ProfileState
+from demos.profile.profile import Look, Profile
 from demos.profile.search import CopyOf, Profiles
 from runtime import Runtime
 
@@ -23,14 +23,12 @@ class Read(NamedTuple):
 
 async def at_once(runtime: Runtime, person: str) -> Read | None:
     """Read the profile itself: it knows of all that was saved before. None: there is none."""
-    last = None
-    async for entry in runtime.history(Profile.at(person)):
-        last = entry
-    state = ProfileState() if last is None else await runtime.state_of(Profile.at(person), version=last.meta.version)
-    if last is None or not state.name:
+    state = await runtime.ask(Profile.at(person), Look())
+    last = [entry async for entry in runtime.history(Profile.at(person)) if entry.type in Profile.events][-1:]
+    if not last or not state.name:
         return None
-    age = (time.time() - last.meta.time.timestamp()) * 1000
-    return Read(state.name, state.city, state.about, state.change, last.meta.position, age)
+    age = (time.time() - last[0].meta.time.timestamp()) * 1000
+    return Read(state.name, state.city, state.about, state.change, last[0].meta.position, age)
 
 
 async def in_the_copy(

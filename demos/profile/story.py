@@ -4,6 +4,7 @@ Nothing in it is staged. Whether the copy was behind when it was read is chance;
 """
 
 import time
+from contextlib import aclosing
 
 from demos.command_line import OpenRuntime
 from demos.measuring import Figures
@@ -69,9 +70,10 @@ async def tell(open_runtime: OpenRuntime, journal: str, page: Page) -> Report:
         await two_reads(stage)
         await as_much_as_is_wanted(stage)
         await searching(stage)
+        await watched(stage)
         await built_anew(stage)
         lag = await how_far_behind(stage)
-        page.scene("6  Do the books balance?")
+        page.scene("7  Do the books balance?")
         audited = await books.audit(runtime)
         tell_books(audited, page)
         events = runtime.position - begin
@@ -154,10 +156,28 @@ def show_found(stage: Stage, found: list[Found]) -> None:
         stage.page.step("→", "", "nobody")
 
 
+async def watched(stage: Stage) -> None:
+    """A search that is told again when there is something else to find."""
+    page, runtime = stage.page, stage.runtime
+    page.scene("4  A search that goes on")
+    page.say(
+        "Somebody looks for people who bake. The search is watched (runtime.watch): it is answered at once, and again "
+        "whenever there is something else to find, without being asked."
+    )
+    changes = [SaveProfile("Dora Lind", "Oslo", f"Bakes {what}, and plays chess by post.") for what in ("rye", "buns")]
+    async with aclosing(runtime.watch(Profiles.at(), Search("bake"), consistent=True)) as answers:
+        async for found in answers:
+            show_found(stage, found)
+            if not changes:
+                break
+            await stage.save("dora", changes.pop(0))
+            page.say("Dora changes her profile, and whoever watches is told:")
+
+
 async def built_anew(stage: Stage) -> None:
     """The copy is thrown away, and nobody misses it."""
     page, runtime = stage.page, stage.runtime
-    page.scene("4  A copy can be thrown away")
+    page.scene("5  A copy can be thrown away")
     begun = time.perf_counter()
     await runtime.rebuild(Profiles.at())
     took = (time.perf_counter() - begun) * 1000
@@ -172,7 +192,7 @@ async def built_anew(stage: Stage) -> None:
 async def how_far_behind(stage: Stage) -> Figures:
     """How late the copy is, measured."""
     page, runtime, ana = stage.page, stage.runtime, stage.named("ana")
-    page.scene("5  How far behind is it?")
+    page.scene("6  How far behind is it?")
     lags: list[float] = []
     behind = 0
     begun = time.perf_counter()

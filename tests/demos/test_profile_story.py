@@ -22,6 +22,7 @@ SCENES = (
     "One profile, two ways to read it",
     "As much as you want to see",
     "What the copy is for",
+    "A search that goes on",
     "A copy can be thrown away",
     "How far behind is it?",
     "Do the books balance?",
@@ -44,7 +45,7 @@ def journal(tmp_path: Path) -> str:
 
 
 def the_story(told: str) -> None:
-    assert [scene(told, number).splitlines()[0] for number in range(1, 7)] == list(SCENES)
+    assert [scene(told, number).splitlines()[0] for number in range(1, 8)] == list(SCENES)
     assert "\033" not in told
     assert max(len(line) for line in told.splitlines() if "sqlite" not in line and "postgres" not in line) <= 88
     copy, itself = READ.findall(scene(told, 1))
@@ -60,11 +61,14 @@ def the_story(told: str) -> None:
     assert set(names[3:5]) == {"Ana Reis", "Ben Okafor"}
     assert names[5:] == ["Dora Lind"]
     assert "finds no profiles of his" in " ".join(scene(told, 3).split())
-    assert set(re.findall(r"^ +\d  (\w+ \w+) +\w+  .*\[", scene(told, 4), re.M)) == {"Ana Reis", "Cleo Marques"}
-    (behind,) = re.findall(r"(\d+) times it answered with what was there before", " ".join(scene(told, 5).split()))
+    watched = re.findall(r"^ +\d  (\w+) \w+ +\w+ +\[Bakes\] (\w+)", scene(told, 4), re.M)
+    assert watched[0] == ("Ben", "bread")
+    assert [set(watched[1:3]), set(watched[3:])] == [{("Ben", "bread"), ("Dora", dish)} for dish in ("rye", "buns")]
+    assert set(re.findall(r"^ +\d  (\w+ \w+) +\w+  .*\[", scene(told, 5), re.M)) == {"Ana Reis", "Cleo Marques"}
+    (behind,) = re.findall(r"(\d+) times it answered with what was there before", " ".join(scene(told, 6).split()))
     assert 0 <= int(behind) <= 300
-    assert re.search(r"p50 +[\d.]+ ms .*\n +p99 +[\d.]+ ms", scene(told, 5))
-    assert "The books balance." in scene(told, 6)
+    assert re.search(r"p50 +[\d.]+ ms .*\n +p99 +[\d.]+ ms", scene(told, 6))
+    assert "The books balance." in scene(told, 7)
 
 
 def test_the_whole_story(profile: Run) -> None:
