@@ -23,7 +23,7 @@ async def move(journal: MemoryJournal, key: str, wake: int) -> None:
 async def test_one_that_sleeps_on_meanwhile_is_listed_once() -> None:
     journal = await sleeping(PAGE + 10)
     listed: list[str] = []
-    async for address in unfinished(journal, set()):
+    async for address in unfinished(journal, ()):
         listed.append(address.key)
         if len(listed) == 5:
             await move(journal, "2", 1_000_000)  # behind all others, on the page to come
