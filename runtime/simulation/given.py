@@ -37,15 +37,13 @@ def given(actor: Any, /, *past: Any, key: str = "", now: datetime | None = None,
         DefinitionError: it is none of these, or ``actors`` can't be used.
         NotEncodable: an event can't be stored.
     """
-    cls: Any = actor if isinstance(actor, type) else object
-    test: Any
-    if issubclass(cls, Service):
-        test = ServiceGiven(actor, past, key, now, actors)
-    elif issubclass(cls, Saga):
+    bases = actor.__mro__ if isinstance(actor, type) else ()
+    cls: Any = actor
+    if Service in bases:
+        return ServiceGiven[Any](cls, past, key, now, actors)
+    if Saga in bases:
         (saga_key,) = past or (key,)
-        test = SagaGiven(actor, saga_key, now, actors)
-    elif issubclass(cls, ReadModel):
-        test = ReadModelGiven(actor, now, actors)
-    else:
-        raise DefinitionError(f"given() takes a class of services, sagas or read models, not {actor!r}")
-    return test
+        return SagaGiven[Any](cls, saga_key, now, actors)
+    if ReadModel in bases:
+        return ReadModelGiven[Any](cls, now, actors)
+    raise DefinitionError(f"given() takes a class of services, sagas or read models, not {actor!r}")
