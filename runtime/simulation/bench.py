@@ -6,7 +6,7 @@ is moved, and what the actor sends lies there until it is answered.
 
 import heapq
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, TypeVar
@@ -198,13 +198,16 @@ class Bench:
         """Give a cell its turns, now, or when the one that has a turn has ended it."""
         cell.queued = True
         self._queue.append(cell)
-        if self._running:
-            return
-        self._running = True
+        if not self._running:
+            self._while_running(self._run)
+
+    def _while_running(self, work: Callable[[], None]) -> None:
+        """Do something in the middle of which nobody gets a turn of his own."""
+        before, self._running = self._running, True
         try:
-            self._run()
+            work()
         finally:
-            self._running = False
+            self._running = before
 
     def _run(self) -> None:
         turns = 0
@@ -220,10 +223,16 @@ class Bench:
 
     def recover(self, cell: Cell) -> None:
         """Replay a cell's stream to it."""
-        cell.begin()
-        for record in self.stored(cell.address):
-            cell.replay(record)
-        cell.recovered()
+
+        def replay() -> None:
+            cell.begin()
+            for record in self.stored(cell.address):
+                cell.replay(record)
+            cell.recovered()
+
+        self._while_running(replay)
+        if not self._running:
+            self._while_running(self._run)
 
     def release(self, cell: Cell) -> None:
         """Keep the cell: there is but one."""

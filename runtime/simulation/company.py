@@ -13,7 +13,7 @@ _BASES: tuple[type, ...] = (Service, Saga, ReadModel, Actor)
 class Company:
     """The classes of actors, by name: the actor's own, those that were named, and those that its module can see.
 
-    Where none of these has the name, any class that was defined under it will do, if there is but one.
+    Where none of these has the name, it is the class that was defined under it in the nearest package.
     """
 
     def __init__(self, own: type, also: Sequence[type] = ()) -> None:
@@ -63,10 +63,17 @@ class Company:
         if isinstance(seen, type) and issubclass(seen, _BASES):
             return seen
         found = [cls for cls in _defined() if cls.__name__ == name]
-        if len(found) == 1:
-            return found[0]
+        nearest = max([self._nearness(cls) for cls in found], default=0)
+        near = [cls for cls in found if self._nearness(cls) == nearest]
+        if len(near) == 1:
+            return near[0]
         why = f"there are {len(found)} classes {name!r}" if found else f"there is no class of actors {name!r}"
         raise UnknownActor(f"{why}; name the one that is meant: given({self._own.__name__}, ..., actors=[{name}])")
+
+    def _nearness(self, cls: type) -> int:
+        """Return how many packages a class and the actor's own have in common."""
+        ours, theirs = self._own.__module__.split("."), cls.__module__.split(".")
+        return next((n for n, (our, their) in enumerate(zip(ours, theirs, strict=False)) if our != their), len(ours))
 
 
 def _defined() -> Iterator[type]:

@@ -37,7 +37,7 @@ def given(actor: Any, /, *past: Any, key: str = "", now: datetime | None = None,
         DefinitionError: it is none of these, or ``actors`` can't be used.
         NotEncodable: an event can't be stored.
     """
-    bases = actor.__mro__ if isinstance(actor, type) else ()
+    bases = actor.__mro__[1:] if isinstance(actor, type) else ()
     cls: Any = actor
     if Service in bases:
         return ServiceGiven[Any](cls, past, key, now, actors)

@@ -6,7 +6,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
-from actors import Address, Command, Query, Refused, Saga
+from actors import Address, Command, Query, Refused, Saga, UnderstudyError
+from persistence import JournalError
 from runtime.failures import failure
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
@@ -313,7 +314,8 @@ class SagaPlay(Generic[A, R]):
         __tracebackhide__ = True
         mail.seen = mail.answered = True
         assert mail.envelope.reply is not None
-        mail.envelope.reply.failed(failure(mail.to, mail.envelope.message, error))
+        ours = isinstance(error, (UnderstudyError, JournalError))
+        mail.envelope.reply.failed(error if ours else failure(mail.to, mail.envelope.message, error))
         self._look_again()
         return self
 
