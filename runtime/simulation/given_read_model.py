@@ -9,10 +9,11 @@ from actors import Address, Query, ReadModel, Statement
 from actors.read_model import SqlValue
 from persistence import Record
 from runtime.projection import Poison, Projection
+from runtime.simulation.asked import Asked
 from runtime.simulation.bench import Bench, driven
 from runtime.simulation.company import Company
 from runtime.simulation.past import Past, write_past
-from runtime.simulation.telling import difference, several, told, unexpected
+from runtime.simulation.telling import difference, several, unexpected
 
 A = TypeVar("A", bound=ReadModel)
 R = TypeVar("R")
@@ -70,13 +71,14 @@ class ReadModelGiven(Generic[A]):
             raise unexpected(f"{self._kind.name}: {query}", several(rows), several(found))
         return self
 
-    def answers(self, query: Query[A, R], reply: R) -> Self:
-        """Expect ``answer`` to answer a query with this.
+    def asks(self, query: Query[A, R]) -> Asked[Self, R]:
+        """Ask it something; write what it says as ``.asks(query).answers(reply)``.
 
         What ``answer`` is given can ``execute`` and ``execute_fetchall`` as an ``aiosqlite.Connection``.
 
         Raises:
-            AssertionError: it answers something else, or changes rows.
+            AssertionError: it changes rows.
+            TypeError: its answer is not what the query declares.
         """
         __tracebackhide__ = True
         model: ReadModel = self._kind.cls()
@@ -85,9 +87,7 @@ class ReadModelGiven(Generic[A]):
         self._kind.check_reply(type(query), found)
         if self._db.total_changes != before:
             raise AssertionError(f"{self._kind.name}.answer changes rows; it must only read")
-        if found != reply:
-            raise unexpected(f"{self._kind.name}: the answer to {told(query)}", told(reply), told(found))
-        return self
+        return Asked(self, self._kind.name, query, found)
 
     def _project(self, projection: Projection, record: Record) -> None:
         __tracebackhide__ = True

@@ -13,6 +13,7 @@ from runtime.kinds import Kind
 from runtime.mailbox import Envelope
 from runtime.saga_mail import Compensate, StepReturn
 from runtime.saga_story import COMPENSATE, StepStory, has
+from runtime.simulation.asked import Asked
 from runtime.simulation.bench import Answer, Bench, Mail
 from runtime.simulation.company import Company
 from runtime.simulation.telling import told, unexpected
@@ -230,16 +231,15 @@ class SagaPlay(Generic[A, R]):
             raise unexpected(headline, _waiting_told(expected), _waiting_told(self._open()), self._standing())
         return self
 
-    def answers(self, query: Query[A, B], reply: B) -> Self:
-        """Expect it to answer a query, where it stands, with this."""
+    def asks(self, query: Query[A, B]) -> Asked[Self, B]:
+        """Ask it something where it stands; write what it says as ``.asks(query).answers(reply)``."""
         __tracebackhide__ = True
         self._bench.check(self._cell.address, query)
         answer = Answer()
         self._cell.put(Envelope(query, None, answer))
-        found = f"answers({told(answer.value)})" if answer.error is None else f"fails with {answer.error}"
-        if answer.error is not None or answer.value != reply:
-            raise unexpected(self._headline(f"the answer to {told(query)}"), f"answers({told(reply)})", found)
-        return self
+        if answer.error is not None:
+            raise AssertionError(f"{self._cell.address} can't answer {told(query)}: {answer.error}")
+        return Asked(self, str(self._cell.address), query, answer.value)
 
     def ends_with(self, result: R) -> None:
         """Expect it to have completed, with this result."""

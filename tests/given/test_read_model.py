@@ -29,7 +29,9 @@ def test_rows_and_answers() -> None:
     table = given(Sales).events(lh, SeatHeld("a", 1), SeatHeld("b", 2)).events(Flight.at("AF1"), SeatHeld("c", 1))
     table.then("select * from sales order by flight", ("AF1", 1), ("LH441", 2))
     table.then("select sold from sales where flight = ?", (2,), values=["LH441"]).then("select 1 where 1 = 2")
-    table.events(lh, SeatReleased("a")).answers(SoldOn("LH441"), 1).answers(SoldOn("BA2"), 0).answers(SoldOn("loop"), 2)
+    table.events(lh, SeatReleased("a")).asks(SoldOn("LH441")).answers(1).asks(SoldOn("BA2")).answers(0).asks(
+        SoldOn("loop")
+    ).answers(2)
     assert table.rows("select sold from sales where flight = ?", "LH441") == [(1,)]
 
 
@@ -40,8 +42,8 @@ def test_the_trips_tables() -> None:
         .events(Airline.at("F"), FlightOpened(3), Sold("t", 1))
         .events(TripSaga.at("t"), booked)
     )
-    table.answers(TripsOf("Ana"), [TripRow("t", "F", 1, "H", "C")]).answers(TripsOf("Ben"), [])
-    table.answers(SalesOf("F"), FlightSales("F", 3, 1)).answers(SalesOf("G"), None)
+    table.asks(TripsOf("Ana")).answers([TripRow("t", "F", 1, "H", "C")]).asks(TripsOf("Ben")).answers([])
+    table.asks(SalesOf("F")).answers(FlightSales("F", 3, 1)).asks(SalesOf("G")).answers(None)
 
 
 def test_events_that_it_does_not_follow_are_passed_over() -> None:
@@ -61,8 +63,8 @@ def test_other_rows_or_another_answer() -> None:
         "- ('LH441', 2)",
     ]
     assert "+ ('LH441', 1)" in told(lambda: table.then("select * from sales"))
-    assert "Sales: the answer to SoldOn(flight='LH441')" in told(lambda: table.answers(SoldOn("LH441"), 5))
-    assert told(lambda: table.answers(SoldOn("greedy"), 0)) == "Sales.answer changes rows; it must only read"
+    assert "Sales: the answer to SoldOn(flight='LH441')" in told(lambda: table.asks(SoldOn("LH441")).answers(5))
+    assert told(lambda: table.asks(SoldOn("greedy")).answers(0)) == "Sales.answer changes rows; it must only read"
 
 
 def test_what_can_not_be_projected() -> None:

@@ -122,7 +122,7 @@ def test_the_orders_checkout_to_its_end() -> None:
         saga.sends(f"stock {product}", Stock.at(product), Reserve("7", line.pieces)).undo(Release("7"))
         saga.replies(f"stock {product}")
     saga.refuses("stock paper", "no paper left")
-    saga.answers(WhereIs(), "we look for a carrier")
+    saga.asks(WhereIs()).answers("we look for a carrier")
     saga.sends("parcels", Parcels.at("7"), BookParcels("Pony", ("teapot", "cup"))).undo_compensates()
     saga.replies("parcels", (1, 2))
     payment = saga.sends("payment", Payments.at("ana"), Pay("7", 40))
@@ -246,7 +246,7 @@ def test_another_end() -> None:
     assert "+ is_compensated('full')" in told(lambda: back.ends_with(TripBooked("t", [])))
     stuck = checkout().fails("order", UnknownActor("no orders"))
     assert "+ is_parked(\"SagaGaveUp: step 'order' was given up as no retry" in told(lambda: stuck.is_parked("full"))
-    assert "answers('it is new')" in told(lambda: checkout().answers(WhereIs(), "it is new"))
+    assert "- 'it is new'\n+ 'we look" in told(lambda: checkout().asks(WhereIs()).answers("it is new"))
 
 
 # -- code that does not come out the same -------------------------------------------------------------------------
