@@ -198,6 +198,10 @@ def test_nothing_waits_for_what_the_test_says() -> None:
         assert "waits for an answer" in told(more)
     assert "has no attempt with a timeout" in told(lambda: saga.times_out("hotel"))
     assert "waits for no next attempt" in told(lambda: saga.retries("hotel"))
+    asked = given(Voyage, "v").when(Sail())
+    assert "waits for no next attempt" in told(lambda: asked.retries("cabin"))
+    asked.fails("cabin", ConnectionError("down"))
+    assert "has no attempt with a timeout" in told(lambda: asked.times_out("cabin"))
     saga.replies("hotel", RoomHeld(1))
     assert "no step 'hotel' waits" in told(lambda: saga.replies("hotel", RoomHeld(1)))
 

@@ -85,6 +85,8 @@ def test_events_are_read_as_they_are_stored() -> None:
     old = given(today.Flight, Stored("SeatTaken", {"trip": "t", "seat": 56}), swap, Stored("Noted", {"text": "x"}))
     old.when(today.Act()).replies(2).state(today.Seats({"t": (1, "2"), "u": (3, "4")}))
     second = given(today.Flight, Stored("SeatHeld", {"trip": "t", "seat": "78"}, revision=2))
+    third = given(today.Flight, Stored("SeatHeld", {"trip": "t", "seat": "8", "row": 7}, revision=3))
+    third.when(today.Act()).state(today.Seats({"t": (7, "8")}))
     new = today.SeatHeld("u", "9", 1)
     second.when(today.Act(held=new)).then(today.SeatReleased("nobody"), new)
     with pytest.raises(Exception, match="doesn't know"):
