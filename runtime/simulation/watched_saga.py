@@ -1,10 +1,9 @@
 """A saga's cell that can be looked into, and whose code is run again after each turn: it must come out the same."""
 
 from actors import Refused
-from runtime import saga_events as events
-from runtime.kinds import decoded
 from runtime.saga_cell import SagaCell
 from runtime.saga_fit import code_of
+from runtime.saga_reading import take_in
 from runtime.saga_rehearsal import run_through
 from runtime.saga_story import StepStory, Story
 from runtime.simulation.bench import Bench, Mail
@@ -41,9 +40,7 @@ class WatchedSaga(SagaCell):
         """Run the code against what the journal holds, as a runtime does after a crash; return what is wrong then."""
         story = Story()
         for record in bench.stored(self.address):
-            decoder = events.DECODERS.get(record.type)
-            if decoder is not None:
-                story.apply(decoded(decoder, record, record.data), record.time)
+            take_in(story, record)
         if story.status != "running":
             return None
         try:

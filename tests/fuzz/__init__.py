@@ -1,0 +1,4 @@
+"""Fuzzing of all that is read: a right value, or an error of our own types, in bounded time and memory.
+
+``python -m tests.fuzz --examples 100000`` is the long run; with pytest the folder has a few examples of each.
+"""
