@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from actors import UnderstudyError
+from actors import JournalMismatch, UnderstudyError
 from persistence import JournalError
 
 VARIABLE = "UNDERSTUDY_FUZZ"
@@ -204,6 +204,6 @@ def check_ours(error: BaseException) -> None:
         written_here = trace is not None and trace.tb_frame.f_code.co_filename.startswith(HERE)
         if not isinstance(one, OURS) and not written_here and one is not error.__context__:
             raise AssertionError(f"{type(one).__name__} is no error of ours: {one}") from one
-        if isinstance(one, JournalError):
+        if isinstance(one, JournalError | JournalMismatch):
             return  # what it was raised from is told by it
         one = one.__cause__
