@@ -101,6 +101,17 @@ def _packed(chunk: list[bytes]) -> bytes:
     return one
 
 
+@given(st.data())
+@examples(30, slow=4)
+def test_a_line_that_was_altered_is_found_by_its_checksum(data: st.DataObject) -> None:
+    whole, _ = written()
+    chunks = members(whole)
+    chunk = chunks[data.draw(st.integers(0, 1))]
+    line = data.draw(st.integers(1, len(chunk) - 1))
+    chunk[line] = data.draw(altered(chunk[line]).filter(lambda one: json.loads(one) != json.loads(chunk[line])))
+    assert brought_in(b"".join(gzip.compress(b"\n".join([*one, b""])) for one in chunks)) is None
+
+
 @given(
     st.sampled_from(VALUES), st.sampled_from(["version", "time", "category", "key", "type", "id", "tags", "command"])
 )

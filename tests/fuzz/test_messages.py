@@ -23,7 +23,7 @@ from runtime.saga_events import DECODERS
 from runtime.schedules import Schedules
 from runtime.snapshots import read_kept
 from tests.extras import need
-from tests.fuzz.mutations import altered, check_ours, examples, mutated
+from tests.fuzz.mutations import ODD, altered, check_ours, examples, mutated
 from tests.runtime.ages import today
 from tests.runtime.locking import Page, Write
 from tests.runtime.people import ANA, Customer, SignUp
@@ -110,7 +110,23 @@ def test_the_valid_ones_are() -> None:
 @examples(25, slow=2)
 def test_a_payload(what: str, data: st.DataObject) -> None:
     reads, valid = VALID[what]
-    payload = data.draw(mutated(valid) | altered(valid))
+    _read(reads, data.draw(mutated(valid) | altered(valid)))
+
+
+@pytest.mark.parametrize("what", VALID)
+def test_each_small_change(what: str) -> None:
+    """Cut anywhere, each bit turned, and each odd thing at each place."""
+    reads, valid = VALID[what]
+    for at in range(len(valid)):
+        _read(reads, valid[:at])
+        for bit in range(8):
+            _read(reads, valid[:at] + bytes([valid[at] ^ 1 << bit]) + valid[at + 1 :])
+        for piece in ODD:
+            if len(piece) < 1_000:
+                _read(reads, valid[:at] + piece + valid[at:])
+
+
+def _read(reads: Reads, payload: bytes) -> None:
     try:
         found = reads(payload)
     except Exception as error:  # noqa: BLE001 (looked at)
@@ -147,6 +163,7 @@ def kept() -> tuple[HeldJournal, Snapshot]:
                 )
             await runtime.snapshot(BELL)
             await quiet(runtime)
+        assert len(journal.records) == journal.records[-1].version
         return journal, (await journal.snapshots([("Bell", "big")]))["Bell", "big"]
 
     return asyncio.run(write())
@@ -183,7 +200,9 @@ def test_a_snapshot(data: st.DataObject) -> None:
             for one in asked:
                 one.result()
 
-    asyncio.run(go_on())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bell, "snapshot_every", 1)  # so that it is looked for
+        asyncio.run(go_on())
 
 
 async def _told(asked: Any) -> None:
