@@ -158,8 +158,8 @@ def altered(draw: st.DrawFn, valid: bytes) -> bytes:
         other, name = draw(st.sampled_from(places))
         inside[key] = json.loads(json.dumps(other[name]))
     elif how == "name" and isinstance(inside, dict):
-        named: dict[str, Any] = inside
-        named["odd"] = named.pop(key)
+        whole_inside: Any = inside
+        whole_inside["odd"] = whole_inside.pop(key)
     else:
         del inside[key]
     return json.dumps(whole, ensure_ascii=draw(st.booleans())).encode()

@@ -132,7 +132,9 @@ def _read(reads: Reads, payload: bytes) -> None:
     except Exception as error:  # noqa: BLE001 (looked at)
         check_ours(error)
         return
-    values: Any = found if isinstance(found, tuple) else (found,)
+    values: list[Any] = [found]
+    if isinstance(found, tuple):
+        values[:] = found
     for value in values:
         if isinstance(value, Message):
             _reads_back(value)
