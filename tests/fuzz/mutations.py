@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -158,8 +158,8 @@ def altered(draw: st.DrawFn, valid: bytes) -> bytes:
         other, name = draw(st.sampled_from(places))
         inside[key] = json.loads(json.dumps(other[name]))
     elif how == "name" and isinstance(inside, dict):
-        whole_inside: Any = inside
-        whole_inside["odd"] = whole_inside.pop(key)
+        named = cast(dict[str, Any], inside)
+        named["odd"] = named.pop(key)
     else:
         del inside[key]
     return json.dumps(whole, ensure_ascii=draw(st.booleans())).encode()
@@ -167,9 +167,12 @@ def altered(draw: st.DrawFn, valid: bytes) -> bytes:
 
 def _places_in(value: Any) -> Iterator[tuple[Any, Any]]:
     """Yield all places within a value: what holds it, and under which key."""
-    keys: list[Any] = (
-        list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
-    )
+    keys: list[Any] = []
+    if isinstance(value, dict):
+        keys = list(cast(dict[str, Any], value))
+    elif isinstance(value, list):
+        items: list[Any] = value
+        keys = list(range(len(items)))
     for key in keys:
         yield value, key
         yield from _places_in(value[key])
