@@ -90,7 +90,7 @@ class Told:
         before = self.version
         async for record in stream(journal, self.address, self.version):
             if take_in(self.story, record) is None and record.type == BURIED:
-                self.story = Story(buried=True)
+                self.story = Story(ended=True, buried=True)
             self.version, self._changed = record.version, record.time
         return self.version > before
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -171,8 +171,7 @@ def _places_in(value: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(value, dict):
         keys = list(cast(dict[str, Any], value))
     elif isinstance(value, list):
-        items: list[Any] = value
-        keys = list(range(len(items)))
+        keys = [n for n, _ in enumerate(cast(Iterable[Any], value))]
     for key in keys:
         yield value, key
         yield from _places_in(value[key])
