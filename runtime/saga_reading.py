@@ -54,9 +54,7 @@ def _misplaced(story: Story, event: events.SagaEvent) -> str:
     match event:
         case events.Asked(step=name) if name in story.steps:
             return f"step {name!r} was asked before"
-        case events.Answered(step=name) | events.Refused(step=name) if (
-            name in story.steps and not story.steps[name].open
-        ):
+        case events.Answered(step=name) | events.Refused(step=name) if _is_over(story, name):
             return f"step {name!r} has its outcome already"
         case events.Started() if story.started is not None:
             return "it has begun before"
