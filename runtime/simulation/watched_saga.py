@@ -6,7 +6,7 @@ from runtime.saga_fit import code_of
 from runtime.saga_reading import take_in
 from runtime.saga_rehearsal import run_through
 from runtime.saga_story import StepStory, Story
-from runtime.simulation.bench import Bench, Mail
+from runtime.simulation.bench import Bench
 
 
 class WatchedSaga(SagaCell):
@@ -52,7 +52,3 @@ class WatchedSaga(SagaCell):
         except Exception as error:  # noqa: BLE001 (the author's code, or a story that doesn't fit it)
             return f"{type(error).__name__}: {error}"
         return None if further is None else f"it goes on with {further}"
-
-    def held_back(self, mail: Mail) -> bool:
-        """Whether a message is an attempt that the saga doesn't wait for any more."""
-        return mail.envelope.id not in self._under_way

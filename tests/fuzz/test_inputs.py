@@ -2,8 +2,6 @@
 
 import asyncio
 import tempfile
-from functools import cache
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -115,11 +113,10 @@ def test_grids_and_single_times(anchor: int, every: int, now: int, keep: int) ->
 # -- the command line ---------------------------------------------------------------------------------------------
 
 
-@cache
-def journal_file() -> str:
+@pytest.fixture(scope="module")
+def journal_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A journal to look at, for all examples."""
-    folder = tempfile.mkdtemp(prefix="understudy-fuzz-")
-    path = Path(folder) / "j.db"
+    path = tmp_path_factory.mktemp("inputs") / "j.db"
 
     async def write() -> None:
         journal = SqliteJournal(path)
@@ -169,10 +166,10 @@ words = st.one_of(
 @given(st.sampled_from(READING), st.lists(words, max_size=5), st.booleans())
 @examples(120, slow=2)
 def test_the_command_line(
-    capsys: pytest.CaptureFixture[str], command: str, arguments: list[str], with_journal: bool
+    capsys: pytest.CaptureFixture[str], journal_file: str, command: str, arguments: list[str], with_journal: bool
 ) -> None:
     """Whatever is written, there is an answer, or one line that says what is wrong; and a number for the shell."""
-    line = [command, *([f"sqlite:{journal_file()}"] if with_journal else []), *arguments]
+    line = [command, *([f"sqlite:{journal_file}"] if with_journal else []), *arguments]
     try:
         code = main(line)
     except SystemExit as ended:  # --help
