@@ -2,3 +2,6 @@
 
 ``python -m tests.fuzz --examples 100000`` is the long run; with pytest the folder has a few examples of each.
 """
+
+VARIABLE = "UNDERSTUDY_FUZZ"
+"""How many examples each test has, where that is not the default."""

@@ -2,12 +2,11 @@
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.fuzz.mutations import VARIABLE
+from tests.fuzz import VARIABLE
 
 
 def main(arguments: list[str]) -> int:
@@ -15,8 +14,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--examples", type=int, default=10_000, help="of each test (default: 10,000)")
     options, rest = parser.parse_known_args(arguments)
-    os.environ[VARIABLE] = str(options.examples)
-    return pytest.main([str(Path(__file__).parent), "-q", "--hypothesis-show-statistics", *rest])
+    command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), "-q", *rest]
+    return subprocess.call(command, env={**os.environ, VARIABLE: str(options.examples)})
 
 
 if __name__ == "__main__":

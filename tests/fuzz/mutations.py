@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from actors import JournalMismatch, UnderstudyError
 from persistence import JournalError
+from tests.fuzz import VARIABLE
 
-VARIABLE = "UNDERSTUDY_FUZZ"
-"""How many examples each test has, where that is not the default."""
 T = TypeVar("T")
 
 OURS = (JournalError, UnderstudyError)
