@@ -1,15 +1,18 @@
 """What tells that a record is what was written: a checksum in each row, and a digest for who can't trust the disk."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from zlib import crc32
 
 import msgspec
 
 from persistence.codec import Decoder
+from persistence.errors import NotDecodable
 from persistence.journal import ERASED, NewEvent, Record, Snapshot, Stream
 
 _MARK = "\x1f"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 PLAIN = b"%d %d %b %b %d %b%b%b"
 """What :func:`crc_of` looks at of an event that has neither id nor tags, as most have: position, time, command, type,
@@ -93,6 +96,8 @@ def digest_of(record: Record) -> str:
     """
     if record.type == ERASED:
         left: Erased = _erased.decode(record.data)
+        if not _DIGEST.fullmatch(left.digest):
+            raise NotDecodable("not what is left of an erased event: its digest is no SHA-256 in hex")
         return left.digest
     category, key = record.stream
     head = [record.position, category, key, record.version, record.type, record.time, record.command, record.id]

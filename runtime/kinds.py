@@ -116,6 +116,11 @@ def decoded(decoder: Decodes, record: Record, data: bytes) -> Any:
         raise JournalMismatch(f"{where(record)} {why}: {error}") from error
 
 
+def out_of_place(record: Record, why: str) -> JournalMismatch:
+    """Return the error for an event that can't follow what stands before it in its stream."""
+    return JournalMismatch(f"{where(record)} does not follow what stands before it: {why}")
+
+
 def where(record: Record) -> str:
     """Return which event a record holds, and where it stands."""
     category, key = record.stream

@@ -9,9 +9,9 @@ import msgspec
 from actors import Address, Command
 from persistence import BURIED, Journal, Stream
 from persistence.journal import PAGE
-from runtime import saga_events as events
-from runtime.kinds import Kind, decoded
+from runtime.kinds import Kind
 from runtime.replay import stream
+from runtime.saga_reading import take_in
 from runtime.saga_story import COMPENSATE, StepStory, Story
 
 LAST = 253_402_300_800_000_000
@@ -89,10 +89,7 @@ class Told:
         """Read what is new; return whether there was anything."""
         before = self.version
         async for record in stream(journal, self.address, self.version):
-            decoder = events.DECODERS.get(record.type)
-            if decoder is not None:
-                self.story.apply(decoded(decoder, record, record.data), record.time)
-            elif record.type == BURIED:
+            if take_in(self.story, record) is None and record.type == BURIED:
                 self.story = Story(ended=True, buried=True)
             self.version, self._changed = record.version, record.time
         return self.version > before

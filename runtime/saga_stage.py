@@ -11,7 +11,7 @@ from persistence import AT_ONCE, BURIED, NEVER, Append, NewEvent, Record
 from persistence.codec import encode
 from runtime import saga_events as events
 from runtime.cells import Cell, World
-from runtime.kinds import EventMeta, Kind, decoded, meta_of
+from runtime.kinds import EventMeta, Kind, meta_of
 from runtime.lock_mail import Unlock
 from runtime.log import log
 from runtime.mailbox import Envelope
@@ -19,6 +19,7 @@ from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
 from runtime.saga_mail import Compensate, Held, StepReturn, Wake
 from runtime.saga_places import wake_of
+from runtime.saga_reading import take_in
 from runtime.saga_run import SagaRun
 from runtime.saga_story import COMPENSATE, StepStory, Story
 from runtime.throttle import Throttle
@@ -98,12 +99,9 @@ class SagaStage(Cell):
 
     def replay(self, record: Record) -> None:
         """Take in one event of the stream; the result as an event of the author's is passed over."""
-        decoder = events.DECODERS.get(record.type)
-        if decoder is not None:
-            event: events.SagaEvent = decoded(decoder, record, record.data)
-            self.story.apply(event, record.time)
-            if isinstance(event, (events.Started, events.Queued)):
-                self._correlation = meta_of(record).correlation or self._correlation
+        event = take_in(self.story, record)
+        if isinstance(event, (events.Started, events.Queued)):
+            self._correlation = meta_of(record).correlation or self._correlation
         elif record.type == BURIED:
             self.story = Story(ended=True, buried=True)
         self._version, self._position = record.version, record.position

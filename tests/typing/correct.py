@@ -64,6 +64,7 @@ from runtime import (
     ScheduledRun,
     ScheduleInfo,
 )
+from runtime.simulation import ReadModelGiven, SagaPlay, SentStep, ServiceTurn, Stored, given
 
 
 class Held(Message):
@@ -523,3 +524,25 @@ async def travels(runtime: Runtime) -> None:
     await runtime.saga(journey).retry(step="seat", command=HoldSeat("j"), by="ana", reason="another name")
     async for progress in runtime.sagas(status="parked", type=Journey):
         assert_type(progress.saga, Address[Any])
+
+
+def tested() -> None:
+    turn = given(Flight, SeatHeld("t", 1), Stored("SeatFreed", {"of": "t"}), key="LH441").when(HoldSeat("u"))
+    assert_type(turn, ServiceTurn[Flight, Held])
+    assert_type(turn.then(SeatHeld("u", 2)).replies(Held(2)), ServiceTurn[Flight, Held])
+    assert_type(turn.when(ReleaseSeat("u")), ServiceTurn[Flight, None])
+    turn.reminds("expire", ReleaseSeat("u"), after=timedelta(minutes=10)).refuses("full").fails(ValueError)
+    journey = given(Journey, "j").when(Travel("LH441"))
+    assert_type(journey, SagaPlay[Journey, Held])
+    assert_type(journey.sends("seat", Flight.at(), HoldSeat("j")), SentStep[Flight])
+    journey.sends("seat", Flight.at(), HoldSeat("j")).undo(ReleaseSeat("j"))
+    journey.replies("seat", Held(1)).receives(GoOn("ana")).asks(Whereabouts()).answers("j").waits_for("seat", GoOn)
+    journey.ends_with(Held(1))
+    table = (
+        given(Trips)
+        .events(Flight.at("LH441"), SeatHeld("t", 1))
+        .then("select 1", (1,))
+        .asks(TripsOf("ana"))
+        .answers([])
+    )
+    assert_type(table, ReadModelGiven[Trips])

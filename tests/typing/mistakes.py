@@ -29,6 +29,7 @@ from actors import (
 )
 from actors.actor import Context
 from runtime import Runtime
+from runtime.simulation import given
 
 
 class Held(Message):
@@ -454,3 +455,28 @@ async def travels(runtime: Runtime) -> None:
     await runtime.result(Flight.at())  # mistake: the result of what is no saga
     runtime.sagas(status="asleep")  # mistake: a status that there is not
     print(number)
+
+
+def tested() -> None:
+    turn = given(Flight, SeatHeld("t")).when(HoldSeat("u"))
+    given(Flight, HoldSeat("t"))  # mistake: a command in place of an event that has happened
+    given(Flight).when(HoldRoom("t"))  # mistake: another service's command in a test
+    given(Flight, "LH441")  # mistake: a service's key without key=
+    turn.replies(Room(1))  # mistake: a reply of another command
+    turn.when(BookTrip("t"))  # mistake: a saga's command sent to a service
+    turn.then(Held(1))  # mistake: a reply in place of an event
+    turn.reminds("a", ReleaseRoom("t"), after=timedelta(1), to=Flight.at())  # mistake: a reminder that nobody takes
+    turn.fails("full")  # mistake: a text in place of an error
+    given(Journey, "j").when(HoldSeat("t"))  # mistake: a saga begun by another actor's command
+    journey = given(Journey, "j").when(Travel("LH441"))
+    journey.sends("seat", Flight.at(), HoldRoom("t"))  # mistake: a step that its service doesn't take
+    journey.sends("seat", Flight.at(), HoldSeat("t")).undo(ReleaseRoom("t"))  # mistake: an undo of another service
+    journey.undoes_by("seat", Flight.at(), ReleaseRoom("t"))  # mistake: an undo expected of another service
+    journey.receives(HoldSeat("t"))  # mistake: a message of another actor's
+    journey.asks(Whereabouts()).answers(1)  # mistake: an answer of another type
+    journey.ends_with(Room(1))  # mistake: another result than the saga's
+    journey.refuses("seat", Refused("full"))  # mistake: an error in place of the reason
+    journey.fails("seat", "down")  # mistake: a reason in place of an error
+    given(Flights).asks(SeatOf("t")).answers("1A")  # mistake: an answer of another type than the query's
+    given(Flights).events(SeatHeld("t"))  # mistake: events without whose they are
+    given(Mailer)  # mistake: a plain actor, which needs a loop
