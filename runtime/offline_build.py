@@ -9,11 +9,13 @@ from persistence import Journal
 from persistence.codec import PLAIN, Codec
 from persistence.views import Build, Shelf
 from runtime.clock import SystemClock
+from runtime.follower import BATCH
 from runtime.footing import journal_head
 from runtime.kinds import Kind, kind_of
 from runtime.projection import Projection
-from runtime.projector import BATCH, Projector
+from runtime.projector import Projector
 from runtime.reminders import Reminders
+from runtime.slow_turns import SlowTurns
 from runtime.subjects import Subjects
 from runtime.timers import Timers
 from runtime.views import fingerprint
@@ -50,7 +52,7 @@ async def build_beside(
     clock = SystemClock()
     timers = Timers(clock, clock.steady)
     view = shelf.view(name, build, kind.cls.schema, journal.identity, clock.now)
-    projector = Projector(kind, Projection(kind, producers), journal, view, timers, clock.now)
+    projector = Projector(kind, Projection(kind, producers), journal, view, timers, clock.now, SlowTurns(clock, None))
     projector.strict = strict
     done, failure = False, None
     try:
