@@ -7,9 +7,9 @@ that it can't take, and the later ones of their keys.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import anyio
 
@@ -29,6 +29,8 @@ from runtime.second_tries import SecondTries
 from runtime.set_aside import SetAside
 from runtime.timers import Timers
 from runtime.waiting import Waiting
+
+T = TypeVar("T")
 
 LIVE_LIMIT = 4_000
 """Events that wait to be taken in memory; a follower that is further behind reads them from the journal."""
@@ -77,6 +79,8 @@ class Follower:
         self.aside = SetAside()
         self.orders = Orders(self.look)
         """What is to be done between two batches."""
+        self.books = asyncio.Lock()
+        """Held while something is kept in the database that may come between two batches."""
         self.waiting = Waiting()
         self.on_ready: Callable[[], None] | None = None
         """Called when it has caught up for the first time."""
@@ -224,7 +228,7 @@ class Follower:
         await self.aside.load(self.view)
         self.position = self.view.checkpoint
         self._let_go()
-        where = f"{self.kind.name} is at work in another process; see to it there"
+        where = f"{self.kind.name} is projected by another process; see to it there"
         self.orders.refuse(Elsewhere(where))
         self._wake.clear()
         timer = self._timers.after(LOOK_BUSY if self.waiting else LOOK_IDLE, self._wake.set)
@@ -286,6 +290,16 @@ class Follower:
                     log.warning(what, **self.named, error=str(error))
                 told = True
                 await self._timers.pause(AGAIN)
+
+    async def see_to(self, work: Callable[[], Awaitable[T]]) -> T:
+        """See to what is set aside, between two batches.
+
+        Raises:
+            Elsewhere: another process is at work.
+            RuntimeClosed: it was closed before.
+            Exception: what ``work`` raises.
+        """
+        return await self.orders.give(work)
 
     # -- waiting ------------------------------------------------------------------------------------------------
 

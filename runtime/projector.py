@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from actors import Statement
 from persistence import Journal, JournalError, Record
 from persistence.views import NOTHING_ASIDE, Aside, View
 from runtime.answering import behind, check_complete
@@ -44,7 +45,7 @@ class Projector(Follower):
         """``now`` tells the time, in microseconds since 1970; ``slow`` names projections that take long."""
         super().__init__(kind, projection.model.retry, journal, view, timers, now)
         self.model = projection.model
-        self.tries = SecondTries(projection, journal, view, self.aside, now)
+        self.tries = SecondTries(projection, self._carry_out, journal, view, self.aside, now, self.books)
         self.strict = strict
         """Whether it is parked at an event that can't be projected."""
         self.lending = Lending(view)
@@ -56,6 +57,9 @@ class Projector(Follower):
         self._slow = slow
         self._given_up: Poison | None = None
         self._in_a_row = 0
+
+    async def _carry_out(self, record: Record, events: Sequence[Any]) -> list[Statement]:
+        return self._projection.statements(record, events)
 
     # -- following ----------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from runtime import reminders
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
+from runtime.follower import Follower
 from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
 from runtime.locks import Locking
@@ -38,12 +39,12 @@ from runtime.observer import Observer
 from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
 from runtime.projecting import Projecting
-from runtime.projector import Projector
 from runtime.read_models import follow, head, open_read_models
 from runtime.saga_alerts import OnAlert
 from runtime.sagas import Sagas
 from runtime.scheduling import Scheduling
 from runtime.slow_turns import SLOW_TURN
+from runtime.subscriptions import open_subscribers
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
 from runtime.views import Views, ViewsOption
@@ -146,6 +147,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             )
             untold = await reconcile(node)
             self._keepers = await open_read_models(node, self._views, stack)
+            subscriptions = await open_subscribers(node, self._views, stack)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
             stack.callback(node.timers.close)
@@ -155,11 +157,13 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             tasks.start_soon(node.trouble.look, node.journal)
             for keeper in self._keepers.values():
                 keeper.run(tasks)
-            if node.projectors and self._journal.shared:
+            if node.followers and self._journal.shared:
                 tasks.start_soon(follow, node)
             stack.push_async_callback(node.cut_off)
             try:
                 await tell(node, untold)
+                for subscription in subscriptions:
+                    await subscription.begin(tasks)
                 await node.wake_unfinished()
                 for group in node.groups:
                     group.start()
@@ -377,10 +381,10 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
         if actor is not None:
             actor.kill()
 
-    def _in_memory(self, address: Address[Any]) -> Projector | Cell | None:
-        node = self._open_node()
-        node.directory.kind(address.actor)
-        return node.projectors.get(address.actor) or node.directory.find(address)
+    def _in_memory(self, address: Address[Any]) -> Follower | Cell | None:
+        node, name = self._open_node(), address.actor
+        node.directory.kind(name)
+        return node.projectors.get(name) or node.deliverers.get(name) or node.directory.find(address)
 
 
 def _stop(tasks: TaskGroup) -> None:

@@ -1,0 +1,103 @@
+"""Where subscribers began, and how far they had come at the least: a service that every runtime has writes it down.
+
+A subscriber's checkpoint stands in a database of its own, which may get lost. What the journal knows of it is a little
+older, and never ahead: events that were handled come again then, and none is left out.
+"""
+
+from typing import assert_never
+
+from actors import Address, Command, Decision, Event, Service, State
+from persistence import Journal
+from persistence.journal import PAGE
+from persistence.postgres_url import DEFAULT_OWNER, Place
+from runtime.kinds import Kind
+
+
+class SubscriberBegan(Event, tag="runtime.subscriber-began"):
+    """A subscriber was started for the first time, behind a position."""
+
+    position: int
+
+
+class SubscriberCame(Event, tag="runtime.subscriber-came"):
+    """A subscriber has handled everything up to a position."""
+
+    position: int
+
+
+class NoteBegin(Command["Subscribers", None], tag="runtime.note-begin"):
+    """Write down where a subscriber begins."""
+
+    position: int
+
+
+class NotePosition(Command["Subscribers", None], tag="runtime.note-position"):
+    """Write down how far a subscriber has come."""
+
+    position: int
+
+
+class Known(State):
+    """What is known of a subscriber."""
+
+    began: int | None = None
+    came: int | None = None
+
+
+class Subscribers(Service[Known, NoteBegin | NotePosition, SubscriberBegan | SubscriberCame]):
+    """What is known of one subscriber, as its key says; with several owners of a journal, by one of them."""
+
+    initial = Known()
+    snapshot_every = 100
+
+    def decide(self, state: Known, command: NoteBegin | NotePosition) -> Decision:
+        """Write it down, where it is news."""
+        match command:
+            case NoteBegin(position):
+                return command.reply(None, *([SubscriberBegan(position)] if state.began is None else []))
+            case NotePosition(position):
+                return command.reply(None, *([SubscriberCame(position)] if position > (state.came or 0) else []))
+            case _:
+                assert_never(command)
+
+    def evolve(self, state: Known, event: SubscriberBegan | SubscriberCame) -> Known:
+        """Keep the last one."""
+        match event:
+            case SubscriberBegan(position):
+                return Known(position, state.came)
+            case SubscriberCame(position):
+                return Known(state.began, position)
+            case _:
+                assert_never(event)
+
+
+# A name with a dot is the runtime's own: no class of a user's can have it.
+Subscribers.__name__ = "runtime.subscribers"
+
+
+def known_of(name: str, journal: Journal) -> Address[Subscribers]:
+    """Return who writes down what is known of a subscriber: each owner of a journal has streams of its own."""
+    place = getattr(journal, "place", None)
+    owner = place.owner if isinstance(place, Place) else DEFAULT_OWNER
+    return Subscribers.at(name if owner == DEFAULT_OWNER else f"{name}@{owner}")
+
+
+async def known(journal: Journal, kind: Kind, name: str) -> Known:
+    """Return what the journal knows of a subscriber, whoever wrote it down; ``kind`` is that of the service.
+
+    Raises:
+        JournalError: it can't be read.
+    """
+    began: list[int] = []
+    came: list[int] = []
+    number = 0
+    while page := await journal.streams(number, PAGE, kind.name):
+        number = page[-1].number
+        for state in page:
+            key, _, _ = state.stream[1].partition("@")
+            if key != name:
+                continue
+            ends = await journal.read(state.stream, limit=1) + await journal.read_back(state.stream, limit=1)
+            for event in (event for record in ends for event in kind.read(record)):
+                (began if isinstance(event, SubscriberBegan) else came).append(event.position)
+    return Known(min(began, default=None), max(came, default=None))
