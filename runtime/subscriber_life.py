@@ -40,8 +40,12 @@ class Life:
             Exception: it could not.
         """
         author, delays = self.author, self._world.delays
-        await self.run(lambda: within(author.time_limit, delays, self._name, author.started()))
-        self.started = True
+
+        async def start() -> None:
+            await within(author.time_limit, delays, self._name, author.started())
+            self.started = True  # here, also where nobody waits for it any more
+
+        await self.run(start)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Begin something that ends with the incarnation."""

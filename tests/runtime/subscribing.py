@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import ClassVar
 
@@ -90,10 +90,10 @@ class Mail(Subscriber):
 
 
 @pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
+def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
     world = Outside()
     monkeypatch.setattr(Mail, "outside", world, raising=False)
-    yield world
+    return world
 
 
 def deliverer(runtime: Runtime) -> Deliverer:
