@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ import pytest
 
 from actors import Backoff, Meta, RetryPolicy, Subscriber
 from persistence import Record
-from runtime import Runtime
+from runtime import ManualClock, Runtime
 from runtime.deliverer import Deliverer
 from tests.runtime.cast import Hold, Room, WasHeld
 from tests.runtime.tools import HeldJournal, node_of, restart_of
@@ -119,3 +119,14 @@ def same_journal(records: Sequence[Record], identity: str) -> HeldJournal:
     journal = restart_of(records)
     journal.identity = identity
     return journal
+
+
+async def in_time(clock: ManualClock, happened: Callable[[], object], step: float = 1) -> None:
+    """Let time pass, by so many seconds a time, until something is so."""
+    for _ in range(1_000):
+        for _ in range(100):
+            if happened():
+                return
+            await asyncio.sleep(0)
+        clock.advance(step)
+    raise AssertionError("it did not happen")
