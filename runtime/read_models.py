@@ -19,7 +19,7 @@ from runtime.node import Node
 from runtime.observed_projector import ObservedProjector
 from runtime.projection import Projection
 from runtime.projector import Projector
-from runtime.subscriptions import producers_of
+from runtime.subscribers import producers_among
 from runtime.views import Views, fingerprint
 
 FOLLOW = 60.0
@@ -196,7 +196,7 @@ class Keeper:
 async def open_read_models(node: Node, views: Views, stack: AsyncExitStack) -> dict[str, Keeper]:
     """Open the databases of all read models, and give the node a projector for each; ``stack`` closes them."""
     keepers: dict[str, Keeper] = {}
-    producers = producers_of(node)
+    producers = producers_among(node.directory.all_kinds)
     for kind in node.directory.kinds(ReadModel):
         keeper = keepers[kind.name] = Keeper(node, kind, producers, views.shelf(kind, node.journal))
         stack.push_async_callback(keeper.close)

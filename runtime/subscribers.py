@@ -4,9 +4,10 @@ A subscriber's checkpoint stands in a database of its own, which may get lost. W
 older, and never ahead: events that were handled come again then, and none is left out.
 """
 
+from collections.abc import Sequence
 from typing import assert_never
 
-from actors import Address, Command, Decision, Event, Service, State
+from actors import Address, Command, Decision, Event, Saga, Service, State
 from persistence import Journal
 from persistence.journal import PAGE
 from persistence.postgres_url import DEFAULT_OWNER, Place
@@ -73,6 +74,12 @@ class Subscribers(Service[Known, NoteBegin | NotePosition, SubscriberBegan | Sub
 
 # A name with a dot is the runtime's own: no class of a user's can have it.
 Subscribers.__name__ = "runtime.subscribers"
+
+
+def producers_among(kinds: Sequence[Kind]) -> list[Kind]:
+    """Return the kinds of those whose events can be followed: not what is known of the followers themselves."""
+    services = [kind for kind in kinds if issubclass(kind.cls, Service) and kind.cls is not Subscribers]
+    return [*services, *(kind for kind in kinds if issubclass(kind.cls, Saga))]
 
 
 def known_of(name: str, journal: Journal) -> Address[Subscribers]:

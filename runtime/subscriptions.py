@@ -5,7 +5,7 @@ from datetime import datetime
 
 from anyio.abc import TaskGroup
 
-from actors import Saga, Service, Subscriber
+from actors import Subscriber
 from actors.reminders import EPOCH
 from persistence import Journal
 from persistence.views import Build, View
@@ -16,7 +16,7 @@ from runtime.log import log
 from runtime.node import Node
 from runtime.observed_deliverer import ObservedDeliverer
 from runtime.projection import Following, mark_of
-from runtime.subscribers import Known, NoteBegin, NotePosition, Subscribers, known, known_of
+from runtime.subscribers import Known, NoteBegin, NotePosition, Subscribers, known, known_of, producers_among
 from runtime.views import Views, checkpoint_of
 
 NOTE_EVERY = 1_000
@@ -108,18 +108,12 @@ async def open_subscribers(node: Node, views: Views, stack: AsyncExitStack) -> l
     """Open the checkpoints of all subscribers, and give the node a deliverer for each; ``stack`` closes them."""
     subscriptions: list[Subscription] = []
     for kind in node.directory.kinds(Subscriber):
-        subscription = Subscription(node, kind, producers_of(node), views)
+        subscription = Subscription(node, kind, producers_among(node.directory.all_kinds), views)
         stack.push_async_callback(subscription.view.close)
         await subscription.view.open()
         node.deliverers[kind.name] = subscription.deliverer
         subscriptions.append(subscription)
     return subscriptions
-
-
-def producers_of(node: Node) -> list[Kind]:
-    """Return the kinds of those whose events are followed: all but what the runtime notes of the followers."""
-    kinds = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
-    return [kind for kind in kinds if kind.cls is not Subscribers]
 
 
 async def _start(journal: Journal, cls: type[Subscriber]) -> int:
