@@ -102,7 +102,7 @@ class SecondTries:
     async def _try(self, row: ParkedRow) -> None:
         (record,) = await self._journal.read_all(row.position - 1, 1)
         events = self._following.events(record)  # none of one that was erased since
-        statements = await self._carry_out(record, events) if events else []
+        statements: Sequence[SqlStatement] = await self._carry_out(record, events) if events else ()
         await self._apply(statements, Aside(taken=[row.position]), blanks=record.type == FORGOTTEN)
 
     async def _apply(self, statements: Sequence[SqlStatement], aside: Aside, *, blanks: bool = False) -> None:

@@ -78,7 +78,7 @@ Subscribers.__name__ = "runtime.subscribers"
 
 def producers_among(kinds: Sequence[Kind]) -> list[Kind]:
     """Return the kinds of those whose events can be followed: not what is known of the followers themselves."""
-    services = [kind for kind in kinds if issubclass(kind.cls, Service) and kind.cls is not Subscribers]
+    services = [kind for kind in kinds if issubclass(kind.cls, Service) and kind.name != Subscribers.__name__]
     return [*services, *(kind for kind in kinds if issubclass(kind.cls, Saga))]
 
 

@@ -80,7 +80,7 @@ def test_in_any_order(keys: list[str], at_once: int, rng: random.Random, start: 
 
 
 def test_what_is_behind_one_that_is_set_aside_waits_with_it() -> None:
-    taken = Deliveries(0, 2, set(), lambda: 7)
+    taken = Deliveries(0, 2, set[str](), lambda: 7)
     first = taken.add(record(1), [object()], "a")
     second = taken.add(record(2), [object()], "a")
     assert taken.start() is first

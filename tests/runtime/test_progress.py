@@ -155,7 +155,11 @@ async def test_a_projection_that_blocks_is_named(
 ) -> None:
     caplog.set_level(logging.WARNING)
     clock = ManualClock()
-    monkeypatch.setattr(Slow, "takes", lambda trip: clock.advance(0.5 if trip == "a2" else 0.04), raising=False)
+
+    def takes(trip: str) -> None:
+        clock.advance(0.5 if trip == "a2" else 0.04)
+
+    monkeypatch.setattr(Slow, "takes", takes, raising=False)
     journal = HeldJournal()
     async with Runtime(journal, [Room]) as runtime:
         await tell(runtime, *(f"a{n}" for n in range(5)))

@@ -159,10 +159,10 @@ async def test_a_new_version_of_the_class_repeats_nothing(outside: Outside, tmp_
         await tell(runtime, "a1")
         await runtime.ask(Room.at("a"), Release("a1"))
         await runtime.caught_up(Mail.at())
-    old, released = Mail, list[str]()
+    released = list[str]()
 
-    class Mail2(old):
-        async def handle(self, event: WasHeld | WasReleased, meta: Meta) -> None:  # type: ignore[override]
+    class Mail2(Mail):
+        async def handle(self, event: WasHeld | WasReleased, meta: Meta) -> None:
             if isinstance(event, WasReleased):
                 released.append(event.trip)
             else:
@@ -298,7 +298,7 @@ async def test_its_events_are_none_of_a_read_models_that_follows_all(outside: Ou
 async def test_it_has_no_mailbox(outside: Outside) -> None:
     async with Runtime("memory:", [Room, Mail]) as runtime:
         with pytest.raises(NotTaken, match="Mail doesn't take Hold"):
-            await runtime.ask(Mail.at(), Hold("a1"))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+            await runtime.ask(Mail.at(), Hold("a1"))  # type: ignore[misc] # pyright: ignore[reportArgumentType]
         assert isinstance(node_of(runtime).deliverers["Mail"], Deliverer)
         await quiet(runtime)
 
@@ -316,23 +316,23 @@ def not_async(self: Subscriber, event: WasHeld, meta: Meta) -> None: ...
 async def no_event(self: Subscriber, event: int, meta: Meta) -> None: ...
 
 
-async def no_annotation(self, event, meta): ...  # type: ignore[no-untyped-def]
+async def no_annotation(self: Subscriber, event, meta: Meta) -> None: ...  # type: ignore[no-untyped-def] # pyright: ignore[reportUnknownParameterType, reportMissingParameterType]
 
 
-@pytest.mark.parametrize(
-    ("attributes", "says"),
-    [
-        ({"handle": not_async}, "Wrong.handle must be async; write async def handle"),
-        ({"handle": no_event}, "lists <class 'int'> as event"),
-        ({"handle": no_annotation}, r"write def handle\(self, event: A | B, meta: Meta\)"),
-        ({"handle": good, "categories": "Room"}, r'write categories = \("Room",\)'),
-        ({"handle": good, "at_once": 0}, "needs at_once of 1 to 1,000 events, not 0"),
-        ({"handle": good, "at_once": 1_001}, "not 1001"),
-        ({"handle": good, "since": "yesterday"}, "has since = 'yesterday'; write \"now\""),
-        ({"handle": good, "since": -1}, "has since = -1"),
-        ({"handle": good, "since": True}, "has since = True"),
-    ],
-)
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({"handle": not_async}, "Wrong.handle must be async; write async def handle"),
+    ({"handle": no_event}, "lists <class 'int'> as event"),
+    ({"handle": no_annotation}, r"write def handle\(self, event: A | B, meta: Meta\)"),
+    ({"handle": good, "categories": "Room"}, r'write categories = \("Room",\)'),
+    ({"handle": good, "at_once": 0}, "needs at_once of 1 to 1,000 events, not 0"),
+    ({"handle": good, "at_once": 1_001}, "not 1001"),
+    ({"handle": good, "since": "yesterday"}, "has since = 'yesterday'; write \"now\""),
+    ({"handle": good, "since": -1}, "has since = -1"),
+    ({"handle": good, "since": True}, "has since = True"),
+]
+
+
+@pytest.mark.parametrize(("attributes", "says"), WRONG)
 def test_a_definition_that_can_not_work(attributes: dict[str, object], says: str) -> None:
     with pytest.raises(DefinitionError, match=says):
         define(**attributes)

@@ -242,8 +242,11 @@ async def test_a_disk_that_is_full_loses_no_checkpoint(
             raise OSError(28, "No space left on device")
         await apply(self, *args, **how)
 
+    def passes(self: SqliteView, error: BaseException) -> bool:
+        return isinstance(error, OSError)
+
     monkeypatch.setattr(SqliteView, "apply", fails)
-    monkeypatch.setattr(SqliteView, "passes", lambda self, error: isinstance(error, OSError))
+    monkeypatch.setattr(SqliteView, "passes", passes)
     clock = ManualClock()
     async with Runtime(f"sqlite:{tmp_path / 'j.db'}", [Room, Mail], clock=clock) as runtime:
         await tell(runtime, "a1", "a2")
