@@ -157,6 +157,7 @@ async def test_a_new_version_of_the_class_repeats_nothing(outside: Outside, tmp_
     url = f"sqlite:{tmp_path / 'j.db'}"
     async with Runtime(url, [Room, Mail]) as runtime:
         await tell(runtime, "a1")
+        await runtime.caught_up(Mail.at())
         await runtime.ask(Room.at("a"), Release("a1"))
         await runtime.caught_up(Mail.at())
     released = list[str]()

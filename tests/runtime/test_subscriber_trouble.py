@@ -17,7 +17,7 @@ from persistence.sqlite_view import SqliteView
 from runtime import ManualClock, Runtime
 from runtime import deliverer as deliverer_module
 from runtime import subscriptions as subscriptions_module
-from runtime.subscribers import Subscribers
+from runtime.subscribers import Known, NoteBegin, NotePosition, Subscribers, known
 from tests.runtime.cast import Hold, Room, WasHeld
 from tests.runtime.subscribing import PATIENT, Mail, Outside, deliverer, in_time, outside, same_journal, tell, written
 from tests.runtime.tools import HeldJournal, comes, node_of, quiet, restart_of
@@ -331,6 +331,23 @@ async def test_a_journal_that_was_restored_from_a_backup(
         await runtime.caught_up(Mail.at())
     assert "the journal has another past than the subscriber's checkpoint" in caplog.text
     assert outside.of("b") == (["b1", "b2", "b3", "b4", "b5"] if then == "others" else ["b5"])
+
+
+async def test_what_the_journal_knows_of_several_owners(outside: Outside) -> None:
+    """The first begin of all counts, and the furthest that anybody came."""
+    async with Runtime("memory:", [Room, Mail]) as runtime:
+        node = node_of(runtime)
+        for name, began, came in (("Post", 30, 50), ("Post@bob", 10, 40), ("Post@eve", 20, None), ("Poster", 5, 90)):
+            await node.ask(Subscribers.at(name), NoteBegin(began))
+            await node.ask(Subscribers.at(name), NoteBegin(99))
+            if came is not None:
+                await node.ask(Subscribers.at(name), NotePosition(came - 1))
+                await node.ask(Subscribers.at(name), NotePosition(came))
+                await node.ask(Subscribers.at(name), NotePosition(came - 2))
+        kind = node.kind(Subscribers.__name__)
+        assert await known(node.journal, kind, "Post") == Known(10, 50)
+        assert await known(node.journal, kind, "Poster") == Known(5, 90)
+        assert await known(node.journal, kind, "Pos") == Known(None, None)
 
 
 # -- every crash --------------------------------------------------------------------------------------------------
