@@ -9,7 +9,7 @@ Mail belongs to the address, not to the incarnation: a crash drops what the acto
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from enum import Enum
 from random import Random
 from typing import Any, Protocol, TypeVar
@@ -233,6 +233,11 @@ class Cell(Inbox):
     def replay(self, record: Record) -> None:
         """Take in one event of the stream."""
         raise NotImplementedError
+
+    def replay_all(self, records: Iterable[Record]) -> None:
+        """Take in a page of the stream."""
+        for record in records:
+            self.replay(record)
 
     def recovered(self) -> None:
         """Go on: all that the journal holds has been replayed."""
