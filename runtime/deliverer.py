@@ -60,7 +60,6 @@ class Deliverer(Follower):
         self._reactions = Reactions(place, kind.name)
         self._address = Address[Any](kind.name)
         self._life: Life | None = None
-        self._second = asyncio.Lock()
         self._finishing = False
         self._in_a_row = 0
 
@@ -112,8 +111,7 @@ class Deliverer(Follower):
 
     async def _retry_all(self, life: Life) -> None:
         try:
-            async with self._second:
-                await self.tries.retry(None)
+            await self.tries.retry(None)
         except Exception as error:  # noqa: BLE001 (the database, the journal; what is set aside stays so)
             log.warning("what is set aside was not tried", **self.named, error=repr(error))
         if life is self._life:
@@ -233,6 +231,12 @@ class Deliverer(Follower):
                 await self._handle(life.author, delivery.record, delivery.events)
             except Exception as raised:  # noqa: BLE001 (the author's code may raise anything)
                 error = raised
+            except asyncio.CancelledError as cancelled:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                error = RuntimeError("it was cancelled from inside")  # it has awaited what somebody has cancelled
+                error.__cause__ = cancelled
         if life is not self._life:
             return
         if error is None:
@@ -359,12 +363,7 @@ class Deliverer(Follower):
         life = self._life
         if life is None:
             raise self._parked_error() if self.error is not None else self._closed_error()
-
-        async def second() -> T:
-            async with self._second:
-                return await work()
-
-        return await life.run(second)
+        return await life.run(work)
 
 
 def _id(delivery: Delivery) -> str:

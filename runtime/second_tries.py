@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from persistence import Journal, JournalError, Record
 from persistence.views import Aside, ParkedRow, SkippedRow, SqlStatement, View
@@ -34,6 +35,7 @@ class SecondTries:
         self._following = following
         self._carry_out = carry_out
         self._books = books
+        self._keys = WeakValueDictionary[str, asyncio.Lock]()
         self._journal = journal
         self._view = view
         self._aside = aside
@@ -61,23 +63,32 @@ class SecondTries:
             LookupError: nothing of the key is set aside.
         """
         await self._look()
-        rows = self._aside.of(key)
-        if not rows:
-            there = ", ".join(map(repr, list(self._aside)[:10])) or "nothing"
-            raise LookupError(f"nothing of {key!r} is set aside; there is {there}")
-        row = rows[0]
-        gone = SkippedRow(row.position, key, self._now(), row.error, reason, by)
-        await self._apply([], Aside(taken=[row.position], skipped=[gone]))
-        self._aside.take(row)
+        async with self._one_of(key):
+            rows = self._aside.of(key)
+            if not rows:
+                there = ", ".join(map(repr, list(self._aside)[:10])) or "nothing"
+                raise LookupError(f"nothing of {key!r} is set aside; there is {there}")
+            row = rows[0]
+            gone = SkippedRow(row.position, key, self._now(), row.error, reason, by)
+            await self._apply([], Aside(taken=[row.position], skipped=[gone]))
+            self._aside.take(row)
         await self.retry(key)
         return row.position
+
+    def _one_of(self, key: str) -> asyncio.Lock:
+        """Return what is held while an event of a key is dealt with: several may want to, each in a task of its own."""
+        return self._keys.setdefault(key, asyncio.Lock())
 
     async def _look(self) -> None:
         if self._aside.stale:
             await self._aside.load(self._view)
 
     async def take(self, row: ParkedRow) -> bool:
-        """Take one event that is set aside, if it can be; return whether it could."""
+        """Take one event that is set aside, if it can be; return whether it is not any more."""
+        async with self._one_of(row.key):
+            return not self._aside.has(row) or await self._take(row)
+
+    async def _take(self, row: ParkedRow) -> bool:
         error: Exception | None
         try:
             await self._try(row)

@@ -75,6 +75,10 @@ class SetAside:
         """Return the events of a key, in order."""
         return list(self._rows.get(key, {}).values())
 
+    def has(self, row: ParkedRow) -> bool:
+        """Return whether an event is still set aside."""
+        return row.position in self._rows.get(row.key, {})
+
     def add(self, rows: list[ParkedRow]) -> None:
         """Take note of events that are set aside, or known better."""
         for row in rows:

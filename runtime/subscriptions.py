@@ -5,8 +5,9 @@ from datetime import datetime
 
 from anyio.abc import TaskGroup
 
-from actors import Subscriber
+from actors import DefinitionError, Subscriber
 from actors.reminders import EPOCH
+from actors.subscriber import HOW_TO_WRITE
 from persistence import Journal
 from persistence.views import Build, View
 from runtime.deliverer import Deliverer
@@ -30,6 +31,8 @@ class Subscription:
     def __init__(self, node: Node, kind: Kind, producers: list[Kind], views: Views) -> None:
         self._node = node
         self._kind = kind
+        if not kind.cls.follows:
+            raise DefinitionError(f"{kind.name} follows nothing; write async def handle(self, {HOW_TO_WRITE})")
         shelf = views.checkpoint(kind, node.journal)
         build = Build(checkpoint_of(node.journal))
         self.view: View = shelf.view(kind.name, build, "", node.journal.identity, node.clock.now)

@@ -1,6 +1,5 @@
 """At least once, whatever dies: a process that sends letters is killed with SIGKILL again and again."""
 
-
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process

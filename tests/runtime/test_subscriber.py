@@ -6,15 +6,17 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from actors import DefinitionError, Event, Meta, NotTaken, ReadModelBehind, Subscriber
+from actors import Address, DefinitionError, Event, Meta, NotTaken, ReadModelBehind, Subscriber
 from actors.reminders import EPOCH
 from persistence import BadJournalUrl
-from runtime import ManualClock, Runtime
+from runtime import BaseInstrument, ManualClock, Runtime
 from runtime import deliveries as window_module
 from runtime.deliverer import Deliverer
+from runtime.instruments import Outcome
 from tests.runtime.cast import Board, Hold, Release, Room, WasHeld, WasReleased
 from tests.runtime.subscribing import Mail, Outside, deliverer, outside, tell, written
 from tests.runtime.tools import HeldJournal, comes, node_of, quiet, restart_of
@@ -294,6 +296,41 @@ async def test_its_events_are_none_of_a_read_models_that_follows_all(outside: Ou
         await runtime.caught_up(All.at())
         await runtime.caught_up(Mail.at())
     assert seen == ["WasHeld"]
+
+
+async def test_one_that_follows_nothing(outside: Outside) -> None:
+    class Empty(Subscriber):
+        pass
+
+    with pytest.raises(DefinitionError, match="Empty follows nothing; write async def handle"):
+        async with Runtime("memory:", [Room, Empty]):
+            raise AssertionError
+
+
+async def test_instruments_and_traces_see_it(outside: Outside) -> None:
+    told = list[tuple[str, str, str]]()
+    crashed, parked = list[str](), list[str]()
+
+    class Tape(BaseInstrument):
+        def handled(self, address: Address[Any], message: str, seconds: float, outcome: Outcome, /) -> None:
+            told.append((str(address), message, outcome))
+
+        def crashed(self, address: Address[Any], error: BaseException, /) -> None:
+            crashed.append(f"{address}: {error}")
+
+        def parked(self, address: Address[Any], error: BaseException, /) -> None:
+            parked.append(str(address))
+
+    outside.bad.add("b1")
+    async with Runtime("memory:", [Room, Mail], instruments=[Tape()]) as runtime:
+        await tell(runtime, "a1", "b1")
+        await runtime.caught_up(Mail.at())
+        await quiet(runtime)
+    assert sorted(one for one in told if one[0] == "Mail") == [
+        ("Mail", "WasHeld", "done"),
+        ("Mail", "WasHeld", "failed"),
+    ]
+    assert (crashed, parked) == (["Mail: b1 is bad"], [])
 
 
 async def test_it_has_no_mailbox(outside: Outside) -> None:

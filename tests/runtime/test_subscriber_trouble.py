@@ -151,6 +151,47 @@ async def test_where_the_key_can_not_be_told(outside: Outside, monkeypatch: pyte
         assert outside.trips == ["b1"]
 
 
+async def test_one_that_is_cancelled_from_inside_has_failed(outside: Outside) -> None:
+    """It has awaited something that somebody else has cancelled: that is no end of the runtime's."""
+
+    class Cancelled(Subscriber):
+        since = "beginning"
+        at_once = 1
+        retry = RetryPolicy(budget=timedelta(0))
+
+        async def handle(self, event: WasHeld, meta: Meta) -> None:
+            if event.trip == "a1":
+                raise asyncio.CancelledError
+            outside.done.append((self.event_id, event.trip))
+
+    async with Runtime("memory:", [Room, Cancelled]) as runtime:
+        await tell(runtime, "a1", "b1")
+        await runtime.caught_up(Cancelled.at())
+        assert outside.trips == ["b1"]
+        (parked,) = await runtime.parked_events(Cancelled.at())
+        assert parked.error == "RuntimeError: it was cancelled from inside"
+
+
+async def test_several_see_to_what_is_set_aside_and_each_event_is_handled_once(outside: Outside) -> None:
+    """A verb for one key doesn't wait for another key's handler, and two of one key don't meet."""
+    outside.bad.update(("a1", "b1"))
+    async with Runtime("memory:", [Room, Mail]) as runtime:
+        await tell(runtime, "a1", "a2", "b1", "b2", "a3")
+        await runtime.caught_up(Mail.at())
+        outside.bad.clear()
+        outside.hold("a1")
+        retries = [asyncio.create_task(runtime.retry_parked(Mail.at())) for _ in range(3)]
+        await comes(lambda: outside.under_way["a"])
+        assert await runtime.skip_parked(Mail.at(), "b", reason="?", by="ana")
+        assert outside.trips == ["b2"]
+        await tell(runtime, "a4")
+        outside.let_go("a1")
+        await asyncio.gather(*retries)
+        await runtime.caught_up(Mail.at())
+        await comes(lambda: not deliverer(runtime).aside)
+        assert outside.of("a") == ["a1", "a2", "a3", "a4"]
+
+
 # -- outages ------------------------------------------------------------------------------------------------------
 
 
