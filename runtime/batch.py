@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors import Address, Statement
+from actors import Statement
 from persistence import Record
 from persistence.views import ParkedRow
 from runtime.projection import FORGOTTEN, Poison, Projection
 from runtime.second_tries import text_of
 from runtime.set_aside import SetAside
-from runtime.slow_turns import SlowTurns
 
 
 class TooMany(Exception):
@@ -25,7 +24,6 @@ class Batch:
         aside: SetAside,
         given_up: Poison | None,
         now: Callable[[], int],
-        slow: SlowTurns,
     ) -> None:
         """``given_up`` is an event that was tried often enough."""
         self.statements: list[Statement] = []
@@ -39,8 +37,6 @@ class Batch:
         self._given_up = given_up
         self._now = now
         self._keys: set[str] = set()
-        self._slow = slow
-        self._looked = slow.stopwatch()
 
     @property
     def changes(self) -> bool:
@@ -63,17 +59,9 @@ class Batch:
             elif (self._aside or self._keys) and self._waits(key := self._projection.key(record, events)):
                 self._park(record, key)
             else:
-                self.statements += self._statements(record, events)
+                self.statements += self._projection.statements(record, events)
                 self.blanks = self.blanks or record.type == FORGOTTEN
         self.last = record
-
-    def _statements(self, record: Record, events: Sequence[Any]) -> Sequence[Statement]:
-        try:
-            return self._projection.statements(record, events)
-        finally:
-            looked, self._looked = self._looked, self._slow.stopwatch()  # once for each event, it is the hot path
-            if self._looked - looked > self._slow.limit:
-                self._slow.took(Address(type(self._projection.model).__name__), events[0], self._looked - looked)
 
     def _waits(self, key: str) -> bool:
         return key in self._aside or key in self._keys

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from actors import Statement
+from actors import Address, Statement
 from persistence import Journal, JournalError, Record
 from persistence.views import NOTHING_ASIDE, Aside, View
 from runtime.answering import behind, check_complete
@@ -23,6 +23,8 @@ from runtime.second_tries import SecondTries
 from runtime.slow_turns import SlowTurns
 from runtime.timers import Timers
 
+AT_A_LOOK = 16
+"""So many events are projected between two looks at the clock."""
 IN_A_ROW = 100
 """So many events given up with none projected between: it is the tables, not the events."""
 
@@ -125,10 +127,10 @@ class Projector(Follower):
 
     async def _apply(self, records: Sequence[Record]) -> None:
         """Bring the tables up to date with records, in one transaction, up to the first that can't be projected."""
-        batch, failure = Batch(self._projection, self.aside, self._given_up, self._now, self._slow), None
+        batch, failure = Batch(self._projection, self.aside, self._given_up, self._now), None
         try:
-            for record in records:
-                batch.add(record)
+            for first in range(0, len(records), AT_A_LOOK):
+                self._project_some(batch, records[first : first + AT_A_LOOK])
         except Exception as error:  # noqa: BLE001 (raised below: what stands before it is no worse for it)
             failure = error
         last = batch.last
@@ -146,6 +148,20 @@ class Projector(Follower):
             self._let_go()
         if failure is not None:
             raise failure
+
+    def _project_some(self, batch: Batch, records: Sequence[Record]) -> None:
+        """Take a few records into a batch, and have it named in the log if that took long: nobody else had a turn."""
+        slow = self._slow
+        began = slow.stopwatch()
+        try:
+            for record in records:
+                batch.add(record)
+        finally:
+            took = slow.stopwatch() - began
+            if took > slow.limit:
+                last = records[-1]
+                what = last.type if len(records) == 1 else f"{len(records)} events up to {last.type}"
+                slow.took(Address(self.kind.name), f"{what} at position {last.position}", took)
 
     def _note(self, batch: Batch) -> None:
         """Take note of what was set aside in a batch that is committed."""

@@ -165,9 +165,19 @@ async def test_a_projection_that_blocks_is_named(
         await tell(runtime, *(f"a{n}" for n in range(5)))
     async with Runtime(restart_of(journal.records), [Room, Slow], clock=clock) as runtime:
         await runtime.caught_up(Slow.at())
-    (line,) = told(caplog)  # all five took more than the limit together: it is each for itself
+        (line,) = told(caplog)
+        assert "message='5 events up to WasHeld at position 5'" in line
+        assert "seconds=0.66" in line
+        caplog.clear()
+        await tell(runtime, "b1")
+        await runtime.caught_up(Slow.at())
+        assert told(caplog) == []
+        clock.advance(60)
+        await tell(runtime, "a2")
+        await runtime.caught_up(Slow.at())
+    (line,) = told(caplog)
     assert "actor='Slow'" in line
-    assert "message='WasHeld'" in line
+    assert "message='WasHeld at position 7'" in line
     assert "seconds=0.5" in line
 
 
