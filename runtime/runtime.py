@@ -73,11 +73,12 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
     takes longer than ``slow_turn`` is named in the log; None: never. ``instruments`` are told of what happens, and
     ``tracing`` follows each request (``docs/observability.md``). ``keys`` seal what is personal
     (``docs/personal_data.md``). ``on_alert`` is told when a saga needs a person: it is parked, or an undo fails.
-    ``views`` is where read models are, a URL for all or URLs by class.
+    ``views`` is where read models are, a URL for all or URLs by class; subscribers' checkpoints are with the journal,
+    unless theirs is given by class.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
-    turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
-    it within ``shutdown_timeout`` seconds, and whatever is still under way then is cut off.
+    turns finish, makes everything durable, catches the read models up, lets subscribers and plain actors end what they
+    do and clean up, and closes; all of it within ``shutdown_timeout`` seconds, and whatever is still under way then is cut off.
     ``durability="normal"`` gives up that a power cut (on PostgreSQL: a crash of the server) loses nothing that was
     acknowledged; a crash of the process still loses nothing. No event, command or reply that is larger than
     ``max_payload`` bytes of JSON is written or read (default: 1 MiB; a journal that is given has its own).
