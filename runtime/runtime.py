@@ -78,7 +78,8 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets subscribers and plain actors end what they
-    do and clean up, and closes; all of it within ``shutdown_timeout`` seconds, and whatever is still under way then is cut off.
+    do and clean up, and closes; all of it within ``shutdown_timeout`` seconds, and what is still under way then is cut
+    off.
     ``durability="normal"`` gives up that a power cut (on PostgreSQL: a crash of the server) loses nothing that was
     acknowledged; a crash of the process still loses nothing. No event, command or reply that is larger than
     ``max_payload`` bytes of JSON is written or read (default: 1 MiB; a journal that is given has its own).
