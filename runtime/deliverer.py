@@ -10,11 +10,11 @@ from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
-from actors import Address, Elsewhere, Subscriber
+from actors import Address, Elsewhere, PoisonMessage, Subscriber
 from persistence import JournalUnusable, Record
 from persistence.views import NOTHING_ASIDE, Aside, SqlStatement, View
 from runtime.batch import TooMany
-from runtime.deliveries import Deliveries, Delivery
+from runtime.deliveries import WINDOW, Deliveries, Delivery
 from runtime.follower import BATCH, CHECKPOINT_EVERY, Follower
 from runtime.kinds import Kind
 from runtime.log import log
@@ -54,6 +54,11 @@ class Deliverer(Follower):
         )
         self.on_commit: Callable[[], None] = lambda: None
         """Called when the checkpoint has moved."""
+        self.suspects_up_to = 0
+        """Up to here, an event may be what has ended the process: they are handled one by one, and counted."""
+        self._suspects = WINDOW  # no more were under way
+        self.note_try: Callable[[int], Awaitable[int]] | None = None
+        """Has an event counted, durably; returns how often in a row it was before."""
         self._place = place
         self._following = following
         self._stand = stand
@@ -91,7 +96,8 @@ class Deliverer(Follower):
         author: Subscriber = self.kind.cls()
         author.attach(self._reactions)
         self._following.author = author
-        deliveries = Deliveries(self.view.checkpoint, self.kind.at_once, self.aside, self._now)
+        at_once = self.kind.at_once if self.view.checkpoint >= self.suspects_up_to else 1
+        deliveries = Deliveries(self.view.checkpoint, at_once, self.aside, self._now)
         life = self._life = Life(self._place, author, deliveries)
         try:
             await life.start()
@@ -99,7 +105,9 @@ class Deliverer(Follower):
         except BaseException:
             self._begun, self.aside.stale = False, True
             raise
-        if self.aside:
+        if self.aside.count * 2 > self.kind.cls.parked_limit:
+            await life.run(lambda: self._retry_all(life))  # first, or there may be no room for what comes
+        elif self.aside:
             life.spawn(self._retry_all(life))
 
     async def _probe(self, life: Life) -> None:
@@ -111,7 +119,9 @@ class Deliverer(Follower):
 
     async def _retry_all(self, life: Life) -> None:
         try:
-            await self.tries.retry(None)
+            for key in self.aside:
+                if not self.aside.of(key)[0].error.startswith(PoisonMessage.__name__):  # that is for a person to try
+                    await self.tries.retry(key)
         except Exception as error:  # noqa: BLE001 (the database, the journal; what is set aside stays so)
             log.warning("what is set aside was not tried", **self.named, error=repr(error))
         if life is self._life:
@@ -228,6 +238,8 @@ class Deliverer(Follower):
         error: Exception | None = delivery.broken
         if error is None:
             try:
+                if life.deliveries.at_once < self.kind.at_once or delivery.record.position <= self.suspects_up_to:
+                    await self._suspect(life, delivery)
                 await self._handle(life.author, delivery.record, delivery.events)
             except Exception as raised:  # noqa: BLE001 (the author's code may raise anything)
                 error = raised
@@ -246,6 +258,23 @@ class Deliverer(Follower):
             self._not_handled(life, delivery, error)
         self._pump(life)
         self._wake.set()
+
+    async def _suspect(self, life: Life, delivery: Delivery) -> None:
+        """Have an event counted that may have ended the process; when all of them are through, go on as ever.
+
+        Raises:
+            PoisonMessage: it was about to be handled at too many crashes in a row.
+        """
+        position, note = delivery.record.position, self.note_try
+        if position > self.suspects_up_to or not self._suspects or note is None:
+            self.suspects_up_to = 0
+            life.deliveries.at_once = self.kind.at_once
+        elif delivery.attempts == 1:
+            self._suspects -= 1
+            await self._commit(life)  # what is handled doesn't come again, and isn't counted again
+            crashes = await note(position)
+            if crashes > self.retry.crashes:
+                raise PoisonMessage(f"the process has ended {crashes} times in a row while it was handled")
 
     async def _handle(self, author: Subscriber, record: Record, events: Sequence[Any]) -> None:
         """Have the author's code handle a record's events."""
@@ -269,7 +298,7 @@ class Deliverer(Follower):
         self.kind.counts.failures += 1
         self.progress.failed(error)
         delivery.since = delivery.since if delivery.attempts > 1 else now
-        final = delivery.broken is not None or retry.is_final(error)
+        final = delivery.broken is not None or isinstance(error, PoisonMessage) or retry.is_final(error)
         spent = (now - delivery.since) / 1e6 >= retry.budget.total_seconds()
         if not final and (not spent or self._place.writer.error is not None):  # an outage of the journal is nobody's
             pause = retry.backoff.pause(delivery.attempts, self._random)

@@ -59,7 +59,7 @@ class Deliveries:
         self.under_way = 0
         self.ahead = position
         """Up to here everything was taken up, or passed over."""
-        self._at_once = at_once
+        self.at_once = at_once
         self._aside = aside
         self._now = now
         self._all: deque[Delivery] = deque()
@@ -113,7 +113,7 @@ class Deliveries:
 
     def start(self) -> Delivery | None:
         """Return an event that may begin now, if there is one; it is under way then."""
-        if not self._ready or self.under_way >= self._at_once:
+        if not self._ready or self.under_way >= self.at_once:
             return None
         delivery = self._ready.popleft()
         delivery.phase = Phase.UNDER_WAY

@@ -11,6 +11,7 @@ from actors import Address, Command, Decision, Event, Saga, Service, State
 from persistence import Journal
 from persistence.journal import PAGE
 from persistence.postgres_url import DEFAULT_OWNER, Place
+from runtime.history import state_of
 from runtime.kinds import Kind
 
 
@@ -22,6 +23,18 @@ class SubscriberBegan(Event, tag="runtime.subscriber-began"):
 
 class SubscriberCame(Event, tag="runtime.subscriber-came"):
     """A subscriber has handled everything up to a position."""
+
+    position: int
+
+
+class SubscriberTries(Event, tag="runtime.subscriber-tries"):
+    """After a crash of the process, a subscriber is about to handle the event at a position."""
+
+    position: int
+
+
+class NoteTry(Command["Subscribers", int], tag="runtime.note-try"):
+    """Write down which event is about to be handled; the reply is how often in a row it was before."""
 
     position: int
 
@@ -43,31 +56,42 @@ class Known(State):
 
     began: int | None = None
     came: int | None = None
+    tried: int = 0
+    """The event that was tried last after a crash."""
+    tries: int = 0
+    """How often, in a row."""
 
 
-class Subscribers(Service[Known, NoteBegin | NotePosition, SubscriberBegan | SubscriberCame]):
+class Subscribers(
+    Service[Known, NoteBegin | NotePosition | NoteTry, SubscriberBegan | SubscriberCame | SubscriberTries]
+):
     """What is known of one subscriber, as its key says; with several owners of a journal, by one of them."""
 
     initial = Known()
     snapshot_every = 100
 
-    def decide(self, state: Known, command: NoteBegin | NotePosition) -> Decision:
+    def decide(self, state: Known, command: NoteBegin | NotePosition | NoteTry) -> Decision:
         """Write it down, where it is news."""
         match command:
             case NoteBegin(position):
                 return command.reply(None, *([SubscriberBegan(position)] if state.began is None else []))
             case NotePosition(position):
                 return command.reply(None, *([SubscriberCame(position)] if position > (state.came or 0) else []))
+            case NoteTry(position):
+                return command.reply(state.tries if state.tried == position else 0, SubscriberTries(position))
             case _:
                 assert_never(command)
 
-    def evolve(self, state: Known, event: SubscriberBegan | SubscriberCame) -> Known:
-        """Keep the last one."""
+    def evolve(self, state: Known, event: SubscriberBegan | SubscriberCame | SubscriberTries) -> Known:
+        """Keep the last one of each sort."""
         match event:
             case SubscriberBegan(position):
-                return Known(position, state.came)
+                return Known(position, state.came, state.tried, state.tries)
             case SubscriberCame(position):
-                return Known(state.began, position)
+                return Known(state.began, position, state.tried, state.tries)
+            case SubscriberTries(position):
+                tries = state.tries + 1 if state.tried == position else 1
+                return Known(state.began, state.came, position, tries)
             case _:
                 assert_never(event)
 
@@ -101,10 +125,8 @@ async def known(journal: Journal, kind: Kind, name: str) -> Known:
     while page := await journal.streams(number, PAGE, kind.name):
         number = page[-1].number
         for state in page:
-            key, _, _ = state.stream[1].partition("@")
-            if key != name:
-                continue
-            ends = await journal.read(state.stream, limit=1) + await journal.read_back(state.stream, limit=1)
-            for event in (event for record in ends for event in kind.read(record)):
-                (began if isinstance(event, SubscriberBegan) else came).append(event.position)
+            if state.stream[1].partition("@")[0] == name:
+                one: Known = await state_of(journal, Address(*state.stream), kind, None, None, None)
+                began += [] if one.began is None else [one.began]
+                came += [] if one.came is None else [one.came]
     return Known(min(began, default=None), max(came, default=None))

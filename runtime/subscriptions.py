@@ -17,7 +17,7 @@ from runtime.log import log
 from runtime.node import Node
 from runtime.observed_deliverer import ObservedDeliverer
 from runtime.projection import Following, mark_of
-from runtime.subscribers import Known, NoteBegin, NotePosition, Subscribers, known, known_of, producers_among
+from runtime.subscribers import Known, NoteBegin, NotePosition, NoteTry, Subscribers, known, known_of, producers_among
 from runtime.views import Views, checkpoint_of
 
 NOTE_EVERY = 1_000
@@ -40,6 +40,7 @@ class Subscription:
         make = ObservedDeliverer if node.observer.on else Deliverer
         self.deliverer = make(node, kind, following, self.view, self._stand)
         self.deliverer.on_commit = self._moved
+        self.deliverer.note_try = self._try
         self._noted = 0
         self._noting = False
         self._new = False
@@ -57,6 +58,8 @@ class Subscription:
             start = await _start(node.journal, self._kind.cls)
             await node.ask(known_of(name, node.journal), NoteBegin(start))
         self._noted = there.came or 0
+        if node.journal.crashed:  # it may be one of our events that has ended the process
+            self.deliverer.suspects_up_to = await journal_head(node.journal)
         tasks.start_soon(self.deliverer.run)
 
     async def _known(self) -> Known:
@@ -95,6 +98,10 @@ class Subscription:
         if position - self._noted >= NOTE_EVERY and not self._noting and not self._node.closing:
             self._noting = True
             self._node.spawn(self._note(position))
+
+    async def _try(self, position: int) -> int:
+        """Have the journal told which event is about to be handled; return how often in a row it was before."""
+        return await self._node.ask(known_of(self._kind.name, self._node.journal), NoteTry(position))
 
     async def _note(self, position: int) -> None:
         node = self._node

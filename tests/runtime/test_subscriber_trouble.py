@@ -391,6 +391,68 @@ async def test_what_the_journal_knows_of_several_owners(outside: Outside) -> Non
         assert await known(node.journal, kind, "Pos") == Known(None, None)
 
 
+# -- poison that ends the process ---------------------------------------------------------------------------------
+
+
+async def crash_at(trip: str, outside: Outside, journal: HeldJournal, views: Path) -> HeldJournal:
+    """Start, let the process end when a trip is being handled, and return the journal that it leaves."""
+    outside.hold(trip)
+    outside.begun.clear()
+    async with Runtime(journal, [Room, Mail], views={Mail: f"sqlite:{views}"}, shutdown_timeout=0.01):
+        await comes(lambda: begun(outside, trip, 1))
+        left = same_journal(list(journal.records), journal.identity)
+    outside.let_go(trip)
+    return left
+
+
+async def test_an_event_that_ends_the_process_is_set_aside_in_the_end(
+    outside: Outside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those before it and behind it are handled; others that were under way are not suspected for long."""
+    monkeypatch.setattr(Mail, "retry", RetryPolicy(crashes=2))
+    first = await written("a1", "b1", "c1", "c2", "d1", "a2")
+    journal = same_journal(first, "it")
+    for _ in range(3):
+        journal = await crash_at("c1", outside, journal, tmp_path)
+        assert not {"c1", "c2"} & set(outside.trips)
+    async with Runtime(journal, [Room, Mail], views={Mail: f"sqlite:{tmp_path}"}) as runtime:
+        await runtime.caught_up(Mail.at())
+        assert [(key, error) for key, _, error in await listed(runtime)] == [
+            ("c", "PoisonMessage: the process has ended 3 times in a row while it was handled"),
+            ("c", ""),
+        ]
+        assert set(outside.trips) == {"a1", "b1", "d1", "a2"}
+        assert runtime.parked() == {}
+        await tell(runtime, "e1", "f1")
+        await runtime.caught_up(Mail.at())
+        records = list(journal.records)
+    outside.done.clear()
+    async with Runtime(
+        same_journal(records, "it"), [Room, Mail], views={Mail: f"sqlite:{tmp_path}"}
+    ) as runtime:  # not tried by itself: it would end the process again
+        await tell(runtime, "g1")
+        await runtime.caught_up(Mail.at())
+        await quiet(runtime)
+        assert outside.trips == ["g1"]
+        assert await runtime.retry_parked(Mail.at(), "c") == 2
+        assert outside.trips == ["g1", "c1", "c2"]
+
+
+async def test_after_a_crash_events_are_counted_only_as_many_as_were_under_way(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer_module, "WINDOW", 3)
+    journal = restart_of(await written("a1", "b1", "c1", "d1", "e1", "f1"))
+    async with Runtime(journal, [Room, Mail]) as runtime:
+        await runtime.caught_up(Mail.at())
+        assert sorted(outside.trips) == ["a1", "b1", "c1", "d1", "e1", "f1"]
+        assert sum(record.type == "runtime.subscriber-tries" for record in journal.records) == 3
+        assert deliverer(runtime).suspects_up_to == 0
+        await tell(runtime, "g1")
+        await runtime.caught_up(Mail.at())
+        assert sum(record.type == "runtime.subscriber-tries" for record in journal.records) == 3
+
+
 # -- every crash --------------------------------------------------------------------------------------------------
 
 
