@@ -451,6 +451,10 @@ async def test_after_a_crash_events_are_counted_only_as_many_as_were_under_way(
         await tell(runtime, "g1")
         await runtime.caught_up(Mail.at())
         assert sum(record.type == "runtime.subscriber-tries" for record in journal.records) == 3
+        outside.hold("x1", "y1", "z1")
+        await tell(runtime, "x1", "y1", "z1")
+        await comes(lambda: outside.under_way.total() == 3)  # as many at once as ever
+        outside.let_go("x1", "y1", "z1")
 
 
 # -- every crash --------------------------------------------------------------------------------------------------
