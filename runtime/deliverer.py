@@ -18,6 +18,7 @@ from runtime.deliveries import WINDOW, Deliveries, Delivery
 from runtime.follower import BATCH, CHECKPOINT_EVERY, Follower
 from runtime.kinds import Kind
 from runtime.log import log
+from runtime.news import untold
 from runtime.projection import Following, Poison, mark_of, to_meta
 from runtime.reactions import Happening, Place, Reactions
 from runtime.second_tries import SecondTries, text_of
@@ -50,7 +51,7 @@ class Deliverer(Follower):
         """``stand`` makes sure that the checkpoint is one in this journal."""
         super().__init__(kind, kind.cls.retry, place.journal, view, place.delays, place.clock.now)
         self.tries = SecondTries(
-            following, self._carry_out, place.journal, view, self.aside, place.clock.now, self.books
+            following, self._carry_out, place.journal, view, self.aside, place.clock.now, self.books, untold
         )
         self.on_commit: Callable[[], None] = lambda: None
         """Called when the checkpoint has moved."""
@@ -327,7 +328,7 @@ class Deliverer(Follower):
         """Handle an event that was set aside."""
         life = self._life
         if life is None or not life.started:
-            raise self._parked_error() if self.error is not None else self._closed_error()
+            raise self.parked_error() if self.error is not None else self._closed_error()
         if self._finishing:
             raise JournalUnusable("the runtime closes")  # and the event stays as it is
         self._following.key(record, events)
@@ -391,7 +392,7 @@ class Deliverer(Follower):
             raise Elsewhere(f"{self.kind.name} is at work in another process; see to it there")
         life = self._life
         if life is None:
-            raise self._parked_error() if self.error is not None else self._closed_error()
+            raise self.parked_error() if self.error is not None else self._closed_error()
         return await life.run(work)
 
 

@@ -22,6 +22,7 @@ from runtime.footing import fit
 from runtime.kinds import Kind
 from runtime.log import log
 from runtime.log_watch import LogWatch
+from runtime.news import Changed, untold
 from runtime.orders import Orders
 from runtime.progress import Progress
 from runtime.projection import Poison
@@ -65,8 +66,9 @@ class Follower:
         view: View,
         timers: Timers,
         now: Callable[[], int],
+        changed: Changed = untold,
     ) -> None:
-        """``now`` tells the time, in microseconds since 1970."""
+        """``now`` tells the time, in microseconds since 1970; ``changed`` is told that it may have got on."""
         self.kind = kind
         self.retry = retry
         self.view = view
@@ -91,6 +93,7 @@ class Follower:
         self._journal = journal
         self._timers = timers
         self._now = now
+        self._changed = changed
         self._random = Random()
         self._since = 0
         self._begun = False
@@ -209,6 +212,7 @@ class Follower:
             self._footing = True
         await self.aside.load(self.view)
         self.position = self.view.checkpoint
+        self._changed(())  # something may be committed that nobody was told of
         try:
             if not self._begun:
                 self._begun = True
@@ -225,8 +229,11 @@ class Follower:
         """Follow what the process that leads has projected."""
         if self.view.ready:
             self._tell_ready()
+        before = self.position, self.aside.count
         await self.aside.load(self.view)
         self.position = self.view.checkpoint
+        if before != (self.position, self.aside.count):
+            self._changed(())
         self._let_go()
         where = f"{self.kind.name} is projected by another process; see to it there"
         self.orders.refuse(Elsewhere(where))
@@ -310,9 +317,11 @@ class Follower:
     def _park(self, error: BaseException) -> None:
         self.error = error
         log.error(f"{self.what} parked", **self.named, position=self.position, error=repr(error))
-        self.waiting.fail(self._parked_error())
+        self.waiting.fail(self.parked_error())
+        self._changed(())
 
-    def _parked_error(self) -> Parked:
+    def parked_error(self) -> Parked:
+        """Return the error for those who wait for what will not come."""
         parked = Parked(f"{self.kind.name} is parked behind position {self.position}: {self.error}")
         parked.__cause__ = self.error
         return parked
@@ -332,7 +341,7 @@ class Follower:
         if self._closed:
             raise self._closed_error()
         if self.error is not None:
-            raise self._parked_error()
+            raise self.parked_error()
         if not self.view.leading:
             self._wake.set()  # who only looks on looks more often while somebody waits
         await self.waiting.wait(position)

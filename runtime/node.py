@@ -109,11 +109,11 @@ class Node:
         self.recover = self.recovery.request
         self.release, self.find = self.directory.release, self.directory.find
         self.cell, self.taker = self.directory.cell, self.directory.taker
+        self.answerer = self.directory.answerer
         self.kind, self.check = self.directory.kind, self.directory.check
         self.dead_letter = self.dead_letters.add
         self.spawn = self.tasks.start
-        self.watches = Watches(self._notice)
-        self.news = News()
+        self.watches, self.news = Watches(self._notice), News()
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
         self.waking = Waking(self.cell)
@@ -156,10 +156,10 @@ class Node:
         correlation: str | None = None,
         timeout: float | None = None,
     ) -> R:
-        """Send a command and wait for the reply."""
+        """Send a command, or a query of the actor's own, and wait for the reply."""
         cell = self.find(address)
         if cell is None or type(request) not in cell.kind.takes:
-            cell = self.taker(address, request)
+            cell = self.answerer(address, request)
         now = handling()
         path = now.path if now is not None else ()
         due = self.deadline(timeout)

@@ -5,10 +5,10 @@ from typing import Any
 import anyio
 
 from actors import Address, NotTaken, ReadModel, Subscriber
-from runtime.answering import behind
+from runtime.answering import behind, head
 from runtime.follower import Follower
 from runtime.inspection import Inspection
-from runtime.read_models import Keeper, head
+from runtime.read_models import Keeper
 from runtime.set_aside import ParkedEvent, SkippedEvent, parked, skipped
 
 FollowerAddress = Address[ReadModel] | Address[Subscriber]

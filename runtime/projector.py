@@ -18,6 +18,7 @@ from runtime.follower import CHECKPOINT_EVERY, Follower
 from runtime.kinds import Kind
 from runtime.lending import Lending
 from runtime.log import log
+from runtime.news import Changed, untold
 from runtime.projection import Poison, Projection, mark_of
 from runtime.second_tries import SecondTries
 from runtime.slow_turns import SlowTurns
@@ -43,11 +44,15 @@ class Projector(Follower):
         slow: SlowTurns,
         *,
         strict: bool = False,
+        changed: Changed = untold,
     ) -> None:
-        """``now`` tells the time, in microseconds since 1970; ``slow`` names projections that take long."""
-        super().__init__(kind, projection.model.retry, journal, view, timers, now)
+        """``now`` tells the time, in microseconds since 1970; ``slow`` names projections that take long.
+
+        ``changed`` is told of rows, and of the end.
+        """
+        super().__init__(kind, projection.model.retry, journal, view, timers, now, changed)
         self.model = projection.model
-        self.tries = SecondTries(projection, self._carry_out, journal, view, self.aside, now, self.books)
+        self.tries = SecondTries(projection, self._carry_out, journal, view, self.aside, now, self.books, changed)
         self.strict = strict
         """Whether it is parked at an event that can't be projected."""
         self.lending = Lending(view)
@@ -146,6 +151,8 @@ class Projector(Follower):
             self.progress.done(last.position - self.position, last.time)
             self.position = last.position
             self._let_go()
+            if batch.statements:
+                self._changed(records)
         if failure is not None:
             raise failure
 
@@ -173,9 +180,6 @@ class Projector(Follower):
                 self._given_up = None
                 log.error("event set aside", **self.named, key=row.key, position=row.position, error=row.error)
         self.aside.add(batch.parked)
-
-    def _follows(self, record: Record) -> bool:
-        return self._projection.follows(record)
 
     # -- what goes out ------------------------------------------------------------------------------------------
 

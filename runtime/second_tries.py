@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 
 from persistence import Journal, JournalError, Record
 from persistence.views import Aside, ParkedRow, SkippedRow, SqlStatement, View
+from runtime.news import Changed
 from runtime.projection import FORGOTTEN, Following, Poison
 from runtime.set_aside import SetAside
 
@@ -30,6 +31,7 @@ class SecondTries:
         aside: SetAside,
         now: Callable[[], int],
         books: asyncio.Lock,
+        changed: Changed,
     ) -> None:
         """``books`` is held while something is kept in the database."""
         self._following = following
@@ -40,6 +42,7 @@ class SecondTries:
         self._view = view
         self._aside = aside
         self._now = now
+        self._changed = changed
 
     async def retry(self, key: str | None) -> int:
         """Take what is set aside of a key, or of all, as far as that goes; return how many events were.
@@ -125,6 +128,8 @@ class SecondTries:
                 if not isinstance(error, Exception) or self._is_nobodys(error):
                     self._aside.stale = True  # it may be committed all the same
                 raise
+        if statements:
+            self._changed(())
 
 
 def text_of(error: BaseException | None) -> str:
