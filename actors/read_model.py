@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from actors.address import Address
 from actors.definition import annotated, by_name
 from actors.errors import DefinitionError
+from actors.interceptors import Interceptor
 from actors.messages import Event, Meta
 from actors.policies import RetryPolicy
 
@@ -52,6 +53,8 @@ class ReadModel:
     """The classes of actors whose events it follows, by name; none: those of all."""
     tags: ClassVar[Sequence[str]] = ()
     """Only events that have all of these tags are followed; see ``Service.tags``."""
+    interceptors: ClassVar[Sequence[Interceptor]] = ()
+    """What stands around requests to actors of this class, inside the runtime's own; see :mod:`actors.interceptors`."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -26,6 +26,7 @@ from actors.definition import (
 )
 from actors.errors import Refused, SagaMisuse
 from actors.evolution import Upcast, steps_of
+from actors.interceptors import Interceptor
 from actors.messages import Command, Event, Query
 from actors.policies import UNDO_RETRY, Mailbox, Passivation, Rate, RetryPolicy
 from actors.steps import Parallel, Select, Step
@@ -92,6 +93,8 @@ class Saga(Generic[C, R_co]):
     events: ClassVar[Mapping[str, type[Event]]] = {}
     upcasts: ClassVar[Sequence[Upcast]] = ()
     """What becomes of results that were stored as events in another form; see :mod:`actors.evolution`."""
+    interceptors: ClassVar[Sequence[Interceptor]] = ()
+    """What stands around requests to actors of this class, inside the runtime's own; see :mod:`actors.interceptors`."""
 
     def __init__(self, key: str) -> None:
         self.key = key

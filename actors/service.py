@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 from actors.address import Address
 from actors.definition import by_name, check_locks, check_rate, check_snapshots, check_state, check_takes_commands
 from actors.evolution import Upcast, steps_of
+from actors.interceptors import Interceptor
 from actors.locks import WhenLocked
 from actors.messages import Command, Decision, Event, State
 from actors.policies import Mailbox, Passivation, Rate, RestartPolicy
@@ -61,6 +62,8 @@ class Service(Generic[S, C, E]):
     """The event classes of its stream, by stable name; read from the class's own annotations."""
     upcasts: ClassVar[Sequence[Upcast]] = ()
     """What becomes of events that were stored in another form; see :mod:`actors.evolution`."""
+    interceptors: ClassVar[Sequence[Interceptor]] = ()
+    """What stands around requests to actors of this class, inside the runtime's own; see :mod:`actors.interceptors`."""
 
     locked_by: Mapping[str, tuple[Address[Any], ...]] = NOBODY
     """The locks that sagas hold, by name, without those that the command is a part of; for ``decide`` to look at."""

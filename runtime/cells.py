@@ -26,6 +26,7 @@ from runtime.lock_waits import LockWaits
 from runtime.log import log
 from runtime.mailbox import NO_MAIL, SPARE, Envelope, new_lane
 from runtime.observer import Observer
+from runtime.origin import Origin
 from runtime.owner import Owner
 from runtime.restarts import Budget
 from runtime.saga_alerts import SagaAlert
@@ -106,16 +107,35 @@ class World(Protocol):
         """Note a message that nobody waits for and that could not be handled."""
         ...
 
+    ask_inside: "Asks"
+    """What plain actors' requests go through."""
+
     async def ask(
         self,
         address: Address[A],
         request: Request[A, R],
         *,
         request_id: str | None = None,
-        correlation: str | None = None,
+        origin: Origin | None = None,
         timeout: float | None = None,
     ) -> R:
         """Send a command from outside of the turns, and wait for the reply."""
+        ...
+
+
+class Asks(Protocol):
+    """Sends a command from outside of the turns, and waits for the reply."""
+
+    async def __call__(
+        self,
+        address: Address[A],
+        request: Request[A, R],
+        *,
+        request_id: str | None = None,
+        origin: Origin | None = None,
+        timeout: float | None = None,
+    ) -> R:
+        """Send it."""
         ...
 
 

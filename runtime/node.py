@@ -16,7 +16,7 @@ from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
 from runtime.alarm import Alarm
 from runtime.built_in import built_in
-from runtime.cells import Cell, Phase
+from runtime.cells import Asks, Cell, Phase
 from runtime.chaos import Chaos
 from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
@@ -31,6 +31,7 @@ from runtime.news import News
 from runtime.observed_cells import ObservedSaga, makers
 from runtime.observed_writer import new_writer
 from runtime.observer import Observer
+from runtime.origin import Origin
 from runtime.owner import Owner
 from runtime.passivation import ACTIVE, Passivator
 from runtime.personal import PersonalData
@@ -110,6 +111,7 @@ class Node:
         self.kind, self.check = self.directory.kind, self.directory.check
         self.dead_letter = self.dead_letters.add
         self.spawn = self.tasks.start
+        self.ask_inside: Asks = self.ask
         self.watches = Watches(self._notice)
         self.news = News()
         self.owners: dict[Address[Any], Owner] = {}
@@ -150,7 +152,7 @@ class Node:
         request: Request[A, R],
         *,
         request_id: str | None = None,
-        correlation: str | None = None,
+        origin: Origin | None = None,
         timeout: float | None = None,
     ) -> R:
         """Send a command and wait for the reply."""
@@ -163,7 +165,7 @@ class Node:
         if cell.limit <= len(cell.mail) or cell.gate is not None or path:
             cell = await self.room(cell, request, due, path)
         promise = self.promises.make(address, request)
-        cell.put(Envelope(request, request_id, promise, correlation, None, due, path))
+        cell.put(Envelope(request, request_id, promise, origin, None, due, path))
         reply: R = await promise.wait(due)
         return reply
 
@@ -239,6 +241,16 @@ class Node:
                 cell.put(Envelope(message, message_id))
             return self.sent
         return self._tell_crowded(cell.target(message), Envelope(message, message_id))
+
+    def tell_for(
+        self, origin: Origin | None, address: Address[Any], message: Any, message_id: str | None
+    ) -> Awaitable[None]:
+        """Send a command in somebody's name, without waiting for a reply."""
+        cell, envelope = self.taker(address, message), Envelope(message, message_id, origin=origin)
+        if cell.limit <= len(cell.mail) or cell.gate is not None:
+            return self._tell_crowded(cell.target(message), envelope)
+        cell.put(envelope)
+        return self.sent
 
     def _tell_crowded(self, cell: Cell, envelope: Envelope) -> Awaitable[None]:
         if not cell.crowded:

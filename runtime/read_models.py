@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from actors import Elsewhere, ReadModel, ReadModelBehind, RuntimeClosed, Saga, Service
+from actors import Address, Elsewhere, NotTaken, Query, ReadModel, ReadModelBehind, RuntimeClosed, Saga, Service
 from persistence import Journal, JournalError
 from persistence.views import Build, Shelf, View, form_of
 from runtime.footing import fit, journal_head
@@ -20,6 +20,9 @@ from runtime.observed_projector import ObservedProjector
 from runtime.projection import Projection
 from runtime.projector import Projector
 from runtime.views import Views, fingerprint
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 FOLLOW = 60.0
 """Seconds for which one wait for other processes' events lasts."""
@@ -226,3 +229,22 @@ async def head(journal: Journal) -> int:
         return await journal_head(journal)
     except JournalError as error:
         raise ReadModelBehind(f"how far the journal is can't be known now: {error}; ask again later") from error
+
+
+async def query(
+    node: Node, address: Address[A], asked: Query[A, R], timeout: float | None, *, consistent: bool, after: int | None
+) -> R:
+    """Ask a read model from its tables, or an actor that answers queries by itself.
+
+    Raises:
+        NotTaken, UnknownActor: nobody here answers it.
+        ReadModelBehind: the tables have not come far enough in time.
+    """
+    projector = node.projectors.get(address.actor)
+    if projector is None and type(asked) in node.kind(address.actor).queries:
+        return await node.ask(address, asked, timeout=timeout)  # a saga: it knows no more than it is told
+    if projector is None:
+        raise NotTaken(f"{address} answers no queries of this kind; ask a read model, or a saga")
+    position = max(await head(node.journal) if consistent else 0, after or 0)
+    reply: R = await projector.ask(asked, position, timeout)
+    return reply

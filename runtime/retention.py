@@ -5,6 +5,7 @@ from typing import Any
 
 from actors import Address, NotTaken, OutcomeUnknown, Parked, Saga, Service
 from persistence import NEVER, Append, JournalError, Stream, StreamBuried
+from runtime.actor_life import origin_here
 from runtime.cells import Cell, Phase
 from runtime.inspection import Inspection
 from runtime.kinds import FENCED, LOCK_EVENTS, deletion
@@ -102,7 +103,7 @@ class Retention(Inspection):
         else:
             (cell,) = await node.services([address], due)
         promise = node.promises.make(address, message)
-        cell.put(Envelope(message, None, promise))
+        cell.put(Envelope(message, None, promise, origin_here()))
         return await promise.wait(due)
 
     async def _first(self, stream: Stream) -> int:
@@ -144,7 +145,8 @@ class Retention(Inspection):
         if not head:
             return 0
         snapshot = snapshot_of_lost(cell.kind, head + 1, known, locks, buried=for_good)
-        events = [deletion(node.new_id(), for_good=for_good)]
+        origin = origin_here()
+        events = [deletion(node.new_id(), None if origin is None else origin.context, for_good=for_good)]
         cell.written = True  # so that who comes next waits until it is durable
         outcome = node.writer.submit((Append(name, head, events, node.clock.now(), None, NEVER, snapshot),))
         node.writer.kick()

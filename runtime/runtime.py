@@ -13,19 +13,20 @@ from actors import (
     Address,
     Command,
     Group,
-    NotTaken,
+    Interceptor,
     Query,
     Request,
     RuntimeClosed,
-    Service,
     State,
 )
 from actors.reminders import Remind
+from actors.request_context import FIRST_USE, turn
 from persistence import Journal, Keys
 from persistence.connection import shielded
 from persistence.opening import journal_for
 from persistence.sqlite import Durability
 from runtime import reminders
+from runtime.actor_life import origin_here
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
@@ -39,13 +40,13 @@ from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
 from runtime.projecting import Projecting
 from runtime.projector import Projector
-from runtime.read_models import follow, head, open_read_models
+from runtime.read_models import follow, open_read_models, query
 from runtime.saga_alerts import OnAlert
 from runtime.sagas import Sagas
 from runtime.scheduling import Scheduling
 from runtime.slow_turns import SLOW_TURN
 from runtime.tracing import Tracing
-from runtime.transaction import Transaction
+from runtime.transacting import transact
 from runtime.views import Views, ViewsOption
 
 A = TypeVar("A")
@@ -72,7 +73,8 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
     takes longer than ``slow_turn`` is named in the log; None: never. ``instruments`` are told of what happens, and
     ``tracing`` follows each request (``docs/observability.md``). ``keys`` seal what is personal
     (``docs/personal_data.md``). ``on_alert`` is told when a saga needs a person: it is parked, or an undo fails.
-    ``views`` is where read models are, a URL for all or URLs by class.
+    ``views`` is where read models are, a URL for all or URLs by class. ``interceptors`` stand around each request, the
+    first one outermost (``docs/interceptors.md``).
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
@@ -107,6 +109,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
         keys: Keys | None = None,
         views: ViewsOption = None,
         on_alert: OnAlert | None = None,
+        interceptors: Sequence[Interceptor] = (),
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         self._journal = journal_for(journal, durability, max_payload)
@@ -115,15 +118,20 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
         self._chaos, self._groups, self._active, self._slow_turn = chaos, groups, active, slow_turn
         self._observer = Observer(self._clock, instruments, tracing)
         self._keys, self._personal = keys, PersonalData(keys, actors, max_payload=self._journal.max_payload)
-        self._views, self._on_alert = Views(views), on_alert
+        self._views, self._on_alert, self._interceptors = Views(views), on_alert, tuple(interceptors)
         self._shutdown_timeout, self._stack = shutdown_timeout, AsyncExitStack()
-        self._entered, self._node, self._inside = False, None, None
+        self._entered, self._node, self._inside, self._plain, self._doors = False, None, None, None, None
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         if self._entered:
             raise RuntimeClosed("a runtime is entered once; make another one")
+        with turn():  # what goes on by itself is in the request context of nobody who happens to open it
+            await self._enter()
+        return self
+
+    async def _enter(self) -> None:
         failure: Exception | None = None
         async with AsyncExitStack() as stack:
             if self._keys is not None:
@@ -166,16 +174,18 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             except Exception as error:  # noqa: BLE001 (raised below: the task group would wrap it into a group)
                 failure = error
             else:
-                self._entered, self._node, self._inside, self._stack = True, node, node, stack.pop_all()
+                self._entered, self._inside, self._stack = True, node, stack.pop_all()
+                self._open_doors(node, self._interceptors)
                 node.trouble.taken.add_done_callback(self._let_nobody_in)
         if failure is not None:
             raise failure
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        node, self._node, self._inside = self._inside, None, None
+        node, self._inside = self._inside, None
+        self._let_nobody_in()
+        FIRST_USE.forget(self._look_for_context)
         assert node is not None
         try:
             await shielded(self._finish(node))
@@ -223,16 +233,13 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             MailboxFull: there was no room in the mailbox within ``timeout``; nothing was sent.
             NotTaken, UnknownActor: nobody here takes this.
         """
-        node = self._node or self._open_node()
-        if isinstance(request, Query):
-            projector = node.projectors.get(address.actor)
-            if projector is None and type(request) in node.kind(address.actor).queries:
-                return await node.ask(address, request, timeout=timeout)  # a saga: it knows no more than it is told
-            if projector is None:
-                raise NotTaken(f"{address} answers no queries of this kind; ask a read model, or a saga")
-            position = max(await head(node.journal) if consistent else 0, after or 0)
-            reply: R = await projector.ask(request, position, timeout)
+        node = self._plain
+        if node is None:
+            doors = self._doors_open()
+            reply: R = await doors.ask(address, request, id, timeout, consistent=consistent, after=after)
             return reply
+        if isinstance(request, Query):
+            return await query(node, address, request, timeout, consistent=consistent, after=after)
         promise = node.send(address, request, id) if timeout is None else None
         if promise is None:
             return await node.ask(address, request, request_id=id, timeout=timeout)
@@ -258,7 +265,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             NotTaken, UnknownActor: at once; nobody here takes this.
             RuntimeClosed: when awaited; the runtime was closed before there was room.
         """
-        return (self._node or self._open_node()).tell(address, message, id)
+        return (self._plain or self._doors_open()).tell(address, message, id)
 
     @overload
     async def transact(
@@ -307,25 +314,10 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             OutcomeUnknown: it may or may not have taken effect; ask again with the same id.
             MailboxFull: one had no room within ``timeout``; nothing was sent.
         """
-        node = self._open_node()
-        for address, command in requests:
-            node.directory.check(address, command)
-            if not issubclass(node.directory.kind(address.actor).cls, Service):
-                raise NotTaken(f"{address} is no service; only services can change together")
-        if not requests:
-            return ()
-        due = node.deadline(timeout)
-        cells = await node.services([address for address, _ in requests], due)
-        promise = node.promises.make(*requests[0])
-        transaction = Transaction(
-            node, list(zip(cells, [command for _, command in requests], strict=True)), id, promise
-        )
-        transaction.start()
-        try:
-            replies: tuple[Any, ...] = await promise.wait(due)
-        finally:
-            transaction.end(None)  # where it has not been decided: nobody waits for it any more
-        return replies
+        node = self._plain
+        if node is None:
+            return await self._doors_open().transact(requests, id, timeout)
+        return await transact(node, requests, id, node.deadline(timeout), None)
 
     async def remind(
         self,
@@ -350,7 +342,11 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             Failed: it can't be stored, or 1,000 are pending for this actor.
             OutcomeUnknown: it may or may not have been set; set it again.
         """
-        await reminders.remind(self._open_node(), Remind(name, command, after, at, every, address))
+        reminder = Remind(name, command, after, at, every, address)
+        if self._plain is not None:
+            await reminders.remind(self._plain, reminder, None)
+        else:
+            await self._doors_open().remind(reminder)
 
     async def forget(self, address: Address[Any], name: str, /) -> None:
         """Drop a reminder that :meth:`remind`, or the plain actor itself, has set; durable when this returns.
@@ -361,7 +357,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             UnknownActor: there is no such class of actors.
             OutcomeUnknown: it may or may not have been dropped; drop it again.
         """
-        await reminders.forget(self._open_node(), address, name)
+        await reminders.forget(self._open_node(), address, name, origin_here())
 
     def unpark(self, address: Address[Any]) -> None:
         """Let a parked actor try again at once, with a new budget of restarts; does nothing where it is not parked."""
