@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 from actors.address import Address
 from actors.definition import annotated, by_name, check_actor, check_rate
 from actors.errors import ActorMisuse
-from actors.interceptors import Interceptor
+from actors.interceptors import Interceptor, check_interceptors
 from actors.messages import Command, Request
 from actors.policies import Group, Mailbox, Passivation, Pool, Rate, RestartPolicy
 from actors.reminders import Remind
@@ -141,6 +141,7 @@ class Actor:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        check_interceptors(cls.__name__, cls.interceptors)
         if "receive" in cls.__dict__:
             cls.commands = by_name(cls, annotated(cls, "receive", "message: A | B"), Request)
             cls.is_async = inspect.iscoroutinefunction(cls.__dict__["receive"])

@@ -12,13 +12,14 @@
 The first one is the outermost. A class's own, ``interceptors = [validate]``, stand inside the runtime's.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 from uuid import uuid4
 
 import msgspec
 
 from actors.address import Address
+from actors.errors import DefinitionError
 from actors.messages import Request
 from actors.request_context import current_context
 from actors.verbs import Verb
@@ -67,6 +68,17 @@ Proceed = Callable[[Call], Awaitable[object]]
 """Goes on, to the next interceptor or to the actor; returns the reply, or raises what ``ask`` would."""
 Interceptor = Callable[[Call, Proceed], Awaitable[object]]
 """Is awaited in place of the request, and returns the reply: that of ``proceed``, or one of its own."""
+
+
+def check_interceptors(where: str, interceptors: Sequence[Interceptor]) -> None:
+    """Check what a class, or a runtime, names as its interceptors.
+
+    Raises:
+        DefinitionError: they can't be.
+    """
+    given: Any = interceptors
+    if not isinstance(given, (list, tuple)) or not all(map(callable, interceptors)):
+        raise DefinitionError(f"{where}: interceptors are functions; write interceptors = [only_staff, log_calls]")
 
 
 def name_of_interceptor(interceptor: Interceptor) -> str:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from actors.address import Address
 from actors.definition import annotated, by_name
 from actors.errors import DefinitionError
-from actors.interceptors import Interceptor
+from actors.interceptors import Interceptor, check_interceptors
 from actors.messages import Event, Meta
 from actors.policies import RetryPolicy
 
@@ -58,6 +58,7 @@ class ReadModel:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        check_interceptors(cls.__name__, cls.interceptors)
         if "project" in cls.__dict__:
             cls.follows = by_name(cls, annotated(cls, "project", "event: A | B, meta: Meta"), Event)
         for name in ("categories", "tags"):

@@ -26,7 +26,7 @@ from actors.definition import (
 )
 from actors.errors import Refused, SagaMisuse
 from actors.evolution import Upcast, steps_of
-from actors.interceptors import Interceptor
+from actors.interceptors import Interceptor, check_interceptors
 from actors.messages import Command, Event, Query
 from actors.policies import UNDO_RETRY, Mailbox, Passivation, Rate, RetryPolicy
 from actors.steps import Parallel, Select, Step
@@ -105,6 +105,7 @@ class Saga(Generic[C, R_co]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        check_interceptors(cls.__name__, cls.interceptors)
         for base in getattr(cls, "__orig_bases__", ()):
             if get_origin(base) is Saga:
                 command, cls.result = get_args(base)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 from actors.address import Address
 from actors.definition import by_name, check_locks, check_rate, check_snapshots, check_state, check_takes_commands
 from actors.evolution import Upcast, steps_of
-from actors.interceptors import Interceptor
+from actors.interceptors import Interceptor, check_interceptors
 from actors.locks import WhenLocked
 from actors.messages import Command, Decision, Event, State
 from actors.policies import Mailbox, Passivation, Rate, RestartPolicy
@@ -73,6 +73,7 @@ class Service(Generic[S, C, E]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        check_interceptors(cls.__name__, cls.interceptors)
         for base in getattr(cls, "__orig_bases__", ()):
             if get_origin(base) is Service:
                 state, commands, events = get_args(base)

@@ -376,8 +376,8 @@ class ActorCell(PlainCell):
         timeout: float | None = None,
     ) -> R:
         """Ask another actor, in the name of the message that is being handled."""
-        if id is None and self.envelope is not None:
-            id = self.next_id(self.envelope)  # noqa: A001
+        if id is None and (envelope := self.envelope) is not None:
+            id = self.next_id(envelope)  # noqa: A001
         return await self.world.ask_inside(address, request, request_id=id, origin=self.origin, timeout=timeout)
 
     def stash(self) -> None:

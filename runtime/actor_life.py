@@ -67,11 +67,11 @@ def handling() -> Handling | None:
 def origin_here() -> Origin | None:
     """Return in whose name the running task acts: in that of the message that its actor handles, or in a context."""
     now = scope.get()
+    if isinstance(now, Handling) and not now.over:
+        return now.origin
     if now is None or isinstance(now, Turn):
         return None
     handled = handling()
-    if handled is not None and now is handled:
-        return handled.origin
     origin = None if handled is None else handled.origin
     return origin_of("" if origin is None else origin.correlation, now.texts)
 

@@ -4,9 +4,9 @@ A runtime without either goes by the node's own, shorter ways, and knows nothing
 """
 
 import asyncio
-import contextvars
 from collections import Counter
 from collections.abc import Awaitable, Sequence
+from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 import anyio
@@ -20,7 +20,7 @@ from runtime import reminders
 from runtime.actor_life import handling, origin_here
 from runtime.mailbox import MOST_WAITING
 from runtime.node import Node
-from runtime.origin import Origin
+from runtime.origin import Origin, caller
 from runtime.passage import Passage, Send
 from runtime.read_models import query
 from runtime.saga_sending import say, start
@@ -28,6 +28,9 @@ from runtime.transacting import Requests, check, transact
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+_within: ContextVar[frozenset[Address[Any]]] = ContextVar("within", default=frozenset())
+"""The actors to which a message is on its way that is with the interceptor which runs now."""
 
 
 class Doors:
@@ -71,7 +74,7 @@ class Doors:
             if isinstance(asked, Query):
                 return await query(self._node, address, asked, left, consistent=consistent, after=after)
             command: Any = asked
-            origin = origin_here()
+            origin = caller()
             return await self._node.ask(address, command, request_id=call.id, origin=origin, timeout=left)
 
         due = self._node.deadline(timeout)
@@ -103,7 +106,7 @@ class Doors:
         chain = self._chain(call.address)
         if not chain:
             return await send(call)
-        node, before = self._node, self._lines.get(call.address)
+        node, before = self._node, self._before(call.address)
         passage = Passage(chain, node.kind(call.address.actor), send)
         scope = anyio.CancelScope()
         timer = node.delays.at(due, scope.cancel) if due else None
@@ -122,6 +125,10 @@ class Doors:
             )
         raise Failed(f"no interceptor let {type(call.request).__name__} come to {call.address} and back in time")
 
+    def _before(self, address: Address[Any]) -> "asyncio.Future[None] | None":
+        """Return what must have passed before what comes next for an actor; an interceptor of that need not wait."""
+        return None if address in _within.get() else self._lines.get(address)
+
     def _left(self, call: Call, due: int) -> float | None:
         """Return how many seconds a call may take from now on."""
         left = None if not due else max(0.0, (due - self._node.clock.steady()) / 1e6)
@@ -136,17 +143,17 @@ class Doors:
         """
         node = self._node
         if not self._chain(address):
-            return node.tell_for(origin_here(), address, message, message_id)
+            return node.tell_for(caller(), address, message, message_id)
         node.check(address, message)
         if self._telling[address] >= MOST_WAITING:
             raise MailboxFull(f"{MOST_WAITING:,} messages for {address} are with interceptors; wait for some of them")
         loop = asyncio.get_running_loop()
         sent: asyncio.Future[None] = loop.create_future()
         passed: asyncio.Future[None] = loop.create_future()
-        before, self._lines[address] = self._lines.get(address), passed
+        before, self._lines[address] = self._before(address), passed
         self._telling[address] += 1
         call = Call(address, message, "tell", message_id)
-        task = node.spawn(self._tell(call, before, passed, sent), contextvars.copy_context())
+        task = node.spawn(self._tell(call, before, passed, sent), copy_context())
         sent.add_done_callback(lambda _: task.cancel() if sent.cancelled() else None)
         return sent
 
@@ -160,12 +167,13 @@ class Doors:
         node, address = self._node, call.address
 
         async def send(call: Call) -> object:
-            there = node.tell_for(origin_here(), address, call.request, call.id)
+            there = node.tell_for(caller(), address, call.request, call.id)
             if not passed.done():
                 passed.set_result(None)
             await there
             return None
 
+        _within.set(_within.get() | {address})  # for good: this task's variables are its own
         try:
             if before is not None:
                 await asyncio.shield(before)
@@ -216,7 +224,7 @@ class Doors:
             if number == len(calls):
                 ids = [call.id for call in calls if call.id is not None]
                 now = [(call.address, call.request) for call in calls]
-                left, origin = self._left(calls[0], due) if calls else None, origin_here()
+                left, origin = self._left(calls[0], due) if calls else None, caller()
                 context = None if origin is None else origin.context
                 name = ids[0] if ids else None
                 replies[:] = await transact(self._node, now, name, self._node.deadline(left), context)
@@ -243,7 +251,7 @@ class Doors:
 
         async def send(call: Call) -> object:
             request: Any = call.request
-            await start(self._node, address, request, self._node.deadline(self._left(call, due)), origin_here())
+            await start(self._node, address, request, self._node.deadline(self._left(call, due)), caller())
             return None
 
         due = self._node.deadline(timeout)
@@ -254,7 +262,7 @@ class Doors:
 
         async def send(call: Call) -> object:
             said: Any = call.request
-            await say(self._node, address, said, self._node.deadline(self._left(call, due)), origin_here())
+            await say(self._node, address, said, self._node.deadline(self._left(call, due)), caller())
             return None
 
         due = self._node.deadline(timeout)
@@ -266,7 +274,7 @@ class Doors:
         assert to is not None
 
         async def send(call: Call) -> object:
-            await reminders.remind(self._node, msgspec.structs.replace(reminder, command=call.request), origin_here())
+            await reminders.remind(self._node, msgspec.structs.replace(reminder, command=call.request), caller())
             return None
 
         await self._through(Call(to, reminder.command, "remind"), send, self._node.deadline(None))

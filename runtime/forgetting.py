@@ -6,11 +6,11 @@ from actors import Saga, Service, SubjectForgotten
 from persistence import Key, KeysUnusable
 from persistence.connection import shielded
 from persistence.keyring import Keyring
-from runtime.actor_life import origin_here
 from runtime.directory import Directory
 from runtime.inspection import Inspection
 from runtime.log import log
 from runtime.node import Node
+from runtime.origin import caller
 from runtime.personal import holds_personal
 from runtime.replay import stream
 from runtime.subjects import SUBJECTS, NoteForgotten
@@ -65,7 +65,7 @@ async def tell(node: Node, keys: Sequence[Key]) -> None:
     """
     for key in keys:
         key_id = key.id.hex()
-        await node.ask(SUBJECTS, NoteForgotten(key.subject, key_id), request_id=key_id, origin=origin_here())
+        await node.ask(SUBJECTS, NoteForgotten(key.subject, key_id), request_id=key_id, origin=caller())
 
 
 async def reconcile(node: Node) -> list[Key]:

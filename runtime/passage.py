@@ -1,6 +1,7 @@
 """One call on its way through interceptors, to the actor and back."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from types import CoroutineType
 from typing import Any, Literal
 
 from actors import Command, Failed, InterceptorMisuse, OutcomeUnknown, Query, UnderstudyError
@@ -50,7 +51,7 @@ class Passage:
         try:
             reply = await interceptor(call, proceed)
             if not any(reply is one for one in got):
-                self._check(call, reply)
+                self._check(interceptor, call, reply)
         except Exception as error:
             told = self._told(interceptor, call, error)
             if told is error:
@@ -75,12 +76,18 @@ class Passage:
         self.stands = "yes"
         return reply
 
-    def _check(self, call: Call, reply: object) -> None:
+    def _check(self, interceptor: Interceptor, call: Call, reply: object) -> None:
         """Make sure that a reply of an interceptor's own is what the request declares.
 
         Raises:
             TypeError: it is something else.
+            InterceptorMisuse: nothing was done yet.
         """
+        if isinstance(reply, CoroutineType):
+            reply.close()
+            raise InterceptorMisuse(
+                f"{_where(interceptor, call)} returned what nobody has awaited; write return await proceed(call)"
+            )
         if call.kind in ("ask", "transact"):
             self._kind.check_reply(type(call.request), reply)
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from actors import Address, NotTaken, OutcomeUnknown, Parked, Saga, Service
 from persistence import NEVER, Append, JournalError, Stream, StreamBuried
-from runtime.actor_life import origin_here
 from runtime.cells import Cell, Phase
 from runtime.inspection import Inspection
 from runtime.kinds import FENCED, LOCK_EVENTS, deletion
 from runtime.lock_events import Locks
 from runtime.mailbox import Envelope
+from runtime.origin import caller
 from runtime.replay import stream
 from runtime.saga_mail import Bury
 from runtime.service_mail import Delete, Erase, ServiceMail, TakeSnapshot
@@ -103,7 +103,7 @@ class Retention(Inspection):
         else:
             (cell,) = await node.services([address], due)
         promise = node.promises.make(address, message)
-        cell.put(Envelope(message, None, promise, origin_here()))
+        cell.put(Envelope(message, None, promise, caller()))
         return await promise.wait(due)
 
     async def _first(self, stream: Stream) -> int:
@@ -145,7 +145,7 @@ class Retention(Inspection):
         if not head:
             return 0
         snapshot = snapshot_of_lost(cell.kind, head + 1, known, locks, buried=for_good)
-        origin = origin_here()
+        origin = caller()
         events = [deletion(node.new_id(), None if origin is None else origin.context, for_good=for_good)]
         cell.written = True  # so that who comes next waits until it is durable
         outcome = node.writer.submit((Append(name, head, events, node.clock.now(), None, NEVER, snapshot),))

@@ -19,6 +19,7 @@ from actors import (
     RuntimeClosed,
     State,
 )
+from actors.interceptors import check_interceptors
 from actors.reminders import Remind
 from actors.request_context import FIRST_USE, turn
 from persistence import Journal, Keys
@@ -26,7 +27,6 @@ from persistence.connection import shielded
 from persistence.opening import journal_for
 from persistence.sqlite import Durability
 from runtime import reminders
-from runtime.actor_life import origin_here
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
@@ -36,6 +36,7 @@ from runtime.locks import Locking
 from runtime.log import log
 from runtime.node import Node
 from runtime.observer import Observer
+from runtime.origin import caller
 from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
 from runtime.projecting import Projecting
@@ -112,6 +113,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
         interceptors: Sequence[Interceptor] = (),
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
+        check_interceptors("Runtime", interceptors)
         self._journal = journal_for(journal, durability, max_payload)
         self._actors = actors
         self._clock = clock or SystemClock()
@@ -357,7 +359,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             UnknownActor: there is no such class of actors.
             OutcomeUnknown: it may or may not have been dropped; drop it again.
         """
-        await reminders.forget(self._open_node(), address, name, origin_here())
+        await reminders.forget(self._open_node(), address, name, caller())
 
     def unpark(self, address: Address[Any]) -> None:
         """Let a parked actor try again at once, with a new budget of restarts; does nothing where it is not parked."""

@@ -7,11 +7,11 @@ from typing import Any, Generic, TypeVar
 from actors import Address, Command, NotTaken, RuntimeClosed, Saga
 from actors.verbs import Compensate, Kill, Retry, Skip, Verb
 from runtime import saga_progress
-from runtime.actor_life import origin_here
 from runtime.doors import Doors
 from runtime.inspection import Inspection
 from runtime.mailbox import Envelope
 from runtime.node import Node
+from runtime.origin import caller
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import Join
 from runtime.saga_progress import PlannedUndo, SagaProgress, Status, Told
@@ -115,7 +115,7 @@ class SagaControl(Generic[A]):
         if self._doors is not None:
             await self._doors.say(self._address, verb, timeout)
         else:
-            await say(self._node, self._address, verb, self._node.deadline(timeout), origin_here())
+            await say(self._node, self._address, verb, self._node.deadline(timeout), caller())
 
 
 class Sagas(Inspection):
