@@ -29,6 +29,16 @@ def crc_of(
     return crc32(meta, crc32(data, crc32(row.encode())))
 
 
+def crc_form(stream: Stream, name: str) -> bytes:
+    """Return what :func:`crc_of` looks at of one stream's events of one type, with neither id nor tags, as a form.
+
+    To be filled with position, time, command, version, payload and metadata: for who checks many of them in a row, this
+    takes half the time.
+    """
+    place = f"{len(stream[0])} {stream[0]}/{stream[1]}"
+    return b"%%d %%d %%b %b %%d %b%%b%%b" % tuple(part.encode().replace(b"%", b"%%") for part in (name, place))
+
+
 def text_crc(
     position: int,
     stream: Stream,

@@ -25,7 +25,7 @@ class Codec:
     it written or read.
     """
 
-    __slots__ = ("_encoder", "_in_order", "_reader", "dec_hook", "enc_hook", "max_depth", "max_payload")
+    __slots__ = ("_encoder", "_in_order", "_reader", "_small", "dec_hook", "enc_hook", "max_depth", "max_payload")
 
     def __init__(
         self,
@@ -37,6 +37,8 @@ class Codec:
         max_depth: int = MAX_DEPTH,
     ) -> None:
         self.max_payload, self.max_depth = max_payload, max_depth
+        self._small = min(2 * max_depth, max_payload)
+        """What has not more bytes can't be too deep, nor too large."""
         self.enc_hook = enc_hook
         self.dec_hook = dec_hook
         self._encoder = msgspec.json.Encoder(enc_hook=enc_hook)
@@ -61,8 +63,8 @@ class Codec:
             data = self._encoder.encode(value)
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
             raise NotEncodable(f"{name} can't be stored: {error}") from error
-        if (size := len(data)) > 2 * self.max_depth:
-            if size > self.max_payload:
+        if len(data) > self._small:
+            if (size := len(data)) > self.max_payload:
                 raise NotEncodable(f"{name} can't be stored: {oversize(size, self.max_payload)}")
             cls: Any = type(value)
             if _may_class_be_deep(cls) and too_deep(data, self.max_depth):
@@ -153,7 +155,7 @@ class Decoder:
         self._deep: bool | None = None
         self._codec = codec
         self._small = 2 * codec.max_depth
-        """What has not more bytes can't be too deep, nor too large."""
+        """What has not more bytes needs no closer look: it can't be too deep, nor too large."""
         self._decode = codec.reader(cls).decode
         self._name = getattr(cls, "__name__", str(cls))
 
@@ -178,6 +180,8 @@ class Decoder:
             raise NotDecodable(f"not a {self._name}: {oversize(size, self._codec.max_payload)}")
         if self._deep is None:
             self._deep = may_be_deep(self._cls)
+            if not self._deep:
+                self._small = self._codec.max_payload  # nothing but the size needs a look from now on
         if self._deep and too_deep(bytes(data), self._codec.max_depth):
             raise NotDecodable(f"not a {self._name}: {self._codec.depth_told}")
 

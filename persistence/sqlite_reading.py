@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from persistence.checked import Checked
 from persistence.checksum import crc_of, snapshot_crc
 from persistence.connection import Connection
@@ -30,6 +28,7 @@ from persistence.query import Query, check_query, window
 from persistence.sqlite_check import FileCheck
 from persistence.sqlite_file import damaged, fault
 from persistence.sqlite_queries import LAST_SEAL, READ, SEALS, SLEEPING, SNAPSHOT, STREAM, STREAMS, matching
+from persistence.sqlite_stream import Names, fetch, records, tags_of
 
 T = TypeVar("T")
 
@@ -85,15 +84,19 @@ class SqliteReading(Journal, Checked):
     async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
         """Return a page of one stream; see :meth:`Journal.read`."""
 
-        def work(db: sqlite3.Connection) -> tuple[int, list[Any]]:
+        def work(db: sqlite3.Connection) -> tuple[int, int, Sequence[tuple[Any, ...]], Names]:
             number, first = db.execute(STREAM, stream).fetchone() or (0, 1)
             begin = max(after, first - 1)
-            where = "where e.stream = ? and e.version > ? order by e.version limit ?"
-            return begin, db.execute(READ + where, (number, begin, limit)).fetchall()
+            return number, begin, *fetch(db, number, begin, limit)
 
         what = f"stream {stream[0]}/{stream[1]}"
-        begin, rows = await self._query(f"{what} after version {after}", work)
-        return self.records(rows, what, 3, begin, 0)
+        number, begin, rows, names = await self._query(f"{what} after version {after}", work)
+        found = records(stream, rows, names, begin)
+        if found is None:
+            where = "where e.stream = ? and e.version > ? order by e.version limit ?"
+            rows = await self._query(what, lambda db: db.execute(READ + where, (number, begin, limit)).fetchall())
+            return self.records(rows, what, 3, begin, 0)
+        return found
 
     async def read_back(self, stream: Stream, before: int = NEVER, limit: int = PAGE) -> list[Record]:
         """Return a page of one stream, backwards; see :meth:`Journal.read_back`."""
@@ -161,7 +164,7 @@ class SqliteReading(Journal, Checked):
         position, category, key, version, name, time, command, data, meta, crc, id_, tags = row
         stream = category, key
         if None not in (category, key, name, data, meta):
-            told = _tags(tags) if tags else ()
+            told = tags_of(tags) if tags else ()
             if crc_of(position, stream, version, name, time, command, data, meta, id_, told) == crc:
                 return Record(position, stream, version, name, time, command, data, meta, None, id_, told)
         raise RecordDamaged(
@@ -229,10 +232,3 @@ class SqliteReading(Journal, Checked):
         """Return the last seal; see :meth:`Journal.last_seal`."""
         row = await self._query("the last seal", lambda db: db.execute(LAST_SEAL).fetchone())
         return Seal(*row) if row else None
-
-
-def _tags(text: str) -> tuple[str, ...]:
-    try:
-        return msgspec.json.decode(text, type=tuple[str, ...])
-    except msgspec.MsgspecError:
-        return ("",)  # damaged: its checksum tells

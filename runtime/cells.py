@@ -9,7 +9,7 @@ Mail belongs to the address, not to the incarnation: a crash drops what the acto
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from enum import Enum
 from random import Random
 from typing import Any, Protocol, TypeVar
@@ -18,6 +18,7 @@ from actors import Address, Failed, Parked, Request
 from actors.actor import Reason
 from persistence import Journal, Record, Stream
 from persistence.writer import Writer
+from runtime.asking import Asks
 from runtime.clock import Clock
 from runtime.flow import Flow
 from runtime.inbox import Inbox
@@ -107,7 +108,7 @@ class World(Protocol):
         """Note a message that nobody waits for and that could not be handled."""
         ...
 
-    ask_inside: "Asks"
+    ask_inside: Asks
     """What plain actors' requests go through."""
 
     async def ask(
@@ -120,22 +121,6 @@ class World(Protocol):
         timeout: float | None = None,
     ) -> R:
         """Send a command from outside of the turns, and wait for the reply."""
-        ...
-
-
-class Asks(Protocol):
-    """Sends a command from outside of the turns, and waits for the reply."""
-
-    async def __call__(
-        self,
-        address: Address[A],
-        request: Request[A, R],
-        *,
-        request_id: str | None = None,
-        origin: Origin | None = None,
-        timeout: float | None = None,
-    ) -> R:
-        """Send it."""
         ...
 
 
@@ -253,6 +238,11 @@ class Cell(Inbox):
     def replay(self, record: Record) -> None:
         """Take in one event of the stream."""
         raise NotImplementedError
+
+    def replay_all(self, records: Iterable[Record]) -> None:
+        """Take in a page of the stream."""
+        for record in records:
+            self.replay(record)
 
     def recovered(self) -> None:
         """Go on: all that the journal holds has been replayed."""

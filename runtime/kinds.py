@@ -78,7 +78,7 @@ def deletion(cause: str, context: Texts | None = None, *, for_good: bool) -> New
     return NewEvent(BURIED if for_good else DELETED, b"{}", encode(EventMeta(cause, cause, context=context)))
 
 
-_REVISED = b'{"revision":'
+REVISED = b'{"revision":'
 """How metadata begins that says a revision: :meth:`Kind.stamp` puts it first, so that a glance tells."""
 
 own_meta = msgspec.json.Encoder().encode
@@ -166,6 +166,8 @@ class Kind:
         self.revised = {name: at for name, at in self.evolution.revisions.items() if at > 1}
         """The events whose class is not at its first revision, which is stored with them."""
         self._unchanged = {name: decoder for name, decoder in decoders.items() if name not in self.revised}
+        self.plain = dict(self._unchanged)
+        """What reads the events that are what they were at their first revision, none of which is the runtime's."""
         self._unchanged.update({name: Decoder(event) for name, event in self.internal.items()})
         self._command_decoders = {name: Decoder(command, codec) for name, command in self.commands.items()}
         self._command_names = names_by_alias(cls, self.commands)
@@ -200,7 +202,7 @@ class Kind:
         if record.value is not None:
             return record.value
         decoder = self._unchanged.get(record.type)
-        if decoder is not None and record.meta[:12] != _REVISED:  # (12: its length)
+        if decoder is not None and record.meta[:12] != REVISED:  # (12: its length)
             return decoded(decoder, record, record.data)
         revision = meta_of(record).revision
         form = self.evolution.form(record.type, revision)
@@ -264,7 +266,7 @@ class Kind:
             revision = self.revised.get(event.type)
             if revision is not None:  # before what is there: a reply in it need not be read and written again
                 rest = event.meta[1:]
-                event.meta = b"%b%d%b%b" % (_REVISED, revision, b"" if rest == b"}" else b",", rest)
+                event.meta = b"%b%d%b%b" % (REVISED, revision, b"" if rest == b"}" else b",", rest)
 
     def command(self, data: msgspec.Raw) -> Command[Any, Any]:
         """Return a command of this kind of actor from its JSON, by the name that it carries, or carried once.

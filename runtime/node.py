@@ -15,8 +15,9 @@ from persistence.records import to_records
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
 from runtime.alarm import Alarm
+from runtime.asking import Asks
 from runtime.built_in import built_in
-from runtime.cells import Asks, Cell, Phase
+from runtime.cells import Cell, Phase
 from runtime.chaos import Chaos
 from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters

@@ -93,7 +93,7 @@ class Told:
             if decoder is not None:
                 self.story.apply(decoded(decoder, record, record.data), record.time)
             elif record.type == BURIED:
-                self.story = Story(buried=True)
+                self.story = Story(ended=True, buried=True)
             self.version, self._changed = record.version, record.time
         return self.version > before
 

@@ -27,6 +27,12 @@ from runtime.saga_story import COMPENSATE, StepStory, Story
 from runtime.throttle import Throttle
 from runtime.timers import Timers
 
+UNTOLD = Story()
+"""Shared by all sagas that are not awake; never changed."""
+NOTHING_HELD: dict[str, Held] = {}
+"""Shared by all sagas that hold nothing back; never changed."""
+NO_SERVICES = frozenset[Address[Any]]()
+
 _attempts = count(1)
 """Tells the attempts at steps and undos of this process from each other."""
 
@@ -62,14 +68,14 @@ class SagaStage(Cell):
         """Steps, and with a mark undos, that were sent and whose outcome has not been taken in; and the last attempt.
 
         Like mail they outlive the incarnation: the next one waits for the same outcome, and sends no second copy."""
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, Held] = NOTHING_HELD
         """Those of them that wait until they may be sent."""
-        self._unlocking: set[Address[Any]] = set()
+        self._unlocking = NO_SERVICES
         """Services that were told to take their locks back, and have not answered; outlives the incarnation, too."""
         self._timers: dict[str, Wake] = {}
         """What is set for each step, and under no name for the deadline."""
         self._run: SagaRun | None = None
-        self.story = Story()
+        self.story = UNTOLD
         self._summoned = False
         """Whether the journal wants it to be awake at once."""
 
@@ -105,7 +111,7 @@ class SagaStage(Cell):
                 meta = meta_of(record)
                 self._go_on_for(Origin(meta.correlation or self.name, meta.context))
         elif record.type == BURIED:
-            self.story = Story(buried=True)
+            self.story = Story(ended=True, buried=True)
         self._version, self._position = record.version, record.position
 
     def _go_on_for(self, origin: Origin) -> None:
@@ -132,6 +138,8 @@ class SagaStage(Cell):
     def code(self) -> type[Saga[Any, Any]]:
         """The class by which the story goes on: the one of its version, as long as that is there."""
         cls: type[Saga[Any, Any]] = self.kind.cls
+        if not cls.older:
+            return cls
         version = cls.version if self.story.started is None else self.story.started.version
         return next((older for older in cls.older if older.version == version), cls)
 
@@ -203,7 +211,7 @@ class SagaStage(Cell):
         self._asked_back = True
         for to, steps in steps_by_service(self.story).items():
             if to not in self._unlocking:
-                self._unlocking.add(to)
+                self._unlocking |= {to}
                 self._unlock(to, steps)
 
     def _unlock(self, to: Address[Any], steps: list[StepStory]) -> None:
@@ -217,7 +225,7 @@ class SagaStage(Cell):
     def _unlock_again(self, to: Address[Any]) -> None:
         steps = steps_by_service(self.story).get(to)
         if steps is None:
-            self._unlocking.discard(to)  # it was killed meanwhile, and the next incarnation says it again
+            self._unlocking -= {to}  # it was killed meanwhile, and the next incarnation says it again
         else:
             self._unlock(to, steps)
 
@@ -227,7 +235,7 @@ class SagaStage(Cell):
             log.warning("locks were not given back", saga=self.name, service=str(message.to), error=repr(message.error))
             self.world.delays.after(AGAIN, lambda: self._unlock_again(message.to))
             return
-        self._unlocking.discard(message.to)
+        self._unlocking -= {message.to}
         if not self._unlocking and self.story.lockers:
             self.emit(events.Released())
 

@@ -25,6 +25,7 @@ from runtime.origin import Origin
 from runtime.reminder_events import Pending, PendingByName, wake_of
 from runtime.reminder_mail import ReminderMail
 from runtime.repeats import answer_again, first_reply
+from runtime.saga_mail import StepReturn
 from runtime.service_locks import ServiceLocks
 from runtime.service_mail import ServiceMail
 from runtime.service_memory import Fenced, ServiceMemory
@@ -157,8 +158,10 @@ class ServiceCell(ServiceMemory):
             return
         if outcome.append is not None:
             self.carry_out(outcome)
-        if envelope.reply is not None:
-            envelope.reply.done(outcome.reply)
+        if (reply := envelope.reply) is not None:
+            if type(reply) is StepReturn:
+                reply.told = outcome.told  # the saga writes the same
+            reply.done(outcome.reply)
 
     def _tell(self, envelope: Envelope, reply: Any, error: Exception | None) -> None:
         if error is not None:
@@ -211,7 +214,7 @@ class ServiceCell(ServiceMemory):
         data: bytes | None,
         fired: Pending | None = None,
     ) -> Outcome:
-        service, kind, state, events = self.service, self.kind, self.state, decision.events
+        service, kind, state, events, told = self.service, self.kind, self.state, decision.events, None
         assert service is not None
         for event in events:
             state = service.evolve(state, event)
@@ -225,9 +228,9 @@ class ServiceCell(ServiceMemory):
                 meta = encode(EventMeta(cause, correlation, context=context))
         else:
             check_text("a command's id", command_id, ID_LENGTH)
-            raw = msgspec.Raw(kind.reply(command.__class__).encode(decision.reply, "the reply"))
+            told = kind.reply(command.__class__).encode(decision.reply, "the reply")
             print_ = fingerprint_of(command, data, kind.codec)
-            meta = encode(EventMeta(cause, correlation, print_, raw, context=context))
+            meta = encode(EventMeta(cause, correlation, print_, msgspec.Raw(told), context=context))
         new = kind.new_events(events, meta) if events else []
         if kind.tagged:
             tag(service, events, new)
@@ -250,7 +253,7 @@ class ServiceCell(ServiceMemory):
             kind.stamp(new)
         append = self._append(new, command_id)
         if changes is None:
-            return Outcome(state, decision.reply, append, None, conditions)
+            return Outcome(state, decision.reply, append, None, conditions, None, told)
         append.wake = wake_of(changes.pending)
         return Outcome(state, decision.reply, append, changes.pending, conditions)
 
