@@ -12,18 +12,21 @@ import msgspec
 from actors import (
     Actor,
     Address,
+    Call,
     Command,
     Decision,
     Event,
     Message,
     Meta,
     Personal,
+    Proceed,
     Query,
     ReadModel,
     Refused,
     Saga,
     Service,
     State,
+    context,
     sql,
     upcast,
 )
@@ -411,3 +414,25 @@ async def travels(runtime: Runtime) -> None:
     await runtime.result(Flight.at())  # mistake: the result of what is no saga
     runtime.sagas(status="asleep")  # mistake: a status that there is not
     print(number)
+
+
+async def no_proceed(call: Call) -> object:
+    return call
+
+
+def not_async(call: Call, proceed: Proceed) -> None: ...
+
+
+async def intercepts(call: Call, proceed: Proceed) -> Held:
+    with context(user=7):  # mistake: a context that holds a number
+        call.with_(request="hold")  # mistake: a request that is a text
+        print(call.request.trip)  # mistake: a field before the class is known
+        return await proceed(call)  # mistake: a reply of which the type is not known
+
+
+Runtime("memory:", [], interceptors=[no_proceed])  # mistake: an interceptor that can't go on
+Runtime("memory:", [], interceptors=[not_async])  # mistake: an interceptor that returns at once
+
+
+class Guarded(Service[Seats, HoldSeat, SeatHeld]):
+    interceptors = [3]  # mistake: an interceptor that is none
