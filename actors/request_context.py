@@ -112,7 +112,7 @@ class context:  # noqa: N801 (it is written as a statement: with context(...))
 
     __slots__ = ("_texts", "_token")
 
-    def __init__(self, **texts: str) -> None:
+    def __init__(self, /, **texts: str) -> None:
         self._texts = texts
         self._token: Token[Scope | None] | None = None
         checked(texts)

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from actors import (
     Actor,
@@ -31,9 +33,11 @@ from actors import (
     sql,
 )
 from actors.request_context import FIRST_USE, MOST_CONTEXT, NO_CONTEXT
-from persistence import ERASED, Record
+from persistence import BURIED, ERASED, Record
 from runtime import ManualClock, Runtime
-from runtime.kinds import meta_of
+from runtime.kinds import FENCED, LOCKED, UNLOCKED, meta_of
+from runtime.mailbox import Envelope
+from runtime.origin import Origin
 from tests.runtime.cast import (
     ALL,
     Account,
@@ -46,6 +50,7 @@ from tests.runtime.cast import (
     Hold,
     Note,
     Play,
+    Release,
     Room,
     TakeTour,
     Tour,
@@ -283,6 +288,25 @@ async def test_a_saga_that_was_killed_in_memory_keeps_it() -> None:
     assert contexts(journal.records)[-1] == ("saga.completed", None)  # of the turn that took the message of nobody
 
 
+async def test_locks_fences_and_burials_are_in_it_too() -> None:
+    async def story(self: Play, command: Begin) -> Held:
+        return await self.ask("room", R, Hold("t"), lock=True)
+
+    Play.script = story
+    journal = HeldJournal()
+    async with Runtime(journal, ALL) as runtime:
+        with context(user="ana"):
+            await runtime.ask(Play.at("p"), Begin())
+            await quiet(runtime)
+            await runtime.delete(Play.at("p"))
+        early = Envelope(Release("t"), "undo", None, Origin("Trip/t", ANA), undoes="step")
+        node_of(runtime).cell(Room.at("early")).put(early)
+        await quiet(runtime)
+    types = {record.type for record in journal.records}
+    assert {LOCKED, UNLOCKED, FENCED, BURIED} <= types
+    assert all_of(journal, ANA), contexts(journal.records)
+
+
 class Pass(Command["Relay", None]):
     to: str
 
@@ -399,6 +423,25 @@ async def test_a_services_own_reminder_keeps_it_at_each_of_its_times() -> None:
     assert all_of(journal, ANA), contexts(journal.records)
 
 
+@given(st.dictionaries(st.text(max_size=8), st.text(max_size=40), min_size=1, max_size=5))
+@example({"self": "null", "type": "\x00", '"': "\\", "": "\u2028"})
+@settings(max_examples=40, deadline=None)
+def test_any_text_comes_through(texts: dict[str, str]) -> None:
+    async def play() -> None:
+        journal = HeldJournal()
+        async with Runtime(journal, ALL) as runtime:
+            with context(**texts):
+                assert current_context() == texts
+                await runtime.ask(Trip.at("t"), BookTrip(["a"]))
+                await runtime.ask(Account.at("a"), Deposit(1), id="once")
+                await runtime.remind(R, "later", Hold("d"), after=timedelta(days=1))
+        assert all_of(journal, texts)
+        async with Runtime(restart_of(journal.records), ALL) as runtime:
+            assert [entry.meta.context async for entry in runtime.history(Account.at("a"))] == [texts]
+
+    asyncio.run(play())
+
+
 # -- where it is seen -------------------------------------------------------------------------------------------
 
 
@@ -497,7 +540,7 @@ async def test_a_sagas_story_can_not_either_not_even_when_it_is_brought_back(aga
     if again:
         answered = next(n for n, record in enumerate(journal.records, 1) if record.type == "saga.answered")
         with context(user="ops"):
-            async with Runtime(restart_of(journal.records[:answered]), ALL) as runtime:
+            async with Runtime(restart_of(journal.records[:answered], crashed=False), ALL) as runtime:
                 with pytest.raises(Parked, match="request context"):
                     await runtime.result(Play.at("p"))
 
