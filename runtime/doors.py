@@ -29,8 +29,8 @@ from runtime.transacting import Requests, check, transact
 A = TypeVar("A")
 R = TypeVar("R")
 
-_within: ContextVar[frozenset[Address[Any]]] = ContextVar("within", default=frozenset())
-"""The actors to which a message is on its way that is with the interceptor which runs now."""
+_telling: ContextVar[bool] = ContextVar("telling", default=False)
+"""Whether what runs is an interceptor of something that is told, so that others may be waiting for it."""
 
 
 class Doors:
@@ -126,8 +126,11 @@ class Doors:
         raise Failed(f"no interceptor let {type(call.request).__name__} come to {call.address} and back in time")
 
     def _before(self, address: Address[Any]) -> "asyncio.Future[None] | None":
-        """Return what must have passed before what comes next for an actor; an interceptor of that need not wait."""
-        return None if address in _within.get() else self._lines.get(address)
+        """Return what must have passed before what comes next for an actor.
+
+        What interceptors of tells send waits for nothing: it might be for themselves, or for each other in a circle.
+        """
+        return None if _telling.get() else self._lines.get(address)
 
     def _left(self, call: Call, due: int) -> float | None:
         """Return how many seconds a call may take from now on."""
@@ -173,7 +176,7 @@ class Doors:
             await there
             return None
 
-        _within.set(_within.get() | {address})  # for good: this task's variables are its own
+        _telling.set(True)  # for good: this task's variables are its own
         try:
             if before is not None:
                 await asyncio.shield(before)

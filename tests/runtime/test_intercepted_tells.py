@@ -137,6 +137,22 @@ async def test_an_interceptor_may_ask_the_actor_that_it_stands_before() -> None:
     assert held(journal) == ["between", "told"]
 
 
+async def test_interceptors_that_ask_each_others_actors_do_not_wait_in_a_circle() -> None:
+    other = Room.at("other")
+
+    async def crosses(call: Call, proceed: Proceed) -> object:
+        if isinstance(call.request, Hold):
+            await asyncio.sleep(0)
+            assert await runtime.ask(other if call.address == R else R, Look()) == 0
+        return await proceed(call)
+
+    journal = HeldJournal()
+    async with Runtime(journal, ALL, interceptors=[crosses]) as runtime:
+        sent = [runtime.tell(R, Hold("here")), runtime.tell(other, Hold("there"))]
+        await asyncio.gather(*map(asyncio.ensure_future, sent))
+    assert sorted(held(journal)) == ["here", "there"]
+
+
 async def test_so_many_may_be_with_interceptors_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doors, "MOST_WAITING", 3)
     gate = asyncio.Event()
