@@ -7,9 +7,10 @@ from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
-from actors import Actor, Address, Command, Failed, Request, Stopped
+from actors import Actor, Address, Command, Failed, Query, Request, Stopped
 from actors.actor import Reason
-from runtime.actor_life import Handling, Life, acting_for, handling, origin_here
+from runtime import queries
+from runtime.actor_life import RESISTS, TURNS, Handling, Life, acting_for, handling, origin_here
 from runtime.cells import Phase, World
 from runtime.failures import failure
 from runtime.kinds import Kind
@@ -21,11 +22,6 @@ from runtime.slow_turns import Timed
 
 A = TypeVar("A")
 R = TypeVar("R")
-
-RESISTS = 10.0
-"""Seconds after which an actor that was told to end and goes on is told again, and named in the log."""
-TURNS = 16
-"""Messages that an actor may handle before the event loop gets its turn, if it doesn't wait for anything itself."""
 
 
 class ActorCell(PlainCell):
@@ -374,8 +370,11 @@ class ActorCell(PlainCell):
         *,
         id: str | None = None,  # noqa: A002
         timeout: float | None = None,
+        consistent: bool = False,
     ) -> R:
         """Ask another actor, in the name of the message that is being handled."""
+        if isinstance(request, Query):
+            return await queries.ask(self.world, address, request, timeout=timeout, consistent=consistent)
         if id is None and (envelope := self.envelope) is not None:
             id = self.next_id(envelope)  # noqa: A001
         return await self.world.ask_inside(address, request, request_id=id, origin=self.origin, timeout=timeout)

@@ -10,6 +10,11 @@ from runtime.mailbox import Envelope
 from runtime.origin import Origin, origin_of
 from runtime.plain_cell import PlainCell
 
+RESISTS = 10.0
+"""Seconds after which an actor that was told to end and goes on is told again, and named in the log."""
+TURNS = 16
+"""Messages that an actor may handle before the event loop gets its turn, if it doesn't wait for anything itself."""
+
 
 class Handling:
     """One message that is being handled by an async actor."""

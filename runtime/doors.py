@@ -16,13 +16,12 @@ from actors import Address, Command, Failed, MailboxFull, OutcomeUnknown, Query,
 from actors.interceptors import Call, Interceptor
 from actors.reminders import Remind
 from actors.verbs import Verb
-from runtime import reminders
+from runtime import queries, reminders
 from runtime.actor_life import handling, origin_here
 from runtime.mailbox import MOST_WAITING
 from runtime.node import Node
 from runtime.origin import Origin, caller
 from runtime.passage import Passage, Send
-from runtime.read_models import query
 from runtime.saga_sending import say, start
 from runtime.transacting import Requests, check, transact
 
@@ -72,7 +71,7 @@ class Doors:
         async def send(call: Call) -> object:
             left, asked = self._left(call, due), call.request
             if isinstance(asked, Query):
-                return await query(self._node, address, asked, left, consistent=consistent, after=after)
+                return await queries.ask(self._node, address, asked, timeout=left, consistent=consistent, after=after)
             command: Any = asked
             origin = caller()
             return await self._node.ask(address, command, request_id=call.id, origin=origin, timeout=left)

@@ -14,6 +14,7 @@ from actors import (
     Mailbox,
     Passivation,
     Pool,
+    Query,
     Rate,
     ReadModel,
     RestartPolicy,
@@ -149,12 +150,14 @@ class Kind:
         """Writes and reads what its actors say, be it personal or not."""
         self.name = cls.__name__
         self.commands: dict[str, type[Command[Any, Any]]] = dict(getattr(cls, "commands", {}))
-        self.queries = frozenset[type](getattr(cls, "queries", {}).values())
-        """The classes of queries that it answers by itself."""
+        queries: dict[str, type[Query[Any, Any]]] = dict(getattr(cls, "queries", {}))
+        received = [one for one in self.commands.values() if issubclass(one, Query)]
+        self.queries = frozenset[type]([*queries.values(), *received])
+        """The classes of queries that it answers by itself, in a turn."""
         self.messages = frozenset[type](getattr(cls, "messages", {}).values())
         """The classes of commands that a saga takes while it is under way."""
-        self.takes = frozenset(self.commands.values()) | self.queries
-        """The classes of commands, and of queries of its own, that it takes."""
+        self.takes = frozenset[type](self.commands.values())
+        """The classes of commands that it takes; a plain actor's queries come like those."""
         self.events: dict[str, type[Event]] = dict(getattr(cls, "events", {}))
         decoders = {name: Decoder(event, codec) for name, event in self.events.items()}
         self.internal = _internal(self.cls)
@@ -169,8 +172,9 @@ class Kind:
         self.plain = dict(self._unchanged)
         """What reads the events that are what they were at their first revision, none of which is the runtime's."""
         self._unchanged.update({name: Decoder(event) for name, event in self.internal.items()})
-        self._command_decoders = {name: Decoder(command, codec) for name, command in self.commands.items()}
-        self._command_names = names_by_alias(cls, self.commands)
+        requests = {**self.commands, **queries}
+        self._command_decoders = {name: Decoder(request, codec) for name, request in requests.items()}
+        self._command_names = names_by_alias(cls, requests)
         self.restart: RestartPolicy = getattr(cls, "restart", RestartPolicy())
         """How an actor of this class is started again after a crash."""
         self.mailbox: Mailbox = getattr(cls, "mailbox", Mailbox())
@@ -269,7 +273,7 @@ class Kind:
                 event.meta = b"%b%d%b%b" % (REVISED, revision, b"" if rest == b"}" else b",", rest)
 
     def command(self, data: msgspec.Raw) -> Command[Any, Any]:
-        """Return a command of this kind of actor from its JSON, by the name that it carries, or carried once.
+        """Return a command, or a query, to this kind of actor from its JSON, by the name that it carries, or carried.
 
         Raises:
             NotDecodable: the actor takes no such command, or it doesn't fit.

@@ -1,17 +1,17 @@
 """The read models of a node: from opening their databases to closing them, and how a new one takes over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
-from actors import Address, Elsewhere, NotTaken, Query, ReadModel, ReadModelBehind, RuntimeClosed, Saga, Service
-from persistence import Journal, JournalError
+from actors import Elsewhere, ReadModel, ReadModelBehind, RuntimeClosed, Saga, Service
+from persistence import JournalError, Record
 from persistence.views import Build, Shelf, View, form_of
-from runtime.footing import fit, journal_head
+from runtime.footing import fit
 from runtime.kinds import Kind
 from runtime.lending import Lending
 from runtime.log import log
@@ -20,9 +20,6 @@ from runtime.observed_projector import ObservedProjector
 from runtime.projection import Projection
 from runtime.projector import Projector
 from runtime.views import Views, fingerprint
-
-A = TypeVar("A")
-R = TypeVar("R")
 
 FOLLOW = 60.0
 """Seconds for which one wait for other processes' events lasts."""
@@ -80,7 +77,12 @@ class Keeper:
         node = self._node
         make = ObservedProjector if node.observer.on else Projector
         projection = Projection(self._kind, self._producers)
-        projector = make(self._kind, projection, node.journal, view, node.delays, node.clock.now)
+
+        def changed(records: Sequence[Record]) -> None:
+            if projector is self.current:  # what is being built anew is nobody's answer yet
+                node.news.rows(projection, records)
+
+        projector = make(self._kind, projection, node.journal, view, node.delays, node.clock.now, changed=changed)
         if isinstance(projector, ObservedProjector):
             projector.observer = node.observer
         return projector
@@ -116,6 +118,7 @@ class Keeper:
         """Remove what is older than the tables that have caught up, and let go of the version before."""
         stand_in, self.current.stand_in = self.current.stand_in, None
         self.current.strict = False
+        self._node.news.tell_category(self._kind.name)
         try:
             if stand_in is not None:
                 log.info("read model has caught up and answers", read_model=self._kind.name)
@@ -184,6 +187,7 @@ class Keeper:
         old.waiting.move_to(new.waiting)
         new.look()
         old.retire()
+        self._node.news.tell_category(self._kind.name)
         with anyio.CancelScope(shield=True):
             await old.lending.close()
             await self._drop(old_build)
@@ -217,34 +221,3 @@ async def follow(node: Node) -> None:
             await node.delays.pause(AGAIN)
         for projector in [*node.projectors.values(), *node.builders.values()]:
             projector.look()
-
-
-async def head(journal: Journal) -> int:
-    """Return the position of the last event that was committed before this call, whoever wrote it.
-
-    Raises:
-        ReadModelBehind: it can't be known now.
-    """
-    try:
-        return await journal_head(journal)
-    except JournalError as error:
-        raise ReadModelBehind(f"how far the journal is can't be known now: {error}; ask again later") from error
-
-
-async def query(
-    node: Node, address: Address[A], asked: Query[A, R], timeout: float | None, *, consistent: bool, after: int | None
-) -> R:
-    """Ask a read model from its tables, or an actor that answers queries by itself.
-
-    Raises:
-        NotTaken, UnknownActor: nobody here answers it.
-        ReadModelBehind: the tables have not come far enough in time.
-    """
-    projector = node.projectors.get(address.actor)
-    if projector is None and type(asked) in node.kind(address.actor).queries:
-        return await node.ask(address, asked, timeout=timeout)  # a saga: it knows no more than it is told
-    if projector is None:
-        raise NotTaken(f"{address} answers no queries of this kind; ask a read model, or a saga")
-    position = max(await head(node.journal) if consistent else 0, after or 0)
-    reply: R = await projector.ask(asked, position, timeout)
-    return reply

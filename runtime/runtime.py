@@ -26,7 +26,7 @@ from persistence import Journal, Keys
 from persistence.connection import shielded
 from persistence.opening import journal_for
 from persistence.sqlite import Durability
-from runtime import reminders
+from runtime import queries, reminders
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
@@ -41,11 +41,12 @@ from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
 from runtime.projecting import Projecting
 from runtime.projector import Projector
-from runtime.read_models import follow, open_read_models, query
+from runtime.read_models import follow, open_read_models
 from runtime.saga_alerts import OnAlert
 from runtime.sagas import Sagas
 from runtime.scheduling import Scheduling
 from runtime.slow_turns import SLOW_TURN
+from runtime.subscription_queries import SubscriptionQueries
 from runtime.tracing import Tracing
 from runtime.transacting import transact
 from runtime.views import Views, ViewsOption
@@ -64,7 +65,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
+class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQueries):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
@@ -223,8 +224,9 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
         """Send a request and wait for its reply; what led to the reply is durable then.
 
         ``id`` names a command for ever: sent again, also after a crash, it takes effect once and gets its first
-        reply. ``timeout`` is in seconds. For queries, ``consistent=True`` sees all that was committed before the
-        call, and ``after`` all up to a position; else a query sees what is there now.
+        reply. ``timeout`` is in seconds. Of a read model, ``consistent=True`` sees all that was committed before the
+        call, and ``after`` all up to a position; else a query sees what is there now. A service, a saga or a plain
+        actor answers queries itself, in their turn: each sees all that came before it.
 
         Raises:
             Refused: a business 'no'; nothing was written.
@@ -241,7 +243,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             reply: R = await doors.ask(address, request, id, timeout, consistent=consistent, after=after)
             return reply
         if isinstance(request, Query):
-            return await query(node, address, request, timeout, consistent=consistent, after=after)
+            return await queries.ask(node, address, request, timeout=timeout, consistent=consistent, after=after)
         promise = node.send(address, request, id) if timeout is None else None
         if promise is None:
             return await node.ask(address, request, request_id=id, timeout=timeout)

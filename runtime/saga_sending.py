@@ -16,7 +16,7 @@ async def start(
 ) -> None:
     """Start a saga, and don't wait for its end; that it was started is durable then."""
     cell = node.taker(address, command)
-    if not isinstance(cell, SagaCell) or type(command) in cell.kind.messages | cell.kind.queries:
+    if not isinstance(cell, SagaCell) or type(command) in cell.kind.messages:
         raise NotTaken(f"{type(command).__name__} starts nothing at {address}; ask it or tell it")
     if cell.crowded:
         cell = await node.room(cell, command, due)

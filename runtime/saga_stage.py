@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, Saga
+from actors import Address, Query, Request, Saga
 from actors.verbs import Compensate
 from persistence import AT_ONCE, BURIED, NEVER, Append, NewEvent, Record
 from persistence.codec import encode
@@ -252,7 +252,7 @@ class SagaStage(Cell):
         """
         return f"{self.name}{'!' if undo else '#'}{step.wire}"
 
-    def send(self, step: StepStory, to: Address[Any], command: Command[Any, Any]) -> bool:
+    def send(self, step: StepStory, to: Address[Any], command: Request[Any, Any]) -> bool:
         """Send a step's command at the end of the turn, unless it is under way already; return whether it is sent."""
         own = None if self._run is None else self._run.step(step.asked.step)
         timeout = None if own is None else own.timeout
@@ -294,12 +294,13 @@ class SagaStage(Cell):
         back = StepReturn(self.world.find, self.address, key, undoes is not None, request, attempt)
         started = self.story.started
         path = (*started.path, self.address) if started is not None else (self.address,)
-        envelope = Envelope(message, request, back, self._origin, None, due, path, undoes, bytes(data))
+        message_id = None if isinstance(message, Query) else request  # a query has no effect to be told from another
+        envelope = Envelope(message, message_id, back, self._origin, None, due, path, undoes, bytes(data))
         envelope.lock = step.asked.lock and undoes is None
         if now or throttle is None:
             self._outbox.append((to, envelope))
         else:
-            self._hold_back(throttle, to, envelope, key, limit)
+            self._hold_back(throttle, request, to, envelope, key, limit)
         return envelope
 
     def _begin_timeout(self, limit: timedelta | None, key: str, *, undo: bool) -> int:
@@ -312,7 +313,13 @@ class SagaStage(Cell):
         return due
 
     def _hold_back(
-        self, throttle: Throttle, to: Address[Any], envelope: Envelope, key: str, timeout: timedelta | None
+        self,
+        throttle: Throttle,
+        request: str,
+        to: Address[Any],
+        envelope: Envelope,
+        key: str,
+        timeout: timedelta | None,
     ) -> None:
         """Send something when the rate of whom it is for allows it."""
         raise NotImplementedError

@@ -105,8 +105,18 @@ class Thawed(Message, frozen=False):  # mistake: a message that can be changed
     seat: int
 
 
+class SeatsLeft(Query["Flight", int]): ...
+
+
+class RoomsLeft(Query["Hotel", int]):
+    floor: int = 0
+
+
 class Flight(Service[Seats, HoldSeat | ReleaseSeat, SeatHeld]):
     initial = Seats()
+
+    def answer(self, state: Rooms, query: SeatsLeft) -> int:  # mistake: answered from another service's state
+        return state.capacity
 
     def decide(self, state: Seats, command: HoldSeat | ReleaseSeat) -> Decision:
         command.trip = "trip-8"  # mistake: a command's field set
@@ -193,7 +203,7 @@ class TripSaga(Saga[BookTrip, TripBooked]):
         await self.ask("b", flight, hold, undo=ReleaseRoom(self.key))  # mistake: the undo of another actor
         await self.ask("c", flight, hold, undo=SeatHeld("trip-7"))  # mistake: an event as an undo
         await self.ask("d", Flight, hold)  # mistake: a class in place of an address
-        await self.ask("e", Flights.at(), SeatOf("trip-7"))  # mistake: a query in a saga
+        await self.ask("e", Flights.at(), SeatOf("trip-7"))  # mistake: a read model asked by a saga
         await self.pivot("f", flight, HoldRoom(self.key))  # mistake: a pivot sent to the wrong actor
         await self.pivot("g", flight, hold, undo=release)  # mistake: a pivot with an undo
         await self.sleep("h", 60)  # mistake: a sleep of a bare number
@@ -404,6 +414,39 @@ class Journey(Saga[Travel, Held]):
         await self.ask("b", Flight.at(), HoldSeat(self.key), timeout=5)  # mistake: seconds in place of a duration
         print(go)
         return held
+
+
+class Asking(Saga[Travel, Held]):
+    async def run(self, command: Travel) -> Held:
+        await self.ask("a", Flight.at(), RoomsLeft())  # mistake: a saga's query sent to the wrong actor
+        await self.ask("b", Flight.at(), SeatsLeft(), undo=ReleaseSeat(self.key))  # mistake: a query undone
+        await self.ask("c", Flight.at(), SeatsLeft(), lock=True)  # mistake: a query that takes a lock
+        await self.pivot("d", Flight.at(), SeatsLeft())  # mistake: a query as the pivot
+        text: str = await self.ask("e", Flight.at(), SeatsLeft())  # mistake: a step's answer of another type
+        raise Refused(text)
+
+
+class Porter(Actor):
+    async def receive(self, message: HoldSeat) -> None:
+        await self.ask(Hotel.at(), SeatsLeft())  # mistake: a plain actor's query sent to the wrong actor
+        self.tell(Flight.at(), SeatsLeft())  # mistake: a query told by a plain actor
+        text: str = await self.ask(Flight.at(), SeatsLeft())  # mistake: a plain actor's answer of another type
+        del text
+
+
+async def asks(runtime: Runtime) -> None:
+    await runtime.ask(Hotel.at("Ritz"), SeatsLeft())  # mistake: a service's query sent to another service
+    await runtime.ask(Flights.at(), SeatsLeft())  # mistake: a service's query sent to a read model
+    text: str = await runtime.ask(Flight.at("LH441"), SeatsLeft())  # mistake: an answer used as another type
+    runtime.tell(Flight.at("LH441"), SeatsLeft())  # mistake: a query told
+    await runtime.transact((Flight.at("LH441"), SeatsLeft()))  # mistake: a query in a transaction
+    runtime.watch(Hotel.at("Ritz"), SeatsLeft())  # mistake: another service's query watched
+    runtime.watch(Flight.at("LH441"), HoldSeat("t"))  # mistake: a command watched
+    await runtime.watch(Flight.at("LH441"), SeatsLeft())  # mistake: a watch awaited
+    async for name in runtime.watch(Flight.at("LH441"), SeatsLeft()):
+        name.upper()  # mistake: what is watched used as another type
+    RoomsLeft(floor="1")  # mistake: a query's field of another type
+    del text
 
 
 async def travels(runtime: Runtime) -> None:
