@@ -67,6 +67,8 @@ GRACE = 5.0
 class Node:
     """The parts of one runtime, made and used on one event loop."""
 
+    ask_inside: Asks
+
     def __init__(
         self,
         journal: Journal,
@@ -113,7 +115,6 @@ class Node:
         self.kind, self.check = self.directory.kind, self.directory.check
         self.dead_letter = self.dead_letters.add
         self.spawn = self.tasks.start
-        self.ask_inside: Asks = self.ask
         self.watches = Watches(self._notice)
         self.news = News()
         self.owners: dict[Address[Any], Owner] = {}
@@ -127,7 +128,7 @@ class Node:
         self.trouble = Trouble(self.writer, self.promises, self.delays)
         self.closing = False
         self.alert = Alerts(self.writer, on_alert).tell
-        self._name, self._count = os.urandom(6).hex(), 0
+        self._name, self._count, self.ask_inside = os.urandom(6).hex(), 0, self.ask
 
     def new_id(self) -> str:
         """Return an id for a message that came without one."""
