@@ -11,7 +11,7 @@ class News:
     """Those who follow streams."""
 
     def __init__(self) -> None:
-        self._followers: dict[Stream, set[asyncio.Event]] = {}
+        self._followers: dict[Stream, dict[asyncio.Event, None]] = {}
         self.closed = False
         """Whether nothing more will be told."""
 
@@ -19,12 +19,12 @@ class News:
     def of(self, stream: Stream) -> Generator[asyncio.Event]:
         """Be told of a stream: the event is set whenever there may be something new."""
         event = asyncio.Event()
-        followers = self._followers.setdefault(stream, set())
-        followers.add(event)
+        followers = self._followers.setdefault(stream, {})
+        followers[event] = None
         try:
             yield event
         finally:
-            followers.discard(event)
+            followers.pop(event, None)
             if not followers:
                 del self._followers[stream]
 

@@ -20,7 +20,7 @@ from runtime.cells import Cell, Phase
 from runtime.chaos import Chaos
 from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
-from runtime.directory import Directory
+from runtime.directory import Directory, MakeCell
 from runtime.dispatcher import Dispatcher
 from runtime.flow import Flow
 from runtime.lock_waits import LockWaits
@@ -86,20 +86,20 @@ class Node:
         self.personal = personal or PersonalData()
         self.observer = observer or Observer(clock)
         self._observed = self.observer.on
-        self.random = Random()
+        self.random = self._new_random()
         self.tasks = Tasks()
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
-        self.suspects, self.lock_waits = Suspects(journal, clock, self.delays), LockWaits()
+        self.suspects, self.lock_waits = Suspects(journal, clock, self.delays, self._new_name()), LockWaits()
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.writer.prepare = self.personal.prepare
         self.written = Groups()
         self.writer.on_group, self.writer.stopwatch = self._written, stopwatch(clock)
         self.slow = SlowTurns(clock, slow_turn)
-        self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, self.slow)
+        self.dispatcher = self._new_dispatcher(chaos)
         self.recovery = Recovery(journal, self.writer, self._settle)
         pools = partial(PoolCell, self)
-        self.directory = Directory([*actors, *built_in(self)], makers(self), pools, self.personal.codec)
+        self.directory = Directory([*actors, *built_in(self)], self._makers(), pools, self.personal.codec)
         self.dead_letters = DeadLetters(clock, self.observer.dead_letter)
         self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added
@@ -123,7 +123,21 @@ class Node:
         self.trouble = Trouble(self.writer, self.promises, self.delays)
         self.closing = False
         self.alert = Alerts(self.writer, on_alert).tell
-        self._name, self._count = os.urandom(6).hex(), 0
+        self._name, self._count = self._new_name(), 0
+
+    # What a simulation puts its own in the place of.
+
+    def _new_random(self) -> Random:
+        return Random()
+
+    def _new_name(self) -> str:
+        return os.urandom(6).hex()
+
+    def _new_dispatcher(self, chaos: Chaos | None) -> Dispatcher:
+        return Dispatcher(self.writer, self.clock, self._start_group, chaos, self.slow)
+
+    def _makers(self) -> dict[type, MakeCell]:
+        return makers(self)
 
     def new_id(self) -> str:
         """Return an id for a message that came without one."""

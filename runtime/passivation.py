@@ -28,7 +28,7 @@ class Passivator:
         self._timers = timers
         self._active = active
         self._loop = asyncio.get_running_loop()
-        self._crowds: set[Kind | None] = set()
+        self._crowds: dict[Kind | None, None] = {}
         """Classes of which there are too many; None: there are too many of all together."""
         self._patience: set[Kind | None] = set()
         """Classes of which the last look found too few that rest; they are looked at again in a moment."""
@@ -47,10 +47,10 @@ class Passivator:
         if active > most and crowd not in self._patience:
             if not self._crowds:
                 self._loop.call_soon(self._make_room)
-            self._crowds.add(crowd)
+            self._crowds[crowd] = None
 
     def _make_room(self) -> None:
-        crowds, self._crowds = self._crowds, set()
+        crowds, self._crowds = self._crowds, {}
         for crowd in crowds:
             most = self._active if crowd is None else crowd.passivation.active
             cells = [cell for cell in self._directory if crowd is None or cell.kind is crowd]

@@ -59,6 +59,7 @@ class Projector:
         now: Callable[[], int],
         *,
         strict: bool = False,
+        random: Random | None = None,
     ) -> None:
         """``now`` tells the time, in microseconds since 1970."""
         self.kind = kind
@@ -89,7 +90,7 @@ class Projector:
         self._journal = journal
         self._timers = timers
         self._now = now
-        self._random = Random()
+        self._random = random or Random()
         self._since = 0
         self._given_up: Poison | None = None
         self._in_a_row = 0

@@ -77,7 +77,7 @@ class Keeper:
         node = self._node
         make = ObservedProjector if node.observer.on else Projector
         projection = Projection(self._kind, self._producers)
-        projector = make(self._kind, projection, node.journal, view, node.delays, node.clock.now)
+        projector = make(self._kind, projection, node.journal, view, node.delays, node.clock.now, random=node.random)
         if isinstance(projector, ObservedProjector):
             projector.observer = node.observer
         return projector
