@@ -27,7 +27,7 @@ STEP = 3600.0
 _LETTERS: dict[str, Place] = {"w": "write", "t": "turn", "h": "handling", "v": "view"}
 
 
-class Fault(msgspec.Struct, frozen=True):
+class Fault(msgspec.Struct, frozen=True, order=True):
     """One thing that goes wrong.
 
     ``crash``: the process dies; at a write, when the first ``how`` of the group's batches are durable, at a handling

@@ -8,6 +8,7 @@ have the same order in each run.
 import asyncio
 import contextvars
 import heapq
+import inspect
 import sys
 import threading
 import warnings
@@ -26,6 +27,8 @@ from runtime.simulation.waiting import who_waits
 
 T = TypeVar("T")
 
+MOST_ROUNDS = 100
+"""So often is looked for tasks of a dead process that were started by closing others."""
 NEVER = 2**63
 """A time that doesn't come, in microseconds."""
 MOST_STEPS = 1_000_000
@@ -74,7 +77,7 @@ class SimulatedTask(asyncio.Task[Any]):
 
     number: int
 
-    def __new__(cls, *_: Any, loop: "SimulatedLoop", **__: Any) -> "SimulatedTask":
+    def __new__(cls, *_: Any, loop: Any, **__: Any) -> "SimulatedTask":  # pyright: ignore[reportInconsistentConstructor]
         """Make it, with its number first: it is put into a set before it is made."""
         task = super().__new__(cls)
         task.number = loop.next_number()
@@ -92,7 +95,7 @@ class SimulatedFuture(asyncio.Future[Any]):
 
     number: int
 
-    def __new__(cls, *, loop: "SimulatedLoop") -> "SimulatedFuture":
+    def __new__(cls, *, loop: Any) -> "SimulatedFuture":  # pyright: ignore[reportInconsistentConstructor]
         """Make it, with its number first."""
         future = super().__new__(cls)
         future.number = loop.next_number()
@@ -105,7 +108,11 @@ class SimulatedFuture(asyncio.Future[Any]):
         return self is other
 
 
-class SimulatedLoop(asyncio.AbstractEventLoop):
+_Protocol: Any = asyncio.AbstractEventLoop
+"""Without its types: of its 29 abstract methods most are refused here by one function."""
+
+
+class SimulatedLoop(_Protocol):  # type: ignore[misc]
     """One simulated process's event loop: from its start to its end, or to its death."""
 
     def __init__(self, now: int = 0, schedule: Schedule | None = None, most_steps: int = MOST_STEPS) -> None:
@@ -212,9 +219,16 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def die(self) -> None:
         """End the process here: nothing that it was in the middle of goes on, and nothing is cleaned up."""
         self.dead = True
-        self._left = [task for task in asyncio.all_tasks(self) if isinstance(task, SimulatedTask)]
+        self._left = self._tasks()
         self._ready.clear()
         self._timers.clear()
+
+    def _tasks(self) -> list[SimulatedTask]:
+        return [
+            task
+            for task in asyncio.all_tasks(self)
+            if isinstance(task, SimulatedTask) and inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CLOSED
+        ]
 
     async def end_here(self) -> NoReturn:
         """Let the process die in the middle of a task."""
@@ -225,16 +239,15 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def bury(self) -> None:
         """Let go of all that was under way. What its code does at its end has no effect here any more."""
         self.dead = True
-        left = sorted(
-            {*self._left, *(task for task in asyncio.all_tasks(self) if isinstance(task, SimulatedTask))},
-            key=hash,
-        )
-        self._ready.clear()
-        self._timers.clear()
         with self._in_charge(), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # what had not begun is closed unawaited
-            for task in left:
-                _close(task)
+            for _ in range(MOST_ROUNDS):  # what is closed may start tasks to clean up
+                left = {*self._left, *self._tasks()}
+                self._left.clear()
+                if not left:
+                    break
+                for task in sorted(left, key=hash):
+                    _close(task)
         self._ready.clear()
         self._closed = True
 
@@ -348,7 +361,8 @@ def _take(ready: deque[Handle], schedule: Schedule) -> Handle:
             continue
         owner = getattr(handle.callback, "__self__", None)
         lane: object = owner.number if isinstance(owner, SimulatedTask) else None
-        about = handle.args[0] if handle.args and isinstance(handle.args[0], asyncio.Future) else lane
+        first: Any = handle.args[0] if handle.args else None
+        about: object = first if isinstance(first, asyncio.Future) else lane
         if lane not in behind and about not in behind:
             places.append(place)
             lanes.append(lane)

@@ -122,6 +122,12 @@ class SimulatedRuntime(Runtime):
         """Whether nothing is under way but timers."""
         return self._inside is None or self._inside.idle
 
+    @property
+    def behind(self) -> bool:
+        """Whether a read model is not where the journal is, and on its way there."""
+        projectors = () if self._inside is None else self._inside.projectors.values()
+        return any(one.error is None and one.position < self.journal.position for one in projectors)
+
     async def ask(
         self,
         address: Address[A],

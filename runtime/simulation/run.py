@@ -19,6 +19,7 @@ from runtime.simulation.built_in import problems
 from runtime.simulation.errors import SimulationError
 from runtime.simulation.faults import Fault, Plan
 from runtime.simulation.invariants import Invariant
+from runtime.simulation.loop import SimulatedLoop
 from runtime.simulation.machine import Machine, Moment, Point
 from runtime.simulation.node import SimulatedRuntime
 from runtime.simulation.world import World
@@ -126,7 +127,7 @@ class Run:
         machine = self._machine
         self._world = world = World(machine, self._setup.outside(), self._setup.kinds)
         machine.on_durable = self._look
-        loops = []
+        loops: list[SimulatedLoop] = []
         try:
             while True:
                 loop = machine.start()
@@ -206,7 +207,7 @@ class Run:
         end = machine.loop.now + round(LAST.total_seconds() * 1e6)
         while self._broken is None:
             await self._quiet(world)
-            busy = any(
+            busy = world.runtime.behind or any(
                 not story.ended and story.status != "parked" and story.asleep_until() is None
                 for story in world.sagas().values()
             )

@@ -33,7 +33,11 @@ class Numbers:
 def numbered_scopes(numbers: Numbers) -> Generator[None]:
     """Hash the cancel scopes that are entered meanwhile by their numbers."""
     before = _SCOPE.__hash__
-    _SCOPE.__hash__ = lambda scope: numbers.of(scope)
+
+    def number(scope: Any) -> int:
+        return numbers.of(scope)
+
+    _SCOPE.__hash__ = number
     try:
         yield
     finally:

@@ -128,10 +128,10 @@ class SimulatedView(SqliteView):
         name = self._name[0]
         faults = self._machine.at("view", f"{name} up to position {checkpoint}", name)
         if any(fault.how == "before" for fault in faults):
-            raise sqlite3.OperationalError("disk I/O error")
+            raise _io_error()
         await super().apply(statements, checkpoint, mark=mark, blanks=blanks, aside=aside)
         if faults:
-            raise sqlite3.OperationalError("disk I/O error")
+            raise _io_error()
 
 
 class SimulatedShelf(Shelf):
@@ -165,3 +165,9 @@ class SimulatedShelf(Shelf):
         """Remove a database; see :meth:`Shelf.drop`."""
         self._disk.drop((name, build.fingerprint, build.generation))
         return True
+
+
+def _io_error() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    return error
