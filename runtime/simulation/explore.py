@@ -11,7 +11,7 @@ import msgspec
 from runtime.simulation.faults import Plan
 from runtime.simulation.points import every_fault
 from runtime.simulation.report import report
-from runtime.simulation.run import Broken, Run, Setup, Story
+from runtime.simulation.run import Broken, Run, Setup, RunResult
 from runtime.simulation.shrink import shrink
 
 RUNS = 200
@@ -19,11 +19,11 @@ RUNS = 200
 
 
 class Failed(AssertionError):
-    """An invariant was broken. The text is the report; ``story`` is the smallest run that shows it."""
+    """An invariant was broken. The text is the report; ``result`` is the smallest run that shows it."""
 
-    def __init__(self, text: str, story: Story, runs: int) -> None:
+    def __init__(self, text: str, result: RunResult, runs: int) -> None:
         super().__init__(text)
-        self.story = story
+        self.result = result
         self.runs = runs
         """How many runs it took to find."""
 
@@ -59,7 +59,7 @@ class Explorer:
         self._explored = Explored()
         self._orders: set[int] = set()
 
-    def replay(self, plan: Plan) -> Story:
+    def replay(self, plan: Plan) -> RunResult:
         """Run one plan.
 
         Raises:
@@ -90,7 +90,7 @@ class Explorer:
         self._explored.not_reached = self._not_reached()
         return self._explored
 
-    def _random_plans(self, first: Story, depth: int, seed: int) -> Iterator[Plan]:
+    def _random_plans(self, first: RunResult, depth: int, seed: int) -> Iterator[Plan]:
         """Yield plans without end: other seeds, schedules of both sorts, and as many faults as the depth says."""
         random = Random(seed)
         single = list(every_fault(Plan(seed), first.points))
@@ -111,36 +111,36 @@ class Explorer:
                 faults.setdefault((fault.place, fault.number), fault)
         return Plan(plan.seed, plan.schedule, tuple(faults.values()))
 
-    def _try(self, plan: Plan, *, smaller: bool = True) -> Story:
-        story = Run(self.setup, plan).go()
-        self._count(story)
-        if story.broken is not None:
+    def _try(self, plan: Plan, *, smaller: bool = True) -> RunResult:
+        result = Run(self.setup, plan).go()
+        self._count(result)
+        if result.broken is not None:
             runs = self._explored.runs
             if smaller:
-                story = self._smallest(plan, story, story.broken)
-            text = report(story, runs, self._again(story.plan), self._explored.points)
-            raise Failed(text, story, runs)
-        return story
+                result = self._smallest(plan, result, result.broken)
+            text = report(result, runs, self._again(result.plan), self._explored.points)
+            raise Failed(text, result, runs)
+        return result
 
-    def _smallest(self, plan: Plan, story: Story, broken: Broken) -> Story:
+    def _smallest(self, plan: Plan, result: RunResult, broken: Broken) -> RunResult:
         def fails(candidate: Plan) -> bool:
             found = Run(self.setup, candidate).go().broken
             return found is not None and found.name == broken.name
 
-        small = shrink(plan, story.choices, fails)
+        small = shrink(plan, result.choices, fails)
         again = Run(self.setup, small).go()
-        return again if again.broken is not None else story
+        return again if again.broken is not None else result
 
-    def _count(self, story: Story) -> None:
+    def _count(self, result: RunResult) -> None:
         explored = self._explored
         explored.runs += 1
-        sorts = {(point.place, point.number): point.sort for point in story.points}
-        for fault in story.fired:
+        sorts = {(point.place, point.number): point.sort for point in result.points}
+        for fault in result.fired:
             where = "" if fault.place == "write" else f" {sorts[fault.place, fault.number]}"
             how = "" if fault.place == "write" and fault.what == "crash" else f" {fault.how}" if fault.how else ""
             explored.faults[f"{fault.what}{how} at a {fault.place}{where}"] += 1
-        explored.points.update(point.sort for point in story.points)
-        self._orders.add(hash(tuple(moment.to + moment.text for moment in story.moments if moment.kind == "message")))
+        explored.points.update(point.sort for point in result.points)
+        self._orders.add(hash(tuple(moment.to + moment.text for moment in result.moments if moment.kind == "message")))
 
     def _not_reached(self) -> list[str]:
         seen = "\n".join(self._explored.points)

@@ -31,7 +31,7 @@ class Fault(msgspec.Struct, frozen=True, order=True):
     """One thing that goes wrong.
 
     ``crash``: the process dies; at a write, when the first ``how`` of the group's batches are durable, at a handling
-    ``before`` or ``after`` it. ``kill``: the actor dies, ``before`` or ``after`` the message. ``late``: the reply comes
+    or a batch of a read model ``before`` or ``after`` it. ``kill``: the actor dies, ``before`` or ``after`` the message. ``late``: the reply comes
     ``how`` seconds later; ``twice``: it comes twice. ``fail``: the write fails, ``before`` or ``after`` it happened.
     ``full``: from this write on the disk is full for ``how`` seconds. ``step``: the wall clock is set by ``how`` seconds.
     """
@@ -57,7 +57,7 @@ class Fault(msgspec.Struct, frozen=True, order=True):
             case "crash":
                 return f"the process dies {self.how} {label}"
             case "kill":
-                return f"the actor is killed {self.how} {label}"
+                return f"{'the read model' if self.place == 'view' else 'the actor'} is killed {self.how} {label}"
             case "late":
                 return f"the reply to {label} comes {self.seconds:g} s late"
             case "twice":
@@ -145,7 +145,7 @@ def _makes_sense(fault: Fault) -> bool:
     match fault.what, fault.place:
         case ("crash", "write"):
             return fault.how.isdigit()
-        case ("crash", "handling") | ("kill", "turn" | "handling") | ("fail", "write" | "view"):
+        case ("crash", "handling" | "view") | ("kill", "turn" | "handling" | "view") | ("fail", "write" | "view"):
             return fault.how in ("before", "after")
         case ("late", "turn") | ("full" | "step", "write"):
             return _NUMBER.fullmatch(fault.how) is not None

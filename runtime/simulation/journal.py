@@ -76,7 +76,7 @@ class SimulatedJournal(MemoryJournal):
     async def _end(self, batches: Sequence[Batch], faults: Sequence[Fault]) -> None:
         machine = self._machine
         if _kept(faults) is not None:
-            await machine.loop.end_here()
+            await machine.end_here()
         machine.note("write", "", "", _label(batches))
         machine.on_durable()
         await asyncio.sleep(machine.pause(SLOW_WRITE))

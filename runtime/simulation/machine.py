@@ -4,7 +4,7 @@ It outlives the processes that die on it, one after the other.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NoReturn
 
 import msgspec
 
@@ -69,6 +69,8 @@ class Machine:
         """How many events are durable."""
         self.on_durable: Callable[[], None] = lambda: None
         """Called when more of the journal is durable."""
+        self.on_kill: Callable[[str], None] = lambda _: None
+        """Called to let a read model crash."""
         self._counts: dict[Place, int] = {"write": 0, "turn": 0, "handling": 0, "view": 0}
         self._faults: dict[tuple[Place, int], list[Fault]] = {}
         for fault in plan.faults:
@@ -89,6 +91,14 @@ class Machine:
     def quiet(self) -> bool:
         """Whether no more faults are to come, and the disk is not full."""
         return not self._faults and self.loop.now >= self._full_until
+
+    async def end_here(self) -> NoReturn:
+        """Let the process die in the middle of a task."""
+        await self.loop.end_here()
+
+    def kill(self, read_model: str) -> None:
+        """Let a read model of the process crash."""
+        self.on_kill(read_model)
 
     # -- what happens -------------------------------------------------------------------------------------------
 

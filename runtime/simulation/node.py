@@ -59,7 +59,7 @@ class SimulatedActorCell(ActorCell):
     async def _end_at(self, machine: Machine, what: str) -> tuple[None, BaseException]:
         """Let the process, or the actor, die in the middle of a message."""
         if what == "crash":
-            await machine.loop.end_here()
+            await machine.end_here()
         self.kill()
         return None, asyncio.CancelledError()
 
@@ -112,6 +112,11 @@ class SimulatedRuntime(Runtime):
         super().__init__(self.journal, actors, clock=machine.clock, **options)
         self._views = SimulatedViews(machine)
         self._machine, self._acks = machine, acks
+        machine.on_kill = self._kill_read_model
+
+    def _kill_read_model(self, name: str) -> None:
+        if self._inside is not None:
+            self._inside.projectors[name].kill()
 
     @property
     def _make_node(self) -> Callable[..., Node]:  # type: ignore[override]

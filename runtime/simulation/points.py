@@ -30,8 +30,9 @@ def faults_at(point: Point) -> Iterator[Fault]:
                 yield Fault(what, place, number, "before")
                 yield Fault(what, place, number, "after")
         case "view":
-            yield Fault("fail", place, number, "before")
-            yield Fault("fail", place, number, "after")
+            for what in ("fail", "kill", "crash"):
+                yield Fault(what, place, number, "before")
+                yield Fault(what, place, number, "after")
 
 
 def every_fault(plan: Plan, points: Sequence[Point]) -> Iterator[Plan]:

@@ -7,32 +7,32 @@ from persistence import Record
 from runtime.drawing import label
 from runtime.simulation.labels import CLIENT
 from runtime.simulation.machine import Moment
-from runtime.simulation.run import Story
+from runtime.simulation.run import RunResult
 from runtime.timeline import duration
 
 LONGEST = 200
 """How many moments, and events, are shown; of more, the last ones."""
 
 
-def report(story: Story, runs: int, again: str, points: Counter[str]) -> str:
+def report(result: RunResult, runs: int, again: str, points: Counter[str]) -> str:
     """Return the report of a run; ``again`` runs it again, ``points`` are those that all runs have come to."""
-    assert story.broken is not None
+    assert result.broken is not None
     return "\n".join(
         [
-            f"broken: {story.broken.name}",
-            f"  {story.broken.what}",
-            f"found by run {runs:,}; the smallest that shows it has {_many(len(story.fired), 'fault')} and "
-            f"{_many(len(story.plan.given), 'choice')} of the schedule",
+            f"broken: {result.broken.name}",
+            f"  {result.broken.what}",
+            f"found by run {runs:,}; the smallest that shows it has {_many(len(result.fired), 'fault')} and "
+            f"{_many(len(result.plan.given), 'choice')} of the schedule",
             "",
             "what happened:",
-            *_moments(story),
+            *_moments(result),
             "",
-            *_journals(story),
+            *_journals(result),
             "run it again:",
             f"  {again}",
             "",
             "as a Mermaid diagram:",
-            diagram(story),
+            diagram(result),
             f"points reached so far: {', '.join(f'{count} x {sort}' for sort, count in points.most_common(20))}",
         ]
     )
@@ -42,8 +42,8 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _moments(story: Story) -> Iterator[str]:
-    moments = story.moments
+def _moments(result: RunResult) -> Iterator[str]:
+    moments = result.moments
     if len(moments) > LONGEST:
         yield f"  ({len(moments) - LONGEST} moments before are left out)"
     for moment in moments[-LONGEST:]:
@@ -64,14 +64,14 @@ def _line(moment: Moment) -> str:
             return f"--- {moment.text}"
 
 
-def _journals(story: Story) -> Iterator[str]:
-    for fault in story.fired:
-        before = story.durable_before[str(fault)]
+def _journals(result: RunResult) -> Iterator[str]:
+    for fault in result.fired:
+        before = result.durable_before[str(fault)]
         yield f"the journal when {fault} happened ({_many(before, 'event')}):"
-        yield from _events(story.records[:before])
+        yield from _events(result.records[:before])
         yield ""
-    yield f"the journal at the end ({_many(len(story.records), 'event')}):"
-    yield from _events(story.records)
+    yield f"the journal at the end ({_many(len(result.records), 'event')}):"
+    yield from _events(result.records)
     yield ""
 
 
@@ -84,7 +84,7 @@ def _events(records: list[Record]) -> Iterator[str]:
         yield f"  {record.position:>5} {record.stream[0]}/{record.stream[1]} {record.version}: {record.type} {data}"
 
 
-def diagram(story: Story) -> str:
+def diagram(result: RunResult) -> str:
     """Return the run as the text of a Mermaid sequence diagram (https://mermaid.js.org)."""
     names: dict[str, str] = {}
     lines: list[str] = []
@@ -95,7 +95,7 @@ def diagram(story: Story) -> str:
             names[who] = f"actor{len(names) + 1}"
         return names[who]
 
-    for moment in story.moments[-LONGEST:]:
+    for moment in result.moments[-LONGEST:]:
         match moment.kind:
             case "message":
                 lines.append(f"    {name(moment.sender)}->>{name(moment.to)}: {label(moment.text)}")

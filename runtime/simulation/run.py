@@ -65,7 +65,7 @@ class Broken(msgspec.Struct, frozen=True):
     what: str
 
 
-class Story(msgspec.Struct):
+class RunResult(msgspec.Struct):
     """What has happened in a run."""
 
     plan: Plan
@@ -111,7 +111,7 @@ class Run:
         self._fired = 0
         self._steps = 0
 
-    def go(self) -> Story:
+    def go(self) -> RunResult:
         """Run to the end, and say what has happened."""
         collecting, quiet = gc.isenabled(), _log.disabled
         gc.disable()  # finalizers must not run at moments that depend on what else the process does
@@ -123,41 +123,49 @@ class Run:
             if collecting:
                 gc.enable()
 
-    def _go(self) -> Story:
+    def _go(self) -> RunResult:
         machine = self._machine
         self._world = world = World(machine, self._setup.outside(), self._setup.kinds)
         machine.on_durable = self._look
         loops: list[SimulatedLoop] = []
         try:
-            while True:
+            ended = False
+            while not ended and self._broken is None:
                 loop = machine.start()
                 loops.append(loop)
-                try:
-                    ended = loop.run(self._process(world))
-                except SimulationError as error:
-                    self._break("the run ends", str(error))
-                    ended = True
-                self._steps += loop.steps
-                if loop.problems and self._broken is None:
-                    self._break("nothing fails unseen", _told(loop.problems[0]))
-                if ended or self._broken is not None:
-                    break
+                ended = self._one_process(loop, world)
             if self._broken is None:
                 self._look_at_the_end(world)
-            records = list(world.records) if hasattr(world, "journal") else []
+            return self._result(world)
         finally:
             for loop in loops:
                 loop.bury()
             machine.views.close()
-        return Story(
+
+    def _one_process(self, loop: SimulatedLoop, world: World) -> bool:
+        """Let one process live; return whether it has come to its end in order."""
+        ended = True
+        try:
+            ended = bool(loop.run(self._process(world)))
+        except SimulationError as error:
+            self._break("the run ends", str(error))
+        if loop.problems:
+            self._break("nothing fails unseen", _told(loop.problems[0]))
+        self._steps += loop.steps
+        return ended
+
+    def _result(self, world: World) -> RunResult:
+        """Return what has happened. What is buried after that adds nothing to it."""
+        machine = self._machine
+        return RunResult(
             machine.plan,
             self._broken,
-            machine.moments,
-            machine.points,
-            machine.fired,
-            records,
-            machine.durable_before,
-            machine.schedule.choices if machine.schedule is not None else {},
+            list(machine.moments),
+            list(machine.points),
+            list(machine.fired),
+            list(world.records) if hasattr(world, "journal") else [],
+            dict(machine.durable_before),
+            dict(machine.schedule.choices) if machine.schedule is not None else {},
             self._steps,
             machine.loop.now,
         )
@@ -167,15 +175,12 @@ class Run:
         setup, machine = self._setup, self._machine
         runtime = SimulatedRuntime(machine, setup.actors, self._acks, **setup.options)
         world.runtime, world.journal = runtime, runtime.journal
-        while True:
-            try:
-                await runtime.__aenter__()
-                break
-            except Exception as error:  # noqa: BLE001 (a disk that is full, say: whoever starts processes starts it again)
-                if machine.quiet:
-                    self._break("the process starts", f"{type(error).__name__}: {error}")
-                    return True
-                return False
+        try:
+            await runtime.__aenter__()
+        except Exception as error:  # noqa: BLE001 (a disk that is full, say: whoever starts processes starts it again)
+            if machine.quiet:
+                self._break("the process starts", f"{type(error).__name__}: {error}")
+            return False
         clients = [asyncio.get_running_loop().create_task(self._client(world, one)) for one in setup.scenarios]
         for client in clients:
             await client
@@ -259,6 +264,7 @@ class Run:
         if self._broken is None:
             self._broken = Broken(name, what)
             self._machine.note("fault", "", "", f"broken: {name}")
+            self._machine.loop.die()
 
 
 def _told(problem: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from persistence.connection import Connection, shielded
 from persistence.sqlite_view import SqliteView
@@ -28,6 +28,14 @@ class Machine(Protocol):
 
     def pause(self, most: int) -> float:
         """Return how long something takes, in seconds."""
+        ...
+
+    async def end_here(self) -> NoReturn:
+        """Let the process die."""
+        ...
+
+    def kill(self, read_model: str) -> None:
+        """Let a read model crash."""
         ...
 
 
@@ -126,12 +134,23 @@ class SimulatedView(SqliteView):
     ) -> None:
         """Run the statements and move the checkpoint; see :meth:`View.apply`."""
         name = self._name[0]
-        faults = self._machine.at("view", f"{name} up to position {checkpoint}", name)
-        if any(fault.how == "before" for fault in faults):
-            raise _io_error()
+        faults = self._machine.at("view", f"{name} writes up to position {checkpoint}", name)
+        for fault in faults:
+            if fault.how == "before":
+                await self._go_wrong(fault.what)
         await super().apply(statements, checkpoint, mark=mark, blanks=blanks, aside=aside)
-        if faults:
-            raise _io_error()
+        for fault in faults:
+            await self._go_wrong(fault.what)
+
+    async def _go_wrong(self, what: str) -> None:
+        match what:
+            case "crash":
+                await self._machine.end_here()
+            case "kill":
+                self._machine.kill(self._name[0])
+                await asyncio.sleep(0)
+            case _:
+                raise _io_error()
 
 
 class SimulatedShelf(Shelf):
