@@ -115,6 +115,10 @@ def _wrong(story: Story, record: Record, event: object) -> str | None:
             return "it was started twice"
         case "saga.asked" if name in story.steps:
             return f"step {name!r} was asked twice"
+        case "saga.answered" if name in story.steps and record.time < story.steps[name].asked.due:
+            early = story.steps[name].asked.due - record.time
+            # A message that a receive waits for comes when it likes; a sleep ends when its time is over.
+            return f"{name!r} ended {early} microseconds early" if story.steps[name].asked.kind == "sleep" else None
         case "saga.answered" | "saga.refused" if name not in story.steps or not story.steps[name].open:
             return f"step {name!r} has two outcomes"
         case "saga.undone":

@@ -42,7 +42,9 @@ class Explored(msgspec.Struct):
     """Messages and events of the actors that came in no run."""
 
     def __str__(self) -> str:
-        lines = [f"{self.runs:,} runs, {sum(self.faults.values()):,} faults, {self.schedules:,} different orders of turns"]
+        lines = [
+            f"{self.runs:,} runs, {sum(self.faults.values()):,} faults, {self.schedules:,} different orders of turns"
+        ]
         lines += [f"  {count:>6,} x {what}" for what, count in sorted(self.faults.items())]
         if self.not_reached:
             lines.append(f"never reached: {', '.join(self.not_reached)}")

@@ -15,6 +15,9 @@ from runtime.simulation.machine import SLOW_READ, SLOW_WRITE, Machine
 
 import asyncio
 
+MOST_NAMED = 6
+"""So many streams of a group are named."""
+
 
 class SimulatedJournal(MemoryJournal):
     """What one process sees of the machine's journal."""
@@ -161,10 +164,13 @@ def _as_stored(append: Append) -> Append:
 
 
 def _label(batches: Sequence[Batch]) -> str:
-    appends = [append for batch in batches for append in batch]
-    return ", ".join(
-        f"{append.stream[0]}/{append.stream[1]} {event.type}" for append in appends for event in append.events
-    )
+    streams: dict[Stream, int] = {}
+    for batch in batches:
+        for append in batch:
+            streams[append.stream] = streams.get(append.stream, 0) + len(append.events)
+    names = [f"{count} of {actor}/{key}" for (actor, key), count in streams.items() if count]
+    more = f" and {len(names) - MOST_NAMED} more streams" if len(names) > MOST_NAMED else ""
+    return f"events: {', '.join(names[:MOST_NAMED])}{more}" if names else "no events"
 
 
 def _sort(batches: Sequence[Batch]) -> str:

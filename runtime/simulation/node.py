@@ -115,7 +115,7 @@ class SimulatedRuntime(Runtime):
         machine.on_kill = self._kill_read_model
 
     def _kill_read_model(self, name: str) -> None:
-        if self._inside is not None:
+        if self._inside is not None and name in self._inside.projectors:
             self._inside.projectors[name].kill()
 
     @property

@@ -102,14 +102,9 @@ def diagram(result: RunResult) -> str:
             case "reply":
                 lines.append(f"    {name(moment.sender)}-->>{name(CLIENT)}: {label(moment.text)}")
             case "write":
-                lines.append(f"    Note over {name('journal')}: {label(_short(moment.text))}")
+                lines.append(f"    Note over {name('journal')}: durable: {label(moment.text)}")
             case _:
                 mark = "#9889; " if moment.kind == "fault" else ""
                 lines.append(f"    Note over {name('journal')}: {mark}{label(moment.text)}")
     participants = [f"    participant {short} as {label(who)}" for who, short in names.items()]
     return "\n".join(["sequenceDiagram", *participants, *lines]) + "\n"
-
-
-def _short(text: str) -> str:
-    events = text.split(", ")
-    return text if len(events) <= 4 else f"{', '.join(events[:3])} and {len(events) - 3} more"

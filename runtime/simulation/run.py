@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from actors import MailboxFull, OutcomeUnknown, Parked, ReadModelBehind, Refused
+from actors import Failed, MailboxFull, OutcomeUnknown, Parked, ReadModelBehind, Refused
 from persistence import Record
 from runtime.built_in import BUILT_IN
 from runtime.kinds import Kind, kind_of
@@ -175,12 +175,14 @@ class Run:
         setup, machine = self._setup, self._machine
         runtime = SimulatedRuntime(machine, setup.actors, self._acks, **setup.options)
         world.runtime, world.journal = runtime, runtime.journal
+        fired = len(machine.fired)
         try:
             await runtime.__aenter__()
         except Exception as error:  # noqa: BLE001 (a disk that is full, say: whoever starts processes starts it again)
-            if machine.quiet:
+            if machine.quiet and len(machine.fired) == fired:
                 self._break("the process starts", f"{type(error).__name__}: {error}")
             return False
+        self._look()
         clients = [asyncio.get_running_loop().create_task(self._client(world, one)) for one in setup.scenarios]
         for client in clients:
             await client
@@ -192,19 +194,23 @@ class Run:
 
     async def _client(self, world: World, scenario: Scenario) -> None:
         name = getattr(scenario, "__name__", "the scenario")
+        last: Exception | None = None
         for _ in range(TRIES):
             world.random.seed(self._machine.plan.seed)
             try:
                 await scenario(world)
             except (Refused, Parked):
                 return  # answers like others
-            except (OutcomeUnknown, MailboxFull, ReadModelBehind):
-                await asyncio.sleep(1.0)
-                continue
+            except (OutcomeUnknown, MailboxFull, ReadModelBehind, Failed) as error:
+                if self._machine.fired or not isinstance(error, Failed):
+                    last = error
+                    await asyncio.sleep(1.0)
+                    continue
+                self._break(f"{name} works", f"{type(error).__name__}: {error}")
             except Exception as error:  # noqa: BLE001 (the test's own code)
                 self._break(f"{name} works", f"{type(error).__name__}: {error}")
             return
-        self._break(f"{name} gets through", f"it was told {TRIES} times to ask again")
+        self._break(f"{name} gets through", f"it was told {TRIES} times to ask again, at last by {last!r}")
 
     async def _settle(self, world: World) -> None:
         """Wait until all is quiet and no saga is under way, as long as that takes in virtual time."""

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from persistence.connection import Connection, shielded
 from persistence.sqlite_view import SqliteView
-from persistence.views import NOTHING_ASIDE, Aside, Build, Shelf, SqlStatement
+from persistence.views import Build, Shelf
 from runtime.simulation.faults import Fault
 
 T = TypeVar("T")
@@ -68,18 +68,37 @@ class ViewDisk:
 class SimulatedConnection(Connection):
     """A connection whose work is done at once, in the loop, after a while."""
 
-    def __init__(self, database: sqlite3.Connection, machine: Machine) -> None:
+    def __init__(self, database: sqlite3.Connection, machine: Machine, name: str) -> None:
         super().__init__(lambda: database, iter_chunk_size=64)
         self._connection = database
         self._machine = machine
+        self._model = name
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work``, to its end even if the caller is cancelled."""
         return await shielded(self._run(work))
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        await asyncio.sleep(self._machine.pause(SLOW_VIEW))
-        return work(self._conn)
+        machine = self._machine
+        faults = machine.at("view", f"work on {self._model}'s database", self._model)
+        await asyncio.sleep(machine.pause(SLOW_VIEW))
+        for fault in faults:
+            if fault.how == "before":
+                await self._go_wrong(fault.what)
+        result = work(self._conn)
+        for fault in faults:
+            if fault.how == "after":
+                await self._go_wrong(fault.what)
+        return result
+
+    async def _go_wrong(self, what: str) -> None:
+        match what:
+            case "crash":
+                await self._machine.end_here()
+            case "kill":
+                self._machine.kill(self._model)
+            case _:
+                raise _io_error()
 
     async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
         """Do what the driver would have its thread do."""
@@ -112,7 +131,7 @@ class SimulatedView(SqliteView):
         self._name = name
 
     async def _connect(self) -> None:
-        self._writer = SimulatedConnection(self._disk.database(self._name), self._machine)
+        self._writer = SimulatedConnection(self._disk.database(self._name), self._machine, self._name[0])
 
     async def _connect_reader(self) -> None:
         if self._writer is None:
@@ -122,35 +141,6 @@ class SimulatedView(SqliteView):
     async def _remake(self) -> None:
         self._disk.drop(self._name)
         await super()._remake()
-
-    async def apply(
-        self,
-        statements: Sequence[SqlStatement],
-        checkpoint: int,
-        *,
-        mark: str = "",
-        blanks: bool = False,
-        aside: Aside = NOTHING_ASIDE,
-    ) -> None:
-        """Run the statements and move the checkpoint; see :meth:`View.apply`."""
-        name = self._name[0]
-        faults = self._machine.at("view", f"{name} writes up to position {checkpoint}", name)
-        for fault in faults:
-            if fault.how == "before":
-                await self._go_wrong(fault.what)
-        await super().apply(statements, checkpoint, mark=mark, blanks=blanks, aside=aside)
-        for fault in faults:
-            await self._go_wrong(fault.what)
-
-    async def _go_wrong(self, what: str) -> None:
-        match what:
-            case "crash":
-                await self._machine.end_here()
-            case "kill":
-                self._machine.kill(self._name[0])
-                await asyncio.sleep(0)
-            case _:
-                raise _io_error()
 
 
 class SimulatedShelf(Shelf):

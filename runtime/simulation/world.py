@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from actors import Address, Event, Saga, Service, State
 from persistence import Record
-from runtime.kinds import INTERNAL, Kind
+from runtime.kinds import Kind
 from runtime.replay import Replay
 from runtime.saga_events import DECODERS
 from runtime.saga_story import Story
@@ -64,11 +64,14 @@ class World:
         found: list[Any] = []
         of_actor = (what.actor, what.key) if isinstance(what, Address) else None
         for record in self.records:
-            kind = self._kinds.get(record.stream[0])
-            if kind is None or record.type in INTERNAL or "." in record.type or of_actor not in (None, record.stream):
-                continue
-            found += [one for one in kind.read(record) if of_actor is not None or isinstance(one, what)]  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+            if of_actor in (None, record.stream):
+                found += [one for one in self.read(record) if isinstance(what, Address) or isinstance(one, what)]
         return found
+
+    def read(self, record: Record) -> tuple[Any, ...]:
+        """Return the events of a record: one, or what upcasts make of it; none where it is the runtime's own."""
+        kind = self._kinds.get(record.stream[0])
+        return () if kind is None or "." in record.type else kind.read(record)
 
     def state_of(self, address: "Address[Service[S, Any, Any]]") -> S:
         """Return a service's state, by its events."""
