@@ -67,6 +67,7 @@ class Explorer:
         Raises:
             Failed: something is broken.
         """
+        __tracebackhide__ = True
         return self._try(plan, smaller=False)
 
     def explore(self, *, depth: int = 1, runs: int = RUNS, seed: int = 0) -> Explored:
@@ -79,6 +80,7 @@ class Explorer:
             Failed: something is broken; its text is the report.
             ValueError: the depth or the number of runs is negative.
         """
+        __tracebackhide__ = True
         if depth < 0 or runs < 0:
             raise ValueError(f"depth and runs are at least 0, not {depth} and {runs}")
         base = Plan(seed)
@@ -114,6 +116,7 @@ class Explorer:
         return Plan(plan.seed, plan.schedule, tuple(faults.values()))
 
     def _try(self, plan: Plan, *, smaller: bool = True) -> RunResult:
+        __tracebackhide__ = True
         result = Run(self.setup, plan).go()
         self._count(result)
         if result.broken is not None:

@@ -1,7 +1,6 @@
 """Faults: what may go wrong in a run, each at one numbered place of it; and plans, which say all that makes a run."""
 
 import re
-from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -80,7 +79,7 @@ class Plan(msgspec.Struct, frozen=True):
     seed: int = 0
     schedule: str = "fifo"
     faults: tuple[Fault, ...] = ()
-    given: Mapping[int, int] = {}
+    given: tuple[tuple[int, int], ...] = ()
 
     def new_schedule(self) -> Schedule | None:
         """Return a schedule that chooses as the plan says; None: what is ready first runs first."""
@@ -90,14 +89,14 @@ class Plan(msgspec.Struct, frozen=True):
             case "pct":
                 return Priorities(self.seed)
             case _:
-                return Replayed(self.given) if self.given else None
+                return Replayed(dict(self.given)) if self.given else None
 
     def __str__(self) -> str:
         parts = [f"seed-{self.seed}"]
         if self.schedule != "fifo":
             parts.append(self.schedule)
         parts += [str(fault) for fault in self.faults]
-        parts += [f"choice-{at}.{place}" for at, place in sorted(self.given.items())]
+        parts += [f"choice-{at}.{place}" for at, place in sorted(self.given)]
         return "+".join(parts)
 
 
@@ -117,14 +116,14 @@ def plan_of(text: str) -> Plan:
     """
     seed, schedule = 0, "fifo"
     faults: list[Fault] = []
-    given: dict[int, int] = {}
+    given: list[tuple[int, int]] = []
     for part in text.strip().split("+"):
         if part in ("fifo", "random", "pct"):
             schedule = part
         elif found := _SEED.fullmatch(part):
             seed = int(found["seed"])
         elif found := _CHOICE.fullmatch(part):
-            given[int(found["at"])] = int(found["place"])
+            given.append((int(found["at"]), int(found["place"])))
         elif found := _FAULT.fullmatch(part):
             fault = msgspec.convert(
                 {"what": found["what"], "place": _LETTERS[found["place"]], "number": int(found["number"]),
@@ -138,7 +137,7 @@ def plan_of(text: str) -> Plan:
                 f"{part!r} is no part of a plan; copy the whole line that the report ends with, like "
                 "--understudy-replay=seed-0+crash-w3.1"
             )
-    return Plan(seed, schedule, tuple(faults), given)
+    return Plan(seed, schedule, tuple(faults), tuple(given))
 
 
 def _makes_sense(fault: Fault) -> bool:

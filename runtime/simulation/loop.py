@@ -31,7 +31,7 @@ MOST_ROUNDS = 100
 """So often is looked for tasks of a dead process that were started by closing others."""
 NEVER = 2**63
 """A time that doesn't come, in microseconds."""
-MOST_STEPS = 1_000_000
+MOST_STEPS = 300_000
 """How many callbacks one run may take; with so many it seems to go round in circles."""
 
 

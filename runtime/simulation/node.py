@@ -71,6 +71,7 @@ class SimulatedNode(Node):
         self._machine = machine
         self._seeds = Random(machine.plan.seed * 1_000 + machine.processes)
         super().__init__(*args)
+        self.passivator.stretch = 2
 
     def _new_random(self) -> Random:
         return Random(self._seeds.getrandbits(64))

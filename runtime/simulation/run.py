@@ -108,6 +108,8 @@ class Run:
         self._broken: Broken | None = None
         self._waiting = [one for one in setup.invariants if one.when == "eventually"]
         self._last_fault = 0
+        self._looks_at: dict[str, int] = {}
+        """When it will be looked at what must have come to hold by then."""
         self._fired = 0
         self._steps = 0
 
@@ -250,10 +252,14 @@ class Run:
             if one.when == "always" and (what := one.problem(world)) is not None:
                 self._break(one.name, what)
         for one in list(self._waiting):
-            if one.problem(world) is None:
+            due = self._last_fault + round(one.within.total_seconds() * 1e6)
+            if machine.loop.now <= due and one.problem(world) is None:
                 self._waiting.remove(one)
-            elif machine.loop.now > self._last_fault + one.within.total_seconds() * 1e6:
+            elif machine.loop.now >= due:
                 self._break(one.name, f"it did not hold within {one.within} of the last fault")
+            elif self._looks_at.get(one.name) != due:
+                self._looks_at[one.name] = due
+                machine.loop.call_at(due / 1e6, self._look)
 
     def _look_at_the_end(self, world: World) -> None:
         self._look()

@@ -6,6 +6,7 @@ from typing import TypeVar
 from runtime.simulation.faults import Fault, Plan
 
 T = TypeVar("T")
+Choices = Sequence[tuple[int, int]]
 
 MOST_TRIES = 400
 """How many runs shrinking may take."""
@@ -23,20 +24,18 @@ def shrink(plan: Plan, choices: dict[int, int], fails: Callable[[Plan], bool]) -
         tries += 1
         return tries <= MOST_TRIES and fails(candidate)
 
-    def made_of(faults: Sequence[Fault], given: dict[int, int]) -> Plan:
-        return Plan(plan.seed, "fifo", tuple(faults), given)
+    def made_of(faults: Sequence[Fault], given: Choices) -> Plan:
+        return Plan(plan.seed, "fifo", tuple(faults), tuple(given))
 
     faults: Sequence[Fault] = plan.faults
-    best = plan
-    for given in ({}, dict(choices) if plan.schedule != "fifo" else dict(plan.given)):
-        if still(candidate := made_of(faults, given)):
-            best = candidate
-            break
-    else:
-        return plan
-    faults = smallest(best.faults, lambda some: still(made_of(some, dict(best.given))))
-    pairs = smallest(sorted(best.given.items()), lambda some: still(made_of(faults, dict(some))))
-    return made_of(faults, dict(pairs))
+    given: Choices = ()
+    if not still(made_of(faults, given)):
+        given = plan.given if plan.schedule == "fifo" else tuple(sorted(choices.items()))
+        if not still(made_of(faults, given)):
+            return plan
+    faults = smallest(faults, lambda some: still(made_of(some, given)))
+    given = smallest(given, lambda some: still(made_of(faults, some)))
+    return made_of(faults, given)
 
 
 def smallest(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> Sequence[T]:
