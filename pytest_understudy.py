@@ -5,7 +5,7 @@ It stands by itself, so that pytest loads nothing else of Understudy where no te
 
 from collections.abc import Callable
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,9 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("understudy")
     group.addoption("--understudy-seed", type=int, default=0, metavar="N", help="the seed of simulations (default: 0)")
-    group.addoption(
-        "--understudy-runs", type=int, default=None, metavar="N", help="random runs of each exploration"
-    )
+    group.addoption("--understudy-runs", type=int, default=None, metavar="N", help="random runs of each exploration")
     group.addoption(
         "--understudy-replay", default=None, metavar="PLAN", help="run only this plan; the line is in each report"
     )
@@ -30,11 +28,11 @@ def simulation(request: pytest.FixtureRequest) -> "Simulation":
     """Return a simulation, by the options of the command line."""
     from runtime.simulation import Simulation  # here, for it loads the runtime
 
-    option = request.config.getoption
+    options: Any = request.config.option
     return Simulation(
-        option("--understudy-seed"),
-        replay=option("--understudy-replay"),
-        runs=option("--understudy-runs"),
+        options.understudy_seed,
+        replay=options.understudy_replay,
+        runs=options.understudy_runs,
         command=_command(request.node.nodeid),
     )
 

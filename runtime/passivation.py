@@ -37,7 +37,7 @@ class Passivator:
         self._round: Timer | None = None
         """The next one; None: nobody is in memory."""
         self.stretch = 1
-        """So many times longer is each pause than the one before, while nobody is used; for time that passes in leaps."""
+        """So many times longer is each pause than the last, while nobody is used; for time that passes in leaps."""
         self._longer, self._last = 1, 0
 
     # -- too many -----------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class Acks:
             for append in batch:
                 if append.stream == stream and (_ends(append) if saga else id_ is not None and append.command == id_):
                     self.faults.append(
-                        f"the reply to {type(request).__name__} of {address} was given before what led to it was durable"
+                        f"{address} answered {type(request).__name__} before what led to the reply was durable"
                     )
                     return
         if id_ is None and not saga:

@@ -172,8 +172,8 @@ def _compared(world: World, kind: Kind, producers: list[Kind], live: sqlite3.Con
         tables = [name for name in {**was, **now} if was.get(name) != now.get(name)]
         first = tables[0]
         yield (
-            f"{kind.name}, at position {checkpoint} of {len(world.records)}, is not what a rebuild gives; table {first} "
-            f"holds {was.get(first)}, rebuilt {now.get(first)}"
+            f"{kind.name}, at position {checkpoint} of {len(world.records)}, is not what a rebuild gives; table "
+            f"{first} holds {was.get(first)}, rebuilt {now.get(first)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Exploring: one run is recorded, then every fault is tried at every point of it, and then what seeds and a budget say."""
+"""Exploring: one run is recorded, every fault is tried at every point of it, and then what seeds and a budget say."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ import msgspec
 from runtime.simulation.faults import Plan
 from runtime.simulation.points import every_fault
 from runtime.simulation.report import report
-from runtime.simulation.run import Broken, Run, Setup, RunResult
+from runtime.simulation.run import Broken, Run, RunResult, Setup
 from runtime.simulation.shrink import shrink
 
 RUNS = 200

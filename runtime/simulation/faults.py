@@ -29,10 +29,11 @@ _LETTERS: dict[str, Place] = {"w": "write", "t": "turn", "h": "handling", "v": "
 class Fault(msgspec.Struct, frozen=True, order=True):
     """One thing that goes wrong.
 
-    ``crash``: the process dies; at a write, when the first ``how`` of the group's batches are durable, at a handling
-    or a batch of a read model ``before`` or ``after`` it. ``kill``: the actor dies, ``before`` or ``after`` the message. ``late``: the reply comes
-    ``how`` seconds later; ``twice``: it comes twice. ``fail``: the write fails, ``before`` or ``after`` it happened.
-    ``full``: from this write on the disk is full for ``how`` seconds. ``step``: the wall clock is set by ``how`` seconds.
+    ``crash``: the process dies; at a write, when the first ``how`` of the group's batches are durable, elsewhere
+    ``before`` or ``after`` what is done there. ``kill``: the actor, or the read model, dies ``before`` or ``after`` it.
+    ``late``: the reply comes ``how`` seconds later; ``twice``: it comes twice. ``fail``: the write fails, ``before`` or
+    ``after`` it happened. ``full``: from this write on the disk is full for ``how`` seconds. ``step``: the wall clock
+    is set by ``how`` seconds.
     """
 
     what: What

@@ -1,5 +1,6 @@
 """The simulated journal: in memory, over what is durable on a machine. Its groups take time, and may fail or be cut."""
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -7,13 +8,10 @@ import msgspec
 from persistence import AppendFailed, Batch, JournalError, MemoryJournal, Record, Snapshot, Stream, Written
 from persistence.connection import shielded
 from persistence.intake import check
-from persistence.journal import PAGE, Append, NewEvent, Sleeper
+from persistence.journal import PAGE, Append, NewEvent, Scan, Sleeper
 from persistence.query import Query
-from persistence.journal import Scan
 from runtime.simulation.faults import Fault
 from runtime.simulation.machine import SLOW_READ, SLOW_WRITE, Machine
-
-import asyncio
 
 MOST_NAMED = 6
 """So many streams of a group are named."""

@@ -20,6 +20,8 @@ from math import ceil, inf
 from typing import Any, NoReturn, TypeVar
 
 from runtime.simulation.errors import Deadlock, Endless, NoRealIO
+from runtime.simulation.handles import Handle, SimulatedFuture, SimulatedTask, take
+from runtime.simulation.real import REAL
 from runtime.simulation.schedule import Schedule
 from runtime.simulation.scopes import Numbers, numbered_scopes
 from runtime.simulation.threads import no_threads
@@ -33,79 +35,6 @@ NEVER = 2**63
 """A time that doesn't come, in microseconds."""
 MOST_STEPS = 300_000
 """How many callbacks one run may take; with so many it seems to go round in circles."""
-
-
-class Handle:
-    """A callback that is due, or will be at a time, in microseconds."""
-
-    __slots__ = ("_cancelled", "args", "callback", "context", "due", "number")
-
-    def __init__(
-        self,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        context: contextvars.Context | None,
-        due: int,
-        number: int,
-    ) -> None:
-        self.callback = callback
-        self.args = args
-        self.context = context if context is not None else contextvars.copy_context()
-        self.due = due
-        self.number = number
-        self._cancelled = False
-
-    def cancel(self) -> None:
-        """Don't call it."""
-        self._cancelled = True
-        self.args = ()
-
-    def cancelled(self) -> bool:
-        """Whether it is not to be called."""
-        return self._cancelled
-
-    def when(self) -> float:
-        """Return its time, in seconds."""
-        return self.due / 1e6
-
-    def __lt__(self, other: "Handle") -> bool:
-        return (self.due, self.number) < (other.due, other.number)
-
-
-class SimulatedTask(asyncio.Task[Any]):
-    """A task with a number, which is also its hash."""
-
-    number: int
-
-    def __new__(cls, *_: Any, loop: Any, **__: Any) -> "SimulatedTask":  # pyright: ignore[reportInconsistentConstructor]
-        """Make it, with its number first: it is put into a set before it is made."""
-        task = super().__new__(cls)
-        task.number = loop.next_number()
-        return task
-
-    def __hash__(self) -> int:
-        return self.number
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-
-class SimulatedFuture(asyncio.Future[Any]):
-    """A future with a number, which is also its hash."""
-
-    number: int
-
-    def __new__(cls, *, loop: Any) -> "SimulatedFuture":  # pyright: ignore[reportInconsistentConstructor]
-        """Make it, with its number first."""
-        future = super().__new__(cls)
-        future.number = loop.next_number()
-        return future
-
-    def __hash__(self) -> int:
-        return self.number
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
 
 
 _Protocol: Any = asyncio.AbstractEventLoop
@@ -180,7 +109,7 @@ class SimulatedLoop(_Protocol):  # type: ignore[misc]
         if not ready and not self._pass_time():
             raise Deadlock(f"nothing can happen any more, and it has not ended:\n{who_waits(self)}")
         schedule = self._schedule
-        handle = ready.popleft() if schedule is None or len(ready) == 1 else _take(ready, schedule)
+        handle = ready.popleft() if schedule is None or len(ready) == 1 else take(ready, schedule)
         if handle.cancelled():
             return
         self.steps += 1
@@ -224,11 +153,8 @@ class SimulatedLoop(_Protocol):  # type: ignore[misc]
         self._timers.clear()
 
     def _tasks(self) -> list[SimulatedTask]:
-        return [
-            task
-            for task in asyncio.all_tasks(self)
-            if isinstance(task, SimulatedTask) and inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CLOSED
-        ]
+        found: list[Any] = [task for task in asyncio.all_tasks(self) if isinstance(task, SimulatedTask)]
+        return [task for task in found if inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CLOSED]
 
     async def end_here(self) -> NoReturn:
         """Let the process die in the middle of a task."""
@@ -348,34 +274,6 @@ class SimulatedLoop(_Protocol):  # type: ignore[misc]
         """Do nothing: there is none."""
 
 
-def _take(ready: deque[Handle], schedule: Schedule) -> Handle:
-    """Take the one that the schedule wants next, of those that may be next.
-
-    The callbacks of one task keep their order, those of one future too, and so do all that are no task's.
-    """
-    places: list[int] = []
-    lanes: list[object] = []
-    behind: set[object] = set()
-    for place, handle in enumerate(ready):
-        if handle.cancelled():
-            continue
-        owner = getattr(handle.callback, "__self__", None)
-        lane: object = owner.number if isinstance(owner, SimulatedTask) else None
-        first: Any = handle.args[0] if handle.args else None
-        about: object = first if isinstance(first, asyncio.Future) else lane
-        if lane not in behind and about not in behind:
-            places.append(place)
-            lanes.append(lane)
-        behind.add(lane)
-        behind.add(about)
-    if not places:
-        return ready.popleft()
-    place = places[0] if len(places) == 1 else places[schedule.choose(lanes)]
-    handle = ready[place]
-    del ready[place]
-    return handle
-
-
 def _close(task: SimulatedTask) -> None:
     """End a task of a dead process: its coroutine is closed, as many times as it takes."""
     setattr(task, "_log_destroy_pending", False)  # noqa: B010 (no attribute that type checkers know)
@@ -390,42 +288,6 @@ def _close(task: SimulatedTask) -> None:
         return
 
 
-_REAL = {
-    "run_in_executor": "work in a thread (to_thread, run_in_executor)",
-    "set_default_executor": "work in a thread",
-    "getaddrinfo": "a name server",
-    "getnameinfo": "a name server",
-    "create_connection": "a connection",
-    "create_server": "a server",
-    "create_unix_connection": "a connection",
-    "create_unix_server": "a server",
-    "create_datagram_endpoint": "a socket",
-    "connect_accepted_socket": "a socket",
-    "start_tls": "a connection",
-    "sendfile": "a file that is sent",
-    "connect_read_pipe": "a pipe",
-    "connect_write_pipe": "a pipe",
-    "subprocess_shell": "a process",
-    "subprocess_exec": "a process",
-    "add_reader": "a file that is watched",
-    "remove_reader": "a file that is watched",
-    "add_writer": "a file that is watched",
-    "remove_writer": "a file that is watched",
-    "sock_recv": "a socket",
-    "sock_recv_into": "a socket",
-    "sock_recvfrom": "a socket",
-    "sock_recvfrom_into": "a socket",
-    "sock_sendall": "a socket",
-    "sock_sendto": "a socket",
-    "sock_sendfile": "a socket",
-    "sock_connect": "a socket",
-    "sock_accept": "a socket",
-    "add_signal_handler": "a signal",
-    "remove_signal_handler": "a signal",
-}
-"""What an event loop can do beside waiting, and what it is called in the error."""
-
-
 def _refusal(what: str) -> Callable[..., NoReturn]:
     def refuse(loop: SimulatedLoop, *_: object, **__: object) -> NoReturn:
         loop.refuse(what)
@@ -433,5 +295,5 @@ def _refusal(what: str) -> Callable[..., NoReturn]:
     return refuse
 
 
-for _name, _what in _REAL.items():
+for _name, _what in REAL.items():
     setattr(SimulatedLoop, _name, _refusal(_what))

@@ -79,7 +79,7 @@ class SimulatedNode(Node):
     def _new_name(self) -> str:
         return f"{self._seeds.getrandbits(48):012x}"
 
-    def _new_dispatcher(self, chaos: Chaos | None) -> Dispatcher:
+    def _new_dispatcher(self, chaos: Chaos | None) -> Dispatcher:  # noqa: ARG002 (it has its own)
         return SimulatedDispatcher(self._machine, self.writer, self.clock, self._start_group, self.slow)
 
     def _makers(self) -> dict[type, MakeCell]:
@@ -100,7 +100,7 @@ class SimulatedViews(Views):
         super().__init__(None)
         self._shelf = SimulatedShelf(machine, machine.views)
 
-    def shelf(self, kind: Kind, journal: Journal) -> Shelf:
+    def shelf(self, kind: Kind, journal: Journal) -> Shelf:  # noqa: ARG002 (there is one for all)
         """Return where the databases of a read model are."""
         return self._shelf
 

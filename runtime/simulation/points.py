@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from runtime.simulation.faults import FULL, LATE, STEP, TOO_LATE, Fault, Plan
+from runtime.simulation.faults import FULL, LATE, STEP, TOO_LATE, Fault, Plan, What
 from runtime.simulation.machine import Point
 
 
@@ -26,13 +26,15 @@ def faults_at(point: Point) -> Iterator[Fault]:
                 yield Fault("late", place, number, f"{TOO_LATE:g}")
                 yield Fault("twice", place, number)
         case "handling":
-            for what in ("kill", "crash"):
-                yield Fault(what, place, number, "before")
-                yield Fault(what, place, number, "after")
+            yield from _around(point, "kill", "crash")
         case "view":
-            for what in ("fail", "kill", "crash"):
-                yield Fault(what, place, number, "before")
-                yield Fault(what, place, number, "after")
+            yield from _around(point, "fail", "kill", "crash")
+
+
+def _around(point: Point, *all_: What) -> Iterator[Fault]:
+    for what in all_:
+        yield Fault(what, point.place, point.number, "before")
+        yield Fault(what, point.place, point.number, "after")
 
 
 def every_fault(plan: Plan, points: Sequence[Point]) -> Iterator[Plan]:

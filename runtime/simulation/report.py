@@ -21,8 +21,7 @@ def report(result: RunResult, runs: int, again: str, points: Counter[str]) -> st
         [
             f"broken: {result.broken.name}",
             f"  {result.broken.what}",
-            f"found by run {runs:,}; the smallest that shows it has {_many(len(result.fired), 'fault')} and "
-            f"{_many(len(result.plan.given), 'choice')} of the schedule",
+            f"found by run {runs:,}; the smallest that shows it has {_size(result)}",
             "",
             "what happened:",
             *_moments(result),
@@ -36,6 +35,10 @@ def report(result: RunResult, runs: int, again: str, points: Counter[str]) -> st
             f"points reached so far: {', '.join(f'{count} x {sort}' for sort, count in points.most_common(20))}",
         ]
     )
+
+
+def _size(result: RunResult) -> str:
+    return f"{_many(len(result.fired), 'fault')} and {_many(len(result.plan.given), 'choice')} of the schedule"
 
 
 def _many(count: int, what: str) -> str:

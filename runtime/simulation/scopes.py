@@ -1,4 +1,4 @@
-"""Cancel scopes in one order: anyio keeps those within a scope in a set, whose order would be that of their addresses."""
+"""Cancel scopes in one order: anyio keeps those within another in a set, whose order would be that of addresses."""
 
 import weakref
 from collections.abc import Callable, Generator

@@ -11,7 +11,7 @@ import pytest
 from runtime.simulation.faults import plan_of
 from runtime.simulation.run import Run, Setup
 from runtime.simulation.world import World
-from tests.runtime.cast import Board, BookTrip, Desk, Lines, Note, Room, Account, TakeTour, Tour, Trip
+from tests.runtime.cast import Account, Board, BookTrip, Desk, Lines, Note, Room, TakeTour, Tour, Trip
 
 PLANS = [
     "seed-0",

@@ -1,5 +1,6 @@
 """Exploring goes through every fault, says what it has reached, and tells the smallest failing story."""
 
+import asyncio
 import re
 from datetime import timedelta
 from itertools import pairwise
@@ -20,18 +21,27 @@ from runtime.simulation import (
 )
 from runtime.simulation.faults import plan_of
 from runtime.simulation.points import every_fault
-from tests.runtime.cast import ALL, Account, Board, BookTrip, Hold, Note, Room, TakeTour, Tour, Trip, Withdraw
-from tests.simulation.company import ACTORS, FLIGHTS, INVARIANTS, SCENARIOS, Flight, HoldSeat, Mailer, SendLetter
-from tests.simulation.company import TripSaga, is_refused, post
-
-NONE_EXPECTED = 0
+from tests.runtime.cast import ALL, Account, BookTrip, Hold, Room, TakeTour, Tour, Trip, Withdraw
+from tests.simulation import company
+from tests.simulation.company import (
+    ACTORS,
+    FLIGHTS,
+    INVARIANTS,
+    SCENARIOS,
+    Flight,
+    Mailer,
+    SendLetter,
+    TripSaga,
+    is_refused,
+    post,
+)
 
 
 async def book(world: World) -> None:
     await world.runtime.ask(Trip.at("t"), BookTrip(["flight", "hotel"]), id="t")
 
 
-# -- what is gone through -----------------------------------------------------------------------------------------------
+# -- what is gone through ------------------------------------------------------------------------------------
 
 
 def test_depth_1_is_every_fault_at_every_point() -> None:
@@ -94,7 +104,7 @@ def test_a_year_of_naps_takes_no_time() -> None:
     assert result.steps < 1_000
 
 
-# -- invariants ---------------------------------------------------------------------------------------------------------
+# -- invariants ---------------------------------------------------------------------------------------------
 
 
 def test_always_is_looked_at_whenever_something_is_durable() -> None:
@@ -159,8 +169,6 @@ def test_an_actor_that_fails_without_any_fault_is_a_failure() -> None:
 
 def test_waiting_for_nobody_is_a_failure() -> None:
     async def waits(world: World) -> None:
-        import asyncio
-
         await asyncio.get_running_loop().create_future()
 
     with pytest.raises(Failed, match=r"(?s)nothing can happen any more.*waits, line \d+: await"):
@@ -168,7 +176,7 @@ def test_waiting_for_nobody_is_a_failure() -> None:
     assert issubclass(Deadlock, Exception)
 
 
-# -- the smallest story -------------------------------------------------------------------------------------------------
+# -- the smallest story -------------------------------------------------------------------------------------
 
 
 class Careless(Mailer):
@@ -184,13 +192,7 @@ CARELESS = [Flight, Careless, TripSaga]
 
 
 async def one_trip(world: World) -> None:
-    await world.runtime.ask(TripSaga.at("fine"), type_of_booking(), id="fine")
-
-
-def type_of_booking():  # type: ignore[no-untyped-def]
-    from tests.simulation.company import BookTrip
-
-    return BookTrip(FLIGHTS["fine"])
+    await world.runtime.ask(TripSaga.at("fine"), company.BookTrip(FLIGHTS["fine"]), id="fine")
 
 
 def test_the_report_tells_the_smallest_story_and_its_plan_is_it_again() -> None:

@@ -64,7 +64,11 @@ def test_timers_are_in_order_and_never_early() -> None:
         loop = asyncio.get_running_loop()
         for number in range(100):
             due = (number * 37 % 11) / 3
-            loop.call_at(due, lambda n=number, due=due: seen.append((n, loop.time() - due)))
+
+            def fire(number: int = number, due: float = due) -> None:
+                seen.append((number, loop.time() - due))
+
+            loop.call_at(due, fire)
         await asyncio.sleep(10)
 
     run(main())
@@ -92,7 +96,11 @@ def test_schedules_mix_tasks_and_keep_the_order_of_callbacks(seed: int) -> None:
         future: asyncio.Future[None] = loop.create_future()
         told: list[int] = []
         for number in range(4):
-            future.add_done_callback(lambda _, n=number: told.append(n))
+
+            def tell(_: object, number: int = number) -> None:
+                told.append(number)
+
+            future.add_done_callback(tell)
         future.set_result(None)
         await asyncio.gather(*tasks)
         await asyncio.sleep(1)
@@ -152,7 +160,7 @@ def test_a_deadlock_says_who_waits() -> None:
 
 def test_going_round_in_circles_is_noticed() -> None:
     async def main() -> None:
-        while True:
+        while True:  # noqa: ASYNC110 (that is what is tested)
             await asyncio.sleep(0)
 
     loop = SimulatedLoop(most_steps=1_000)
@@ -190,7 +198,7 @@ REAL: list[Callable[[], Coroutine[Any, Any, Any]]] = [
 
 @pytest.mark.parametrize("real", REAL)
 def test_there_is_no_real_io(real: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    with pytest.raises(NoRealIO, match="there is no real I/O in a simulation.*plain actor.*fake"):
+    with pytest.raises(NoRealIO, match=r"there is no real I/O in a simulation.*plain actor.*fake"):
         run(real())
 
 
@@ -216,7 +224,7 @@ def test_the_dead_do_nothing_more() -> None:
         loop.call_later(10, loop.die)
         try:
             async for _ in works():
-                done.append("worked")
+                done.append("worked")  # noqa: PERF401 (it never comes to an end)
         finally:
             done.append("ended")
 

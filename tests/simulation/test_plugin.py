@@ -1,4 +1,4 @@
-"""The pytest plugin: a fixture, three options, a report with a line to run it again, and nothing for who doesn't ask."""
+"""The pytest plugin: a fixture, three options, a line to run a report again, and nothing for who doesn't ask."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def test_a_test_that_passes(tmp_path: Path) -> None:
     (tmp_path / "test_x.py").write_text(f"KEEPS_IDS = True\n{TEST}")
     done = pytest_in(tmp_path, "-s", "--understudy-seed=7", "--understudy-runs=3")
     assert done.returncode == 0, done.stdout
-    runs = int(re.search(r"(\d+) runs with seed 7", done.stdout)[1])  # type: ignore[index] # pyright: ignore
+    (runs,) = map(int, re.findall(r"(\d+) runs with seed 7", done.stdout))
     more = pytest_in(tmp_path, "-s", "--understudy-seed=7", "--understudy-runs=13")
     assert f"{runs + 10} runs with seed 7" in more.stdout
 
