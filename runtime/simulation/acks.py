@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, Request, Saga
+from actors import Address, Command, Request, Saga, Service
 from persistence import Append
 from runtime.node import Node
 
@@ -21,9 +21,10 @@ class Acks:
 
     def take(self, node: Node, address: Address[Any], request: Request[Any, Any], id_: str | None, reply: Any) -> None:
         """Take note of a reply that a client has just got."""
-        if not isinstance(request, Command):
-            return
-        saga = issubclass(node.kind(address.actor).cls, Saga)
+        cls = node.kind(address.actor).cls
+        if not isinstance(request, Command) or not issubclass(cls, Service | Saga):
+            return  # what a plain actor answers is the outside world's business
+        saga = issubclass(cls, Saga)
         stream = (address.actor, address.key)
         for batch in node.writer.enqueued():
             for append in batch:
