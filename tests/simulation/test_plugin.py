@@ -83,3 +83,15 @@ def test_who_asks_for_nothing_loads_nothing(tmp_path: Path) -> None:
     )
     done = pytest_in(tmp_path, "-p", "no:anyio", "-p", "no:hypothesispytest")
     assert done.returncode == 0, done.stdout
+
+
+def test_the_ten_lines_of_the_guide(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "testing.md").read_text()
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "test_transfers" in code]
+    (tmp_path / "test_transfers.py").write_text(example)
+    done = pytest_in(tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+    (tmp_path / "test_transfers.py").write_text(example.replace("undo=Move(-n)", "undo=Move(0)"))
+    done = pytest_in(tmp_path)
+    assert "broken: money is neither made nor lost" in done.stdout
