@@ -117,7 +117,7 @@ class Explorer:
 
     def _try(self, plan: Plan, *, smaller: bool = True) -> RunResult:
         __tracebackhide__ = True
-        result = Run(self.setup, plan).go()
+        result = Run(self.setup, plan, logs=not smaller).go()
         self._count(result)
         if result.broken is not None:
             runs = self._explored.runs
@@ -133,7 +133,7 @@ class Explorer:
             return found is not None and found.name == broken.name
 
         small = shrink(plan, result.choices, fails)
-        again = Run(self.setup, small).go()
+        again = Run(self.setup, small, logs=True).go()
         return again if again.broken is not None else result
 
     def _count(self, result: RunResult) -> None:

@@ -63,6 +63,8 @@ def _line(moment: Moment) -> str:
             return f"durable: {moment.text}"
         case "fault":
             return f">>> {moment.text}"
+        case "log":
+            return f"log: {moment.text}"
         case _:
             return f"--- {moment.text}"
 
@@ -106,6 +108,8 @@ def diagram(result: RunResult) -> str:
                 lines.append(f"    {name(moment.sender)}-->>{name(CLIENT)}: {label(moment.text)}")
             case "write":
                 lines.append(f"    Note over {name('journal')}: durable: {label(moment.text)}")
+            case "log":
+                continue
             case _:
                 mark = "#9889; " if moment.kind == "fault" else ""
                 lines.append(f"    Note over {name('journal')}: {mark}{label(moment.text)}")

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import hashlib
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from runtime.simulation.built_in import problems
 from runtime.simulation.errors import SimulationError
 from runtime.simulation.faults import Fault, Plan
 from runtime.simulation.invariants import Invariant
+from runtime.simulation.logs import told_to
 from runtime.simulation.loop import SimulatedLoop
 from runtime.simulation.machine import Machine, Moment, Point
 from runtime.simulation.node import SimulatedRuntime
@@ -35,8 +35,6 @@ TRIES = 100
 QUIET = 5
 """So many rounds of the loop without anything under way, and it is quiet."""
 
-_log = logging.getLogger("understudy")
-
 
 class Setup:
     """What is simulated: the same for all runs of one exploration."""
@@ -49,7 +47,17 @@ class Setup:
         outside: Callable[[], Any] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        """``outside`` makes the outside world of each run; ``options`` go to the runtime."""
+        """``outside`` makes the outside world of each run; ``options`` go to the runtime.
+
+        Raises:
+            ValueError: there is no scenario, or an option is the simulation's own.
+        """
+        if not scenarios:
+            raise ValueError("give it a scenario: explore(book, actors=[...]), with async def book(world: World)")
+        if own := sorted(
+            {"journal", "clock", "chaos", "views", "durability", "max_payload"}.intersection(options or ())
+        ):
+            raise ValueError(f"a simulation has a {own[0]} of its own; leave {own[0]}= out")
         self.scenarios = scenarios
         self.actors = actors
         self.invariants = invariants
@@ -88,7 +96,7 @@ class RunResult(msgspec.Struct):
     def trace(self) -> str:
         """A hash of all that happened: the same for the same plan, on every machine."""
         digest = hashlib.sha256()
-        for moment in self.moments:
+        for moment in (moment for moment in self.moments if moment.kind != "log"):
             digest.update(repr(msgspec.structs.astuple(moment)).encode("utf-8", "backslashreplace"))
         for record in self.records:
             digest.update(repr((record.stream, record.type, record.time, record.command)).encode())
@@ -100,7 +108,9 @@ class RunResult(msgspec.Struct):
 class Run:
     """One run under way."""
 
-    def __init__(self, setup: Setup, plan: Plan) -> None:
+    def __init__(self, setup: Setup, plan: Plan, *, logs: bool = False) -> None:
+        """With ``logs``, what the runtime logs is told among all else that happens."""
+        self._logs = logs
         self._setup = setup
         self._machine = Machine(plan)
         self._acks = Acks()
@@ -115,13 +125,12 @@ class Run:
 
     def go(self) -> RunResult:
         """Run to the end, and say what has happened."""
-        collecting, quiet = gc.isenabled(), _log.disabled
+        collecting = gc.isenabled()
         gc.disable()  # finalizers must not run at moments that depend on what else the process does
-        _log.disabled = True
         try:
-            return self._go()
+            with told_to(self._machine, logs=self._logs):
+                return self._go()
         finally:
-            _log.disabled = quiet
             if collecting:
                 gc.enable()
 

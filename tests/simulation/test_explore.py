@@ -272,3 +272,41 @@ def test_a_plan_is_its_text(text: str) -> None:
 def test_what_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="copy the whole line"):
         Simulation(replay=text)
+
+
+def test_the_report_tells_what_the_runtime_has_logged() -> None:
+    with pytest.raises(Failed, match=r"log: event='actor crashed' actor='Mailer/m'") as failed:
+        Simulation().explore(one_trip, actors=[Flight, Careful, TripSaga], outside=post, runs=0)
+    plain = Simulation(replay=str(failed.value.result.plan))
+    with pytest.raises(Failed) as again:
+        plain.run(one_trip, actors=[Flight, Careful, TripSaga], outside=post)
+    assert again.value.result.trace == failed.value.result.trace
+
+
+class Careful(Mailer):
+    """Crashes with the second copy of a message, and then tells the outside world again."""
+
+    crashed = 0
+
+    async def receive(self, message: SendLetter) -> None:
+        if Mailer.post.calls == 1:
+            Mailer.post.calls += 1
+            raise ZeroDivisionError
+        Mailer.post.do(f"letter {Mailer.post.calls}", message.text)
+
+
+Careful.__name__ = Careful.__qualname__ = "Mailer"
+
+
+def test_what_can_not_be_simulated_is_refused() -> None:
+    with pytest.raises(ValueError, match="give it a scenario"):
+        Simulation().explore(actors=ALL)
+    with pytest.raises(ValueError, match="a simulation has a clock of its own"):
+        Simulation().run(book, actors=ALL, clock=None)
+
+
+async def test_it_runs_within_a_running_loop_too() -> None:
+    loop = asyncio.get_running_loop()
+    assert Simulation().run(book, actors=ALL).trace == Simulation().run(book, actors=ALL).trace
+    assert asyncio.get_running_loop() is loop
+    await asyncio.sleep(0)
