@@ -23,7 +23,7 @@ from runtime.simulation.errors import Deadlock, Endless, NoRealIO
 from runtime.simulation.handles import Handle, SimulatedFuture, SimulatedTask, take
 from runtime.simulation.real import REAL
 from runtime.simulation.schedule import Schedule
-from runtime.simulation.scopes import Numbers, numbered_scopes
+from runtime.simulation.scopes import Numbers, forget, numbered_scopes
 from runtime.simulation.threads import no_threads
 from runtime.simulation.waiting import who_waits
 
@@ -174,6 +174,7 @@ class SimulatedLoop(_Protocol):  # type: ignore[misc]
                     break
                 for task in sorted(left, key=hash):
                     _close(task)
+                    forget(task)
         self._ready.clear()
         self._closed = True
 

@@ -69,6 +69,8 @@ class Machine:
         """How many events are durable."""
         self.on_durable: Callable[[], None] = lambda: None
         """Called when more of the journal is durable."""
+        self.on_end: list[Callable[[], None]] = []
+        """Called when the run has been judged."""
         self.on_kill: Callable[[str], None] = lambda _: None
         """Called to let a read model crash."""
         self._counts: dict[Place, int] = {"write": 0, "turn": 0, "handling": 0, "view": 0}

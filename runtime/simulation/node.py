@@ -16,6 +16,7 @@ from runtime.chaos import Chaos
 from runtime.directory import MakeCell
 from runtime.dispatcher import Dispatcher
 from runtime.kinds import Kind
+from runtime.mailbox import NO_MAIL
 from runtime.node import Node
 from runtime.observed_cells import makers
 from runtime.runtime import Runtime
@@ -71,7 +72,18 @@ class SimulatedNode(Node):
         self._machine = machine
         self._seeds = Random(machine.plan.seed * 1_000 + machine.processes)
         super().__init__(*args)
+        machine.on_end.append(self._dismantle)
         self.passivator.stretch = 2
+
+    def _dismantle(self) -> None:
+        """Let go of all cells of a node that is dead.
+
+        Messages and where their replies go are hidden from the garbage collector, for there are many of them. So what
+        lies in a mailbox that nobody will ever empty would keep its whole node alive.
+        """
+        for cell in self.directory:
+            cell.mail = cell.control = NO_MAIL
+        vars(self.directory)["_cells"].clear()
 
     def _new_random(self) -> Random:
         return Random(self._seeds.getrandbits(64))

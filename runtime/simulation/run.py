@@ -151,6 +151,8 @@ class Run:
         finally:
             for loop in loops:
                 loop.bury()
+            for end in machine.on_end:
+                end()
             machine.views.close()
 
     def _one_process(self, loop: SimulatedLoop, world: World) -> bool:

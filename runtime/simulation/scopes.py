@@ -7,7 +7,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-_SCOPE: Any = import_module("anyio._backends._asyncio").CancelScope
+_BACKEND: Any = import_module("anyio._backends._asyncio")
+_SCOPE: Any = _BACKEND.CancelScope
 
 
 class Numbers:
@@ -27,6 +28,11 @@ class Numbers:
 
     def _gone(self, address: int, _: object) -> None:
         self._known.pop(address, None)
+
+
+def forget(task: object) -> None:
+    """Have anyio let go of a task that ended without knowing of it; what it keeps of one keeps the task itself."""
+    _BACKEND._task_states.pop(task, None)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The same plan is the same run: on every machine, under every PYTHONHASHSEED, and however often."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from runtime.simulation.faults import plan_of
+from runtime.simulation.loop import SimulatedLoop
+from runtime.simulation.node import SimulatedNode
 from runtime.simulation.run import Run, Setup
 from runtime.simulation.world import World
 from tests.runtime.cast import Account, Board, BookTrip, Desk, Lines, Note, Room, TakeTour, Tour, Trip
@@ -52,6 +55,15 @@ def test_the_same_plan_is_the_same_run() -> None:
 def test_nothing_of_it_is_broken() -> None:
     for plan in PLANS:
         assert Run(SETUP, plan_of(plan)).go().broken is None, plan
+
+
+def test_nothing_is_left_of_runs() -> None:
+    """But for the last one, which caches of asyncio's or of the interpreter's own may still know."""
+    for plan in PLANS:
+        Run(SETUP, plan_of(plan)).go()
+    gc.collect()
+    left = [one for one in gc.get_objects() if isinstance(one, SimulatedLoop | SimulatedNode)]
+    assert len(left) <= 2
 
 
 @pytest.mark.parametrize("seed", ["0", "1", "77"])
