@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
 from actors import Passivation, Refused
-from runtime.simulation import Explored, Simulation, World, finally_
+from runtime.simulation import Explored, Invariant, Simulation, World, finally_
+from runtime.simulation.run import Scenario
 from tests.runtime import cast, flowing, locking, reminding
 from tests.runtime.cast import Account, Deposit, Room, Withdraw
 from tests.runtime.flowing import Family, Job, Raise, Work
@@ -102,7 +104,7 @@ def nothing_is_lost(world: World) -> None:
     assert min(accounts) >= 0
 
 
-WORKS = {
+WORKS: dict[str, tuple[list[Scenario], Sequence[type], list[Invariant]]] = {
     "jobs": ([jobs], flowing.CAST, [finally_(places_are_kept), finally_(rooms_belong_to_jobs)]),
     "families": ([families], flowing.CAST, []),
     "locks": ([tales], locking.ALL, [finally_(locks_are_given_back)]),
