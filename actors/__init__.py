@@ -2,7 +2,7 @@
 
 from actors.actor import Actor, Stopped, Timer
 from actors.address import Address
-from actors.endings import SagaCompensated, SagaCompleted, SagaParked, SagaStarted, SagaWasKilled
+from actors.endings import SagaCompensated, SagaCompleted, SagaParked, SagaQueued, SagaStarted, SagaWasKilled
 from actors.errors import (
     ActorMisuse,
     AskCycle,
@@ -98,6 +98,7 @@ __all__ = [
     "SagaMismatch",
     "SagaMisuse",
     "SagaParked",
+    "SagaQueued",
     "SagaStarted",
     "SagaWasKilled",
     "Select",

@@ -8,6 +8,12 @@ only these tell.
 from actors.messages import Event
 
 
+class SagaQueued(Event, tag="saga.queued"):
+    """A saga of a class with ``at_once`` waits for its place; ``SagaStarted`` comes when it has it."""
+
+    priority: int = 0
+
+
 class SagaStarted(Event, tag="saga.started"):
     """A saga was started."""
 
@@ -35,5 +41,5 @@ class SagaWasKilled(Event, tag="saga.killed"):
     by: str
 
 
-ENDINGS: tuple[type[Event], ...] = (SagaStarted, SagaCompleted, SagaCompensated, SagaParked, SagaWasKilled)
+ENDINGS: tuple[type[Event], ...] = (SagaQueued, SagaStarted, SagaCompleted, SagaCompensated, SagaParked, SagaWasKilled)
 """All of them."""

@@ -1,6 +1,7 @@
 """The journal's whole table: commands, one hot actor, reading back, a read model, opening, conditions.
 
-    python -m benchmarks.journals [--postgres URL] [--peers PYTHON] [--scale 1.0] [--rounds 3] [--json FILE]
+    python -m benchmarks.journals [--postgres URL] [--peers PYTHON] [--scale 1.0] [--rounds 3] [--loop uvloop]
+                                  [--json FILE]
                                   [--only commands hot back project start conditions]
 
 Ours beside raw inserts in groups of as many rows (``executemany`` on SQLite, ``unnest`` and COPY on PostgreSQL) and
@@ -19,6 +20,7 @@ from pathlib import Path
 from benchmarks import commands, raw
 from benchmarks.contestants import ROOT
 from benchmarks.journal_works import LONG, PROJECTED, WORKS, Figures, Work, opened
+from benchmarks.loops import add_loop
 
 OURS, EXECUTEMANY, UNNEST, COPY, PEER = "Understudy", "executemany", "unnest", "COPY", "eventsourcing"
 PEER_COUNTS = {"hot": 500, "back": LONG, "project": PROJECTED // 10, "conditions": 2_000}
@@ -142,6 +144,7 @@ def main() -> None:
     works = ["commands", *WORKS]
     parser.add_argument("--only", nargs="+", choices=works, default=works, help="these works")
     parser.add_argument("--opened", metavar="URL", help=argparse.SUPPRESS)
+    add_loop(parser)
     options = parser.parse_args()
     if options.opened:
         print(json.dumps(asyncio.run(opened(options.opened))))

@@ -1,13 +1,16 @@
-"""Read models: events projected a second when one is built, and the time from a reply to its being seen.
+"""Read models: events projected a second, the time from a reply to its being seen, queries a second while others write.
 
-    python -m benchmarks.read_models [--postgres URL] [--scale 1.0] [--rounds 3] [--json FILE]
+    python -m benchmarks.read_models [--postgres URL] [--peers PYTHON] [--scale 1.0] [--rounds 3] [--loop LOOP]
+                                     [--json FILE]
 
-The journal is always an SQLite file; the read model's tables are in memory, in a file, or on PostgreSQL.
+The journal is always an SQLite file; the read model's tables are in memory, in a file, or on PostgreSQL. PYTHON is an
+interpreter that has eventsourcing installed, whose projection is built in the same rounds, in a file.
 """
 
 import argparse
 import asyncio
 import json
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,7 +19,9 @@ from typing import Any
 
 from actors import Meta, Query, ReadModel, Statement, sql
 from benchmarks.commands import SCHEMA
+from benchmarks.contestants import ROOT
 from benchmarks.journals import Figures, best
+from benchmarks.loops import add_loop
 from benchmarks.measuring import latency
 from benchmarks.sagas import Hold, PlaceHeld, Places
 from persistence import Append, NewEvent, SqliteJournal
@@ -26,6 +31,9 @@ from runtime import Runtime
 
 EVENTS, WATCHED, STREAMS = 100_000, 1_000, 1_000
 """Events to build from; commands whose visibility is timed; streams that the events are of."""
+QUERIES, READERS, WRITERS = 5_000, 10, 20
+"""Queries that are timed; who asks them at once, and who sends commands meanwhile, without a pause."""
+PEER_EVENTS = 20_000
 
 
 class Seats(Query["Trips", int]):
@@ -85,6 +93,45 @@ async def see(journal: Any, model: type[ReadModel], count: int, **options: Any) 
     return {"visible_p50_ms": found["p50_us"] / 1e3, "visible_p99_ms": found["p99_us"] / 1e3}
 
 
+async def query(journal: Any, model: type[ReadModel], count: int, **options: Any) -> Figures:
+    """Queries a second, of what is there and of all that is committed, while others write as fast as they can."""
+    figures: Figures = {}
+    async with Runtime(journal, [Places, model], **options) as runtime:
+        anyone: Any = runtime
+        written, done = 0, asyncio.Event()
+
+        async def write(n: int) -> None:
+            nonlocal written
+            while not done.is_set():
+                await runtime.ask(Places.at(f"p{written % 10}"), Hold(f"t{n}"))
+                written += 1
+
+        writers = [asyncio.ensure_future(write(n)) for n in range(WRITERS)]
+        for name, consistent in (("queries", False), ("consistent", True)):
+            numbers, before, begun = iter(range(count)), written, time.perf_counter()
+
+            async def read(numbers: Any = numbers, consistent: bool = consistent) -> None:
+                for _ in numbers:
+                    await anyone.ask(model.at(), Seats(), consistent=consistent)
+
+            await asyncio.gather(*(read() for _ in range(READERS)))
+            seconds = time.perf_counter() - begun
+            figures |= {f"{name}_per_second": count / seconds, f"{name}_beside_commands": (written - before) / seconds}
+        done.set()
+        await asyncio.gather(*writers)
+    return figures
+
+
+def peer(python: str, scale: float) -> Figures:
+    """Events a second that eventsourcing's projection takes in."""
+    count = max(1_000, int(PEER_EVENTS * scale))
+    with tempfile.TemporaryDirectory() as folder:
+        script = [python, "-m", "benchmarks.peers.eventsourcing_reading", "sqlite", "project", str(count)]
+        place = f"{folder}/peer.db"
+        told = subprocess.run([*script, place, folder], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return {"events_per_second": float(json.loads(told)["projected_per_second"])}
+
+
 class TripsOnPostgres(Trips):
     """The same in the server's words."""
 
@@ -107,7 +154,8 @@ async def one_round(folder: Path, model: type[ReadModel], views: str | None, sca
     await fill(folder / "journal.db", count)
     options: dict[str, Any] = {"views": views} if views else {}
     figures = await build(f"sqlite:{folder / 'journal.db'}", model, count, **options)
-    return figures | await see(f"sqlite:{folder / 'other.db'}", model, int(WATCHED * scale), **options)
+    figures |= await see(f"sqlite:{folder / 'other.db'}", model, int(WATCHED * scale), **options)
+    return figures | await query(f"sqlite:{folder / 'third.db'}", model, int(QUERIES * scale), **options)
 
 
 async def drop_views(server: str) -> None:
@@ -120,14 +168,18 @@ async def drop_views(server: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="how fast read models are built and kept")
     parser.add_argument("--postgres", metavar="URL", help="a database to work in, in schemas of our own")
+    parser.add_argument("--peers", metavar="PYTHON", help="an interpreter that has eventsourcing installed")
     parser.add_argument("--scale", type=float, default=1.0, help="how many times as many events")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; the best counts")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
+    add_loop(parser)
     options = parser.parse_args()
     works: dict[str, tuple[type[ReadModel], str | None]] = {"sqlite": (Trips, None), "memory": (Trips, "memory:")}
     if options.postgres:
         works["postgresql"] = (TripsOnPostgres, f"{options.postgres}?schema={SCHEMA}")
     table: dict[str, Figures] = {}
+    if options.peers:
+        table["eventsourcing"] = best([peer(options.peers, options.scale) for _ in range(options.rounds)])
     for name, (model, views) in works.items():
         rounds: list[Figures] = []
         for _ in range(options.rounds):
@@ -137,7 +189,10 @@ def main() -> None:
                 asyncio.run(drop_views(options.postgres))
         table[name] = best(rounds)
     for name, figures in table.items():
-        print(f"{name:12}" + "".join(f"  {what} {figure:,.2f}" for what, figure in figures.items()))
+        print(f"{name:14}" + "".join(f"  {what} {figure:,.2f}" for what, figure in figures.items()))
+        if name != "eventsourcing" and options.peers:
+            times = figures["events_per_second"] / table["eventsourcing"]["events_per_second"]
+            print(f"{'':14}  built {times:.1f} times as fast as eventsourcing")
     if options.json:
         options.json.write_text(json.dumps(table, indent=1))
 

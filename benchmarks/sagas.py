@@ -1,6 +1,6 @@
 """Three-step sagas a second, durable, on SQLite and PostgreSQL, beside DBOS where it is given.
 
-    python -m benchmarks.sagas [--dbos PYTHON] [--postgres URL] [--scale 1.0] [--rounds 1] [--json FILE]
+    python -m benchmarks.sagas [--dbos PYTHON] [--postgres URL] [--scale 1.0] [--rounds 1] [--loop LOOP] [--json FILE]
 
 PYTHON is an interpreter that has ``dbos[postgres]`` installed, URL a database to work in: in a schema of our own, and
 for DBOS in a database of its own beside it, ``understudy_dbos``, which is dropped again.
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from actors import Command, Decision, Event, Message, Saga, Service, State
 from benchmarks.databases import a_database, place
+from benchmarks.loops import add_loop
 from runtime import Runtime
 
 RUNS = ((1, 500), (50, 5_000), (500, 10_000))
@@ -127,6 +128,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="how many times as many sagas")
     parser.add_argument("--rounds", type=int, default=1, help="how often each is measured; the best counts")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
+    add_loop(parser)
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     heading = f"{'':11} in flight   sagas/s    p50 ms    p99 ms  groups/saga"

@@ -1,15 +1,23 @@
 """What tells that a record is what was written: a checksum in each row, and a digest for who can't trust the disk."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from zlib import crc32
 
 import msgspec
 
 from persistence.codec import Decoder
+from persistence.errors import NotDecodable
 from persistence.journal import ERASED, NewEvent, Record, Snapshot, Stream
 
 _MARK = "\x1f"
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+PLAIN = b"%d %d %b %b %d %b%b%b"
+"""What :func:`crc_of` looks at of an event that has neither id nor tags, as most have: position, time, command, type,
+version, :func:`place_of` its stream, payload and metadata. For who takes the checksums of many of them in a row."""
+NO_COMMAND = b"None"
 
 
 def crc_of(
@@ -27,6 +35,12 @@ def crc_of(
     """Return the checksum over all that a row says, so that no part of it can change unseen."""
     row = _head(position, stream, version, name, time, command, id_, tags)
     return crc32(meta, crc32(data, crc32(row.encode())))
+
+
+def place_of(stream: Stream) -> bytes:
+    """Return a stream's part in :data:`PLAIN`."""
+    category, key = stream
+    return f"{len(category)} {category}/{key}".encode()
 
 
 def text_crc(
@@ -82,6 +96,8 @@ def digest_of(record: Record) -> str:
     """
     if record.type == ERASED:
         left: Erased = _erased.decode(record.data)
+        if not _DIGEST.fullmatch(left.digest):
+            raise NotDecodable("not what is left of an erased event: its digest is no SHA-256 in hex")
         return left.digest
     category, key = record.stream
     head = [record.position, category, key, record.version, record.type, record.time, record.command, record.id]

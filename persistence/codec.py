@@ -25,7 +25,7 @@ class Codec:
     it written or read.
     """
 
-    __slots__ = ("_encoder", "_in_order", "_reader", "dec_hook", "enc_hook", "max_depth", "max_payload")
+    __slots__ = ("_encode", "_in_order", "_reader", "_small", "dec_hook", "enc_hook", "max_depth", "max_payload")
 
     def __init__(
         self,
@@ -37,9 +37,11 @@ class Codec:
         max_depth: int = MAX_DEPTH,
     ) -> None:
         self.max_payload, self.max_depth = max_payload, max_depth
+        self._small = min(2 * max_depth, max_payload)
+        """What has not more bytes can't be too deep, nor too large."""
         self.enc_hook = enc_hook
         self.dec_hook = dec_hook
-        self._encoder = msgspec.json.Encoder(enc_hook=enc_hook)
+        self._encode = msgspec.json.Encoder(enc_hook=enc_hook).encode
         self._in_order = msgspec.json.Encoder(enc_hook=mark_hook, order="deterministic")
         self._reader = lru_cache(maxsize=1_024)(self.reader)
 
@@ -49,7 +51,7 @@ class Codec:
 
     def written(self, value: object) -> bytes:
         """Return the value as JSON, without limits, and whether or not it reads back."""
-        return self._encoder.encode(value)
+        return self._encode(value)
 
     def encode(self, value: object, name: str = "value") -> bytes:
         """Return the value as JSON.
@@ -58,18 +60,22 @@ class Codec:
             NotEncodable: the value has a type, a text or a number that JSON can't hold, or is too large or too deep.
         """
         try:
-            data = self._encoder.encode(value)
+            data = self._encode(value)
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
             raise NotEncodable(f"{name} can't be stored: {error}") from error
-        if (size := len(data)) > 2 * self.max_depth:
-            if size > self.max_payload:
+        if len(data) > self._small or data.find(b"null") >= 0:
+            self._look_closely(value, data, name)
+        return data
+
+    def _look_closely(self, value: object, data: bytes, name: str) -> None:
+        if len(data) > self._small:
+            if (size := len(data)) > self.max_payload:
                 raise NotEncodable(f"{name} can't be stored: {oversize(size, self.max_payload)}")
             cls: Any = type(value)
             if _may_class_be_deep(cls) and too_deep(data, self.max_depth):
                 raise NotEncodable(f"{name} can't be stored: {self.depth_told}")
         if data.find(b"null") >= 0 and self._lost_a_number(value, data):
             raise NotEncodable(f"{name} can't be stored: JSON has no NaN and no infinity")
-        return data
 
     @property
     def depth_told(self) -> str:
@@ -153,7 +159,7 @@ class Decoder:
         self._deep: bool | None = None
         self._codec = codec
         self._small = 2 * codec.max_depth
-        """What has not more bytes can't be too deep, nor too large."""
+        """What has not more bytes needs no closer look: it can't be too deep, nor too large."""
         self._decode = codec.reader(cls).decode
         self._name = getattr(cls, "__name__", str(cls))
 
@@ -178,6 +184,8 @@ class Decoder:
             raise NotDecodable(f"not a {self._name}: {oversize(size, self._codec.max_payload)}")
         if self._deep is None:
             self._deep = may_be_deep(self._cls)
+            if not self._deep:
+                self._small = self._codec.max_payload  # nothing but the size needs a look from now on
         if self._deep and too_deep(bytes(data), self._codec.max_depth):
             raise NotDecodable(f"not a {self._name}: {self._codec.depth_told}")
 

@@ -42,6 +42,11 @@ class Connection(aiosqlite.Connection):
         self._tx.put_nowait((hop, lambda: work(connection)))  # pyright: ignore[reportUnknownMemberType]
         return await shielded(hop)
 
+    def post(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Have ``work`` run in the connection's thread, behind all that was asked before; it must not raise."""
+        connection = self._conn
+        self._tx.put_nowait((None, lambda: work(connection)))  # pyright: ignore[reportUnknownMemberType]
+
     async def shut(self) -> None:
         """Close, even if the caller is cancelled: an open connection would keep its thread for ever."""
         await shielded(self._end())

@@ -8,9 +8,10 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
-from persistence.connection import Connection, connect, shielded
+from persistence.connection import Connection, connect
 
 READERS = 4
 """How many queries read one database at a time; more wait for their turn."""
@@ -22,6 +23,7 @@ class Readers:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._idle: list[Connection] = []
+        self._broken: set[Connection] = set()
         self._places = asyncio.Semaphore(READERS)
         self._closed = False
 
@@ -29,27 +31,42 @@ class Readers:
     async def one(self) -> AsyncGenerator[Connection]:
         """Return a read-only connection to one query, in a transaction: all of its statements see one moment.
 
+        That is the moment of the first one that reads, so the transaction is begun long before: when the connection
+        comes back from the query before, whose caller need not wait for it.
+
         Raises:
             sqlite3.Error: there is none to be had.
         """
         async with self._places:
-            connection = self._idle.pop() if self._idle else await connect(self._path, readonly=True)
+            connection = await self._take()
             try:
-                await connection.run(_begin)
                 yield connection
             finally:
-                await shielded(self._take_back(connection))
+                if self._closed:
+                    await connection.shut()
+                else:
+                    connection.post(partial(self._begin, connection))
+                    self._idle.append(connection)
 
-    async def _take_back(self, connection: Connection) -> None:
-        try:
-            await connection.run(_end)
-        except sqlite3.Error:
-            await connection.shut()  # the next query gets another one
-            return
-        if self._closed:
+    async def _take(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection not in self._broken:
+                return connection
+            self._broken.discard(connection)
             await connection.shut()
-        else:
-            self._idle.append(connection)
+        connection = await connect(self._path, readonly=True)
+        connection.post(partial(self._begin, connection))
+        return connection
+
+    def _begin(self, connection: Connection, db: sqlite3.Connection) -> None:
+        """Let go of what the last query has seen; in the connection's thread."""
+        try:
+            if db.in_transaction:
+                db.execute("rollback")
+            db.execute("begin")
+        except sqlite3.Error:
+            self._broken.add(connection)  # the next query gets another one
 
     async def close(self) -> None:
         """Close all that are idle now, and the others when their queries have ended."""
@@ -57,12 +74,3 @@ class Readers:
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.shut()
-
-
-def _begin(db: sqlite3.Connection) -> None:
-    db.execute("begin")
-
-
-def _end(db: sqlite3.Connection) -> None:
-    if db.in_transaction:
-        db.execute("rollback")

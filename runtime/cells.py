@@ -9,7 +9,7 @@ Mail belongs to the address, not to the incarnation: a crash drops what the acto
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from enum import Enum
 from random import Random
 from typing import Any, Protocol, TypeVar
@@ -27,6 +27,7 @@ from runtime.log import log
 from runtime.mailbox import NO_MAIL, SPARE, Envelope, new_lane
 from runtime.observer import Observer
 from runtime.owner import Owner
+from runtime.projector import Projector
 from runtime.restarts import Budget
 from runtime.saga_alerts import SagaAlert
 from runtime.slow_turns import SlowTurns
@@ -53,6 +54,8 @@ class World(Protocol):
     flow: Flow
     lock_waits: LockWaits
     observer: Observer
+    projectors: dict[str, Projector]
+    """The read models, by the names of their classes."""
     closing: bool
     """Whether the node is closing, so that plain actors that have ended are not started again."""
     owners: dict[Address[Any], Owner]
@@ -233,6 +236,11 @@ class Cell(Inbox):
     def replay(self, record: Record) -> None:
         """Take in one event of the stream."""
         raise NotImplementedError
+
+    def replay_all(self, records: Iterable[Record]) -> None:
+        """Take in a page of the stream."""
+        for record in records:
+            self.replay(record)
 
     def recovered(self) -> None:
         """Go on: all that the journal holds has been replayed."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from actors import Actor, Address, DefinitionError, Failed, NotTaken, ReadModel, Saga, Service, UnknownActor
+from actors import Actor, Address, DefinitionError, Failed, NotTaken, Query, ReadModel, Saga, Service, UnknownActor
 from persistence import NotEncodable
 from persistence.codec import PLAIN, Codec
 from persistence.intake import check_text
@@ -79,6 +79,11 @@ class Directory:
         """
         kind = self._kinds.get(address.actor) or self.kind(address.actor)
         if type(message) not in kind.takes:
+            if type(message) in kind.queries:
+                raise NotTaken(
+                    f"{type(message).__name__} is a query, which changes nothing: it can't be sent, only asked, by "
+                    f"await runtime.ask({address}, ...) or the ask of an async actor or of a saga"
+                )
             takes = ", ".join(sorted(kind.commands)) or "queries"
             raise NotTaken(f"{kind.name} doesn't take {type(message).__name__}, only {takes}")
 
@@ -109,6 +114,30 @@ class Directory:
         """
         self.check(address, message)
         return self.cell(address)
+
+    def check_answers(self, address: Address[Any], query: object) -> None:
+        """Make sure that the actor at an address answers a query by itself.
+
+        Raises:
+            UnknownActor, NotTaken: it doesn't.
+        """
+        kind = self.kind(address.actor)
+        if type(query) not in kind.queries:
+            raise NotTaken(
+                f"{address} answers no queries of this kind; ask a read model, or name {type(query).__name__} in the "
+                f"annotation of {kind.name}.answer"
+            )
+
+    def answerer(self, address: Address[Any], request: object) -> Cell:
+        """Return the cell of an address, having made sure that its actor takes the command, or answers the query.
+
+        Raises:
+            UnknownActor, NotTaken: it doesn't.
+        """
+        if isinstance(request, Query):
+            self.check_answers(address, request)  # pyright: ignore[reportUnknownArgumentType]
+            return self.cell(address)
+        return self.taker(address, request)
 
     def release(self, cell: Cell) -> None:
         """Let go of a cell that nothing keeps in memory; mail brings it back."""

@@ -29,6 +29,8 @@ class Inspection:
 
     def _let_nobody_in(self, _: object) -> None:
         self._node = None
+        if self._inside is not None:
+            self._inside.news.close()
 
     async def replaced(self) -> Exception:
         """Wait until another process has taken this one's place at the journal; return the error that names it.

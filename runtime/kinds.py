@@ -14,6 +14,7 @@ from actors import (
     Mailbox,
     Passivation,
     Pool,
+    Query,
     Rate,
     ReadModel,
     RestartPolicy,
@@ -76,7 +77,7 @@ def deletion(cause: str, *, for_good: bool) -> NewEvent:
     return NewEvent(BURIED if for_good else DELETED, b"{}", encode(EventMeta(cause, cause)))
 
 
-_REVISED = b'{"revision":'
+REVISED = b'{"revision":'
 """How metadata begins that says a revision: :meth:`Kind.stamp` puts it first, so that a glance tells."""
 
 own_meta = msgspec.json.Encoder().encode
@@ -115,6 +116,11 @@ def decoded(decoder: Decodes, record: Record, data: bytes) -> Any:
         raise JournalMismatch(f"{where(record)} {why}: {error}") from error
 
 
+def out_of_place(record: Record, why: str) -> JournalMismatch:
+    """Return the error for an event that can't follow what stands before it in its stream."""
+    return JournalMismatch(f"{where(record)} does not follow what stands before it: {why}")
+
+
 def where(record: Record) -> str:
     """Return which event a record holds, and where it stands."""
     category, key = record.stream
@@ -147,12 +153,14 @@ class Kind:
         """Writes and reads what its actors say, be it personal or not."""
         self.name = cls.__name__
         self.commands: dict[str, type[Command[Any, Any]]] = dict(getattr(cls, "commands", {}))
-        self.queries = frozenset[type](getattr(cls, "queries", {}).values())
-        """The classes of queries that it answers by itself."""
+        queries: dict[str, type[Query[Any, Any]]] = dict(getattr(cls, "queries", {}))
+        received = [one for one in self.commands.values() if issubclass(one, Query)]
+        self.queries = frozenset[type]([*queries.values(), *received])
+        """The classes of queries that it answers by itself, in a turn."""
         self.messages = frozenset[type](getattr(cls, "messages", {}).values())
         """The classes of commands that a saga takes while it is under way."""
-        self.takes = frozenset(self.commands.values()) | self.queries
-        """The classes of commands, and of queries of its own, that it takes."""
+        self.takes = frozenset[type](self.commands.values())
+        """The classes of commands that it takes; a plain actor's queries come like those."""
         self.events: dict[str, type[Event]] = dict(getattr(cls, "events", {}))
         decoders = {name: Decoder(event, codec) for name, event in self.events.items()}
         self.internal = _internal(self.cls)
@@ -164,9 +172,12 @@ class Kind:
         self.revised = {name: at for name, at in self.evolution.revisions.items() if at > 1}
         """The events whose class is not at its first revision, which is stored with them."""
         self._unchanged = {name: decoder for name, decoder in decoders.items() if name not in self.revised}
+        self.plain = dict(self._unchanged)
+        """What reads the events that are what they were at their first revision, none of which is the runtime's."""
         self._unchanged.update({name: Decoder(event) for name, event in self.internal.items()})
-        self._command_decoders = {name: Decoder(command, codec) for name, command in self.commands.items()}
-        self._command_names = names_by_alias(cls, self.commands)
+        requests = {**self.commands, **queries}
+        self._command_decoders = {name: Decoder(request, codec) for name, request in requests.items()}
+        self._command_names = names_by_alias(cls, requests)
         self.restart: RestartPolicy = getattr(cls, "restart", RestartPolicy())
         """How an actor of this class is started again after a crash."""
         self.mailbox: Mailbox = getattr(cls, "mailbox", Mailbox())
@@ -198,7 +209,7 @@ class Kind:
         if record.value is not None:
             return record.value
         decoder = self._unchanged.get(record.type)
-        if decoder is not None and record.meta[:12] != _REVISED:  # (12: its length)
+        if decoder is not None and record.meta[:12] != REVISED:  # (12: its length)
             return decoded(decoder, record, record.data)
         revision = meta_of(record).revision
         form = self.evolution.form(record.type, revision)
@@ -262,10 +273,10 @@ class Kind:
             revision = self.revised.get(event.type)
             if revision is not None:  # before what is there: a reply in it need not be read and written again
                 rest = event.meta[1:]
-                event.meta = b"%b%d%b%b" % (_REVISED, revision, b"" if rest == b"}" else b",", rest)
+                event.meta = b"%b%d%b%b" % (REVISED, revision, b"" if rest == b"}" else b",", rest)
 
     def command(self, data: msgspec.Raw) -> Command[Any, Any]:
-        """Return a command of this kind of actor from its JSON, by the name that it carries, or carried once.
+        """Return a command, or a query, to this kind of actor from its JSON, by the name that it carries, or carried.
 
         Raises:
             NotDecodable: the actor takes no such command, or it doesn't fit.

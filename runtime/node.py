@@ -107,6 +107,7 @@ class Node:
         self.recover = self.recovery.request
         self.release, self.find = self.directory.release, self.directory.find
         self.cell, self.taker = self.directory.cell, self.directory.taker
+        self.answerer = self.directory.answerer
         self.kind, self.check = self.directory.kind, self.directory.check
         self.dead_letter = self.dead_letters.add
         self.spawn = self.tasks.start
@@ -167,10 +168,10 @@ class Node:
         correlation: str | None = None,
         timeout: float | None = None,
     ) -> R:
-        """Send a command and wait for the reply."""
+        """Send a command, or a query of the actor's own, and wait for the reply."""
         cell = self.find(address)
         if cell is None or type(request) not in cell.kind.takes:
-            cell = self.taker(address, request)
+            cell = self.answerer(address, request)
         now = handling()
         path = now.path if now is not None else ()
         due = self.deadline(timeout)

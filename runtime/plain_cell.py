@@ -139,6 +139,7 @@ class PlainCell(Cell):
         *,
         id: str | None = None,  # noqa: A002, ARG002
         timeout: float | None = None,  # noqa: ARG002
+        consistent: bool = False,  # noqa: ARG002
     ) -> Coroutine[Any, Any, R]:
         """Refuse: only an async actor can wait for a reply."""
         raise ActorMisuse(

@@ -23,6 +23,7 @@ from runtime.kinds import Kind
 from runtime.lending import Lending
 from runtime.log import log
 from runtime.log_watch import LogWatch
+from runtime.news import Changed, untold
 from runtime.orders import Orders
 from runtime.projection import Poison, Projection, mark_of
 from runtime.second_tries import SecondTries
@@ -60,8 +61,9 @@ class Projector:
         *,
         strict: bool = False,
         random: Random | None = None,
+        changed: Changed = untold,
     ) -> None:
-        """``now`` tells the time, in microseconds since 1970."""
+        """``now`` tells the time, in microseconds since 1970; ``changed`` is told of rows, and of the end."""
         self.kind = kind
         self.model = projection.model
         self.view = view
@@ -72,7 +74,7 @@ class Projector:
         self.failures = 0
         """Attempts at the next events that have failed in a row."""
         self.aside = SetAside()
-        self.tries = SecondTries(projection, journal, view, self.aside, now)
+        self.tries = SecondTries(projection, journal, view, self.aside, now, changed)
         self.orders = Orders(self.look)
         """What is to be done between two batches."""
         self.waiting = Waiting()
@@ -87,16 +89,13 @@ class Projector:
         """Called when the tables have caught up for the first time."""
         self._footing = False
         self._projection = projection
-        self._journal = journal
-        self._timers = timers
-        self._now = now
+        self._journal, self._timers, self._now = journal, timers, now
+        self._changed = changed
         self._random = random or Random()
-        self._since = 0
+        self._since = self._in_a_row = 0
         self._given_up: Poison | None = None
-        self._in_a_row = 0
-        self._begun = False
+        self._begun = self._closed = False
         self._log_watch = LogWatch(f"read model {kind.name}")
-        self._closed = False
         self._live: deque[Record] = deque()
         self._wake = asyncio.Event()
         self._scope: anyio.CancelScope | None = None
@@ -164,6 +163,7 @@ class Projector:
             self._footing = True
         await self.aside.load(self.view)
         self.position = self.view.checkpoint
+        self._changed(())  # something may be committed that nobody was told of
         try:
             if not self._begun:
                 self._begun = True
@@ -180,11 +180,13 @@ class Projector:
         """Follow what the process that leads has projected."""
         if self.view.ready:
             self._tell_ready()
+        before = self.position, self.aside.count
         await self.aside.load(self.view)
         self.position = self.view.checkpoint
+        if before != (self.position, self.aside.count):
+            self._changed(())
         self._let_go()
-        where = f"{self.kind.name} is projected by another process; see to it there"
-        self.orders.refuse(Elsewhere(where))
+        self.orders.refuse(Elsewhere(f"{self.kind.name} is projected by another process; see to it there"))
         self._wake.clear()
         timer = self._timers.after(LOOK_BUSY if self.waiting else LOOK_IDLE, self._wake.set)
         try:
@@ -303,6 +305,8 @@ class Projector:
                 self._note(batch)
             self.position = last.position
             self._let_go()
+            if batch.statements:
+                self._changed(records)
         if failure is not None:
             raise failure
 
@@ -319,9 +323,6 @@ class Projector:
                 )
         self.aside.add(batch.parked)
 
-    def _follows(self, record: Record) -> bool:
-        return self._projection.follows(record)
-
     # -- waiting ------------------------------------------------------------------------------------------------
 
     def _let_go(self) -> None:
@@ -331,9 +332,11 @@ class Projector:
     def _park(self, error: BaseException) -> None:
         self.error = error
         log.error("read model parked", read_model=self.kind.name, position=self.position, error=repr(error))
-        self.waiting.fail(self._parked_error())
+        self.waiting.fail(self.parked_error())
+        self._changed(())
 
-    def _parked_error(self) -> Parked:
+    def parked_error(self) -> Parked:
+        """Return the error for those who wait for what will not come."""
         parked = Parked(f"{self.kind.name} is parked behind position {self.position}: {self.error}")
         parked.__cause__ = self.error
         return parked
@@ -353,7 +356,7 @@ class Projector:
         if self._closed:
             raise self._closed_error()
         if self.error is not None:
-            raise self._parked_error()
+            raise self.parked_error()
         if not self.view.leading:
             self._wake.set()  # who only looks on looks more often while somebody waits
         await self.waiting.wait(position)

@@ -192,12 +192,10 @@ class _Reading:
         if not self.current:
             return False
         try:
-            gap = self.gap(page)
+            gap, first = self.gap(page), page[0].version if page else 0
             if gap and isinstance(self.cell, ServiceMemory):  # of a saga's stream, only the end is left then
                 self.version = self.cell.lose(gap, self.snapshot, self.head)
-            for record in page:
-                if record.version > self.version:
-                    self.cell.replay(record)
+            self.cell.replay_all(page if first > self.version else [one for one in page if one.version > self.version])
             if page:
                 self.version = max(self.version, page[-1].version)  # a snapshot may have been ahead of the page
             if len(page) < PAGE:

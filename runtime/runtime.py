@@ -25,7 +25,7 @@ from persistence import Journal, Keys
 from persistence.connection import shielded
 from persistence.opening import journal_for
 from persistence.sqlite import Durability
-from runtime import reminders
+from runtime import queries, reminders
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
@@ -39,11 +39,12 @@ from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
 from runtime.projecting import Projecting
 from runtime.projector import Projector
-from runtime.read_models import follow, head, open_read_models
+from runtime.read_models import follow, open_read_models
 from runtime.saga_alerts import OnAlert
 from runtime.sagas import Sagas
 from runtime.scheduling import Scheduling
 from runtime.slow_turns import SLOW_TURN
+from runtime.subscription_queries import SubscriptionQueries
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
 from runtime.views import Views, ViewsOption
@@ -62,7 +63,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
+class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQueries):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
@@ -214,8 +215,9 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
         """Send a request and wait for its reply; what led to the reply is durable then.
 
         ``id`` names a command for ever: sent again, also after a crash, it takes effect once and gets its first
-        reply. ``timeout`` is in seconds. For queries, ``consistent=True`` sees all that was committed before the
-        call, and ``after`` all up to a position; else a query sees what is there now.
+        reply. ``timeout`` is in seconds. Of a read model, ``consistent=True`` sees all that was committed before the
+        call, and ``after`` all up to a position; else a query sees what is there now. A service, a saga or a plain
+        actor answers queries itself, in their turn: each sees all that came before it.
 
         Raises:
             Refused: a business 'no'; nothing was written.
@@ -228,14 +230,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
         """
         node = self._node or self._open_node()
         if isinstance(request, Query):
-            projector = node.projectors.get(address.actor)
-            if projector is None and type(request) in node.kind(address.actor).queries:
-                return await node.ask(address, request, timeout=timeout)  # a saga: it knows no more than it is told
-            if projector is None:
-                raise NotTaken(f"{address} answers no queries of this kind; ask a read model, or a saga")
-            position = max(await head(node.journal) if consistent else 0, after or 0)
-            reply: R = await projector.ask(request, position, timeout)
-            return reply
+            return await queries.ask(node, address, request, timeout=timeout, consistent=consistent, after=after)
         promise = node.send(address, request, id) if timeout is None else None
         if promise is None:
             return await node.ask(address, request, request_id=id, timeout=timeout)

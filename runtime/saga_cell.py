@@ -30,9 +30,22 @@ from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
 from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import GivenBack
-from runtime.saga_mail import Begin, Bury, Join, OnlyStart, Pass, Resume, StepOutcome, Verb, Waiters, Wake
+from runtime.saga_mail import (
+    Begin,
+    Bury,
+    Join,
+    OnlyStart,
+    Pass,
+    Resume,
+    StepOutcome,
+    StepReturn,
+    Verb,
+    Waiters,
+    Wake,
+)
 from runtime.saga_queue import SagaQueue
 from runtime.saga_rehearsal import rehearsed
+from runtime.saga_stage import UNTOLD
 from runtime.saga_story import Story
 from runtime.suspects import Suspect
 
@@ -163,13 +176,14 @@ class SagaCell(SagaQueue):
     def forget(self) -> None:
         """Drop the coroutine, the timers and the story."""
         self._end_run()
-        self.story = Story()
+        self.story = UNTOLD
 
     def park(self, error: BaseException) -> None:
         """Set the saga aside because its stream can't be read."""
         super().park(error)
         self._waiters.answer(None, self.parked_error())
-        self._undoers.answer(None, self.parked_error())
+        if self._undoers is not None:
+            self._undoers.answer(None, self.parked_error())
         self.world.alert(SagaAlert(self.address, "parked", "", events.told(error)))
 
     def turn_away(self, error: Callable[[], Exception]) -> None:
@@ -287,7 +301,7 @@ class SagaCell(SagaQueue):
             self._version = append.erase_before = self._version + 1
             self.world.writer.enqueue((append,))
             self.written = True
-            self.story = Story(buried=True)
+            self.story = Story(ended=True, buried=True)
         if envelope.reply is not None:
             envelope.reply.done(None)
 
@@ -308,7 +322,8 @@ class SagaCell(SagaQueue):
         assert not self.story.ended
         self._end_run()
         for _, envelope in self._outbox:
-            self._under_way.pop(envelope.id or "", None)
+            if isinstance(envelope.reply, StepReturn):
+                self._under_way.pop(envelope.reply.request, None)
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
@@ -316,9 +331,10 @@ class SagaCell(SagaQueue):
 
     def _end_turn(self) -> None:
         super()._end_turn()
-        starters, self._starters = self._starters, []
-        for reply in starters:
-            reply.done(None)
+        if self._starters:
+            starters, self._starters = self._starters, []
+            for reply in starters:
+                reply.done(None)
 
     def _over(self) -> None:
         self._end_run()

@@ -97,7 +97,7 @@ class SagaCourse(SagaPace):
             return  # to a command that was replaced
         self._cancel_timer(outcome.step)
         if outcome.error is None:
-            self._answered(step, outcome.value)
+            self._answered(step, outcome.value, outcome.told)
         elif isinstance(outcome.error, Refused) and not self._comes_free(step, outcome.error):
             self.emit(events.Refused(outcome.step, outcome.error.reason, step.resent))
             if step.asked.optional and step.needs_undo:
@@ -111,9 +111,9 @@ class SagaCourse(SagaPace):
         """Whether a refusal will pass, where there is no way back: somebody holds a lock, and will give it back."""
         return isinstance(error, Locked) and self.story.past_pivot and not step.asked.optional
 
-    def _answered(self, step: StepStory, value: Any) -> None:
-        raw = b"null"
-        if step.asked.to is not None:
+    def _answered(self, step: StepStory, value: Any, told: bytes | None) -> None:
+        raw = b"null" if told is None else told
+        if told is None and step.asked.to is not None:
             raw = self.reply_data(step, value)
         self.emit(events.Answered(step.asked.step, msgspec.Raw(raw)))
         step.value = value

@@ -27,6 +27,8 @@ class StepOutcome(msgspec.Struct):
     error: Exception | None = None
     request: str = ""
     attempt: int = 0
+    told: bytes | None = None
+    """The reply as JSON, if it was written down already."""
 
 
 class Wake(msgspec.Struct, eq=False):
@@ -138,6 +140,8 @@ class StepReturn(msgspec.Struct, gc=False):
     undo: bool
     request: str
     attempt: int
+    told: bytes | None = None
+    """The reply as JSON, where who gives it has written it down already; of the same class of requests."""
 
     @property
     def gone(self) -> bool:
@@ -146,7 +150,7 @@ class StepReturn(msgspec.Struct, gc=False):
 
     def done(self, value: Any) -> None:
         """Give the reply."""
-        self._post(StepOutcome(self.step, self.undo, value, None, self.request, self.attempt))
+        self._post(StepOutcome(self.step, self.undo, value, None, self.request, self.attempt, self.told))
 
     def failed(self, error: Exception) -> None:
         """Say that there is none."""
@@ -200,7 +204,10 @@ class Waiters:
         self._limit = 64
 
     def __bool__(self) -> bool:
-        return any(not reply.gone for reply in self._replies)
+        for reply in self._replies:  # noqa: SIM110 (asked at the end of each turn, and this takes half the time)
+            if not reply.gone:
+                return True
+        return False
 
     def add(self, reply: ReplyTo) -> None:
         """Let one more wait; those who have given up are swept out from time to time."""

@@ -23,11 +23,18 @@ class SagaPace(SagaStage):
     __slots__ = ()
 
     def _hold_back(
-        self, throttle: Throttle, to: Address[Any], envelope: Envelope, key: str, timeout: timedelta | None
+        self,
+        throttle: Throttle,
+        request: str,
+        to: Address[Any],
+        envelope: Envelope,
+        key: str,
+        timeout: timedelta | None,
     ) -> None:
-        request = envelope.id or ""
         priority = UNDO if envelope.undoes is not None else self._priority()
         waiting = throttle.add(priority, self.kind.name, partial(self._may_go, request))
+        if not self._held:
+            self._held = {}
         self._held[request] = Held(to, envelope, key, timeout, waiting)
 
     def _priority(self) -> int:
@@ -39,7 +46,7 @@ class SagaPace(SagaStage):
 
     def _pass(self, turn: Pass) -> None:
         """Send what was held back."""
-        held = self._held.pop(turn.request, None)
+        held = self._held.pop(turn.request, None) if self._held else None
         if held is not None:
             undo = held.envelope.undoes is not None
             held.waiting.sent()

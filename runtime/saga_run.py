@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from actors import Address, Chosen, Command, Parallel, Refused, Saga, SagaMismatch, SagaMisuse, Select, Step
+from actors import Address, Chosen, Command, Parallel, Refused, Request, Saga, SagaMismatch, SagaMisuse, Select, Step
 from actors.messages import name_of
 from persistence import NotDecodable
 from runtime.kinds import Kind
@@ -35,7 +35,7 @@ class Stage(Protocol):
         """Add an event to the story."""
         ...
 
-    def send(self, step: StepStory, to: Address[Any], command: Command[Any, Any]) -> bool:
+    def send(self, step: StepStory, to: Address[Any], command: Request[Any, Any]) -> bool:
         """Send a step's command, unless it is under way already; return whether it was sent."""
         ...
 
@@ -139,6 +139,8 @@ class SagaRun:
     def _pending(self) -> bool:
         """Whether an outcome is still awaited. Once a step is refused, siblings that fail are not waited for."""
         waited = self._waited
+        if self._first is None:  # the shortest way, for most steps are awaited alone
+            return bool(waited) and waited[0].open
         if self._first:
             return self._winner() is None and any(step.open for step in waited)
         pending = [step for step in waited if step.open]
@@ -159,12 +161,13 @@ class SagaRun:
             return coroutine.send(None)
         if self._first:
             return self._choose(coroutine)
+        if self._first is None and not _is_refusal(waited[0]):
+            self.saga.at_time(waited[0].ended_at)
+            return coroutine.send(self._reply(waited[0]))
         self.saga.at_time(max([step.ended_at for step in waited]))
         refused = [step for step in waited if _is_refusal(step)]
         if refused:
             return self._refuse(coroutine, min(refused, key=lambda step: step.ended))
-        if self._first is None:
-            return coroutine.send(self._reply(waited[0]))
         return coroutine.send(tuple([self._reply(step) for step in waited]))
 
     def _choose(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -305,8 +308,11 @@ class SagaRun:
         )
 
     def _check_complete(self) -> None:
-        names = dict.fromkeys(step.asked.step for step in self._stage.story.steps.values())
-        unmet = [name for name in names if name not in self._met]
+        steps, met = self._stage.story.steps, self._met
+        if met.issuperset(steps):
+            return
+        names = dict.fromkeys(step.asked.step for step in steps.values())
+        unmet = [name for name in names if name not in met]
         if unmet:
             raise SagaMismatch(
                 f"{self._stage.address} was changed under way. Steps in its journal: {list(names)}; "

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, Saga
+from actors import Address, Query, Request, Saga
 from persistence import AT_ONCE, BURIED, NEVER, Append, NewEvent, Record
 from persistence.codec import encode
 from runtime import saga_events as events
 from runtime.cells import Cell, World
-from runtime.kinds import EventMeta, Kind, decoded, meta_of
+from runtime.kinds import EventMeta, Kind, meta_of
 from runtime.lock_mail import Unlock
 from runtime.log import log
 from runtime.mailbox import Envelope
@@ -19,10 +19,17 @@ from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
 from runtime.saga_mail import Compensate, Held, StepReturn, Wake
 from runtime.saga_places import wake_of
+from runtime.saga_reading import take_in
 from runtime.saga_run import SagaRun
 from runtime.saga_story import COMPENSATE, StepStory, Story
 from runtime.throttle import Throttle
 from runtime.timers import Timers
+
+UNTOLD = Story()
+"""Shared by all sagas that are not awake; never changed."""
+NOTHING_HELD: dict[str, Held] = {}
+"""Shared by all sagas that hold nothing back; never changed."""
+NO_SERVICES = frozenset[Address[Any]]()
 
 _attempts = count(1)
 """Tells the attempts at steps and undos of this process from each other."""
@@ -57,14 +64,14 @@ class SagaStage(Cell):
         """Steps, and with a mark undos, that were sent and whose outcome has not been taken in; and the last attempt.
 
         Like mail they outlive the incarnation: the next one waits for the same outcome, and sends no second copy."""
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, Held] = NOTHING_HELD
         """Those of them that wait until they may be sent."""
-        self._unlocking: set[Address[Any]] = set()
+        self._unlocking = NO_SERVICES
         """Services that were told to take their locks back, and have not answered; outlives the incarnation, too."""
         self._timers: dict[str, Wake] = {}
         """What is set for each step, and under no name for the deadline."""
         self._run: SagaRun | None = None
-        self.story = Story()
+        self.story = UNTOLD
         self._summoned = False
         """Whether the journal wants it to be awake at once."""
 
@@ -92,20 +99,19 @@ class SagaStage(Cell):
 
     def replay(self, record: Record) -> None:
         """Take in one event of the stream; the result as an event of the author's is passed over."""
-        decoder = events.DECODERS.get(record.type)
-        if decoder is not None:
-            event: events.SagaEvent = decoded(decoder, record, record.data)
-            self.story.apply(event, record.time)
-            if isinstance(event, (events.Started, events.Queued)):
-                self._correlation = meta_of(record).correlation or self._correlation
+        event = take_in(self.story, record)
+        if isinstance(event, (events.Started, events.Queued)):
+            self._correlation = meta_of(record).correlation or self._correlation
         elif record.type == BURIED:
-            self.story = Story(buried=True)
+            self.story = Story(ended=True, buried=True)
         self._version, self._position = record.version, record.position
 
     @property
     def code(self) -> type[Saga[Any, Any]]:
         """The class by which the story goes on: the one of its version, as long as that is there."""
         cls: type[Saga[Any, Any]] = self.kind.cls
+        if not cls.older:
+            return cls
         version = cls.version if self.story.started is None else self.story.started.version
         return next((older for older in cls.older if older.version == version), cls)
 
@@ -177,7 +183,7 @@ class SagaStage(Cell):
         self._asked_back = True
         for to, steps in steps_by_service(self.story).items():
             if to not in self._unlocking:
-                self._unlocking.add(to)
+                self._unlocking |= {to}
                 self._unlock(to, steps)
 
     def _unlock(self, to: Address[Any], steps: list[StepStory]) -> None:
@@ -191,7 +197,7 @@ class SagaStage(Cell):
     def _unlock_again(self, to: Address[Any]) -> None:
         steps = steps_by_service(self.story).get(to)
         if steps is None:
-            self._unlocking.discard(to)  # it was killed meanwhile, and the next incarnation says it again
+            self._unlocking -= {to}  # it was killed meanwhile, and the next incarnation says it again
         else:
             self._unlock(to, steps)
 
@@ -201,7 +207,7 @@ class SagaStage(Cell):
             log.warning("locks were not given back", saga=self.name, service=str(message.to), error=repr(message.error))
             self.world.delays.after(AGAIN, lambda: self._unlock_again(message.to))
             return
-        self._unlocking.discard(message.to)
+        self._unlocking -= {message.to}
         if not self._unlocking and self.story.lockers:
             self.emit(events.Released())
 
@@ -218,7 +224,7 @@ class SagaStage(Cell):
         """
         return f"{self.name}{'!' if undo else '#'}{step.wire}"
 
-    def send(self, step: StepStory, to: Address[Any], command: Command[Any, Any]) -> bool:
+    def send(self, step: StepStory, to: Address[Any], command: Request[Any, Any]) -> bool:
         """Send a step's command at the end of the turn, unless it is under way already; return whether it is sent."""
         own = None if self._run is None else self._run.step(step.asked.step)
         timeout = None if own is None else own.timeout
@@ -260,12 +266,13 @@ class SagaStage(Cell):
         back = StepReturn(self.world.find, self.address, key, undoes is not None, request, attempt)
         started = self.story.started
         path = (*started.path, self.address) if started is not None else (self.address,)
-        envelope = Envelope(message, request, back, self._correlation, None, due, path, undoes, bytes(data))
+        message_id = None if isinstance(message, Query) else request  # a query has no effect to be told from another
+        envelope = Envelope(message, message_id, back, self._correlation, None, due, path, undoes, bytes(data))
         envelope.lock = step.asked.lock and undoes is None
         if now or throttle is None:
             self._outbox.append((to, envelope))
         else:
-            self._hold_back(throttle, to, envelope, key, limit)
+            self._hold_back(throttle, request, to, envelope, key, limit)
         return envelope
 
     def _begin_timeout(self, limit: timedelta | None, key: str, *, undo: bool) -> int:
@@ -278,7 +285,13 @@ class SagaStage(Cell):
         return due
 
     def _hold_back(
-        self, throttle: Throttle, to: Address[Any], envelope: Envelope, key: str, timeout: timedelta | None
+        self,
+        throttle: Throttle,
+        request: str,
+        to: Address[Any],
+        envelope: Envelope,
+        key: str,
+        timeout: timedelta | None,
     ) -> None:
         """Send something when the rate of whom it is for allows it."""
         raise NotImplementedError

@@ -153,14 +153,10 @@ class Story(msgspec.Struct, gc=False):
     result: msgspec.Raw | None = None
     locks: bool = False
     """Whether any step has asked for a lock, and none was given back yet."""
+    ended: bool = False
+    """Whether the saga is completed, compensated or killed, or was deleted since."""
     buried: bool = False
     """It was deleted; there was a story once, and there will be no other."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether the saga is completed, compensated or killed, or was deleted since."""
-        completed = self.result is not None and self.reason is None
-        return completed or self.compensated or self.killed is not None or self.buried
 
     @property
     def status(self) -> str:
@@ -257,13 +253,13 @@ class Story(msgspec.Struct, gc=False):
         """Take in an event by which the whole saga takes a turn."""
         match event:
             case Compensating(reason=reason):
-                self.reason, self.error = reason, None
+                self.reason, self.error, self.ended = reason, None, False
             case Completed(result=result):
-                self.result = result
+                self.result, self.ended = result, True
             case Compensated():
-                self.compensated = True
+                self.compensated = self.ended = True
             case Killed():
-                self.killed = event
+                self.killed, self.ended = event, True
             case Released():
                 self.locks = False
             case Parked(error=error):

@@ -22,7 +22,7 @@ class SagaVerbs(SagaCourse):
 
     def __init__(self, world: World, address: Any, kind: Kind) -> None:
         super().__init__(world, address, kind)
-        self._undoers = Waiters()
+        self._undoers: Waiters | None = None
         """Who has it compensated, and waits until it is."""
 
     def _carry_out(self, envelope: Envelope) -> None:
@@ -138,6 +138,8 @@ class SagaVerbs(SagaCourse):
         if story.reason is not None and story.error is not None and by_saga:
             raise Parked(f"{self.address} is parked: {story.error}")
         if reply is not None:
+            if self._undoers is None:
+                self._undoers = Waiters()
             self._undoers.add(reply)
         if story.reason is None:
             self._turn(envelope.id or self.world.new_id(), self._turn_back, verb)
@@ -148,10 +150,12 @@ class SagaVerbs(SagaCourse):
         self._go_back(verb.reason, verb.by)
 
     def _answer_undoers(self) -> None:
-        story = self.story
+        story, undoers = self.story, self._undoers
+        if undoers is None:
+            return
         if story.killed is not None:
-            self._undoers.answer(None, Refused(f"{self.address} was ended where it stood by {story.killed.by}"))
+            undoers.answer(None, Refused(f"{self.address} was ended where it stood by {story.killed.by}"))
         elif story.compensated or story.buried:
-            self._undoers.answer(None, None)
+            undoers.answer(None, None)
         elif story.error is not None:
-            self._undoers.answer(None, story.error_for(self.address))
+            undoers.answer(None, story.error_for(self.address))

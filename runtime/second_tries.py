@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from persistence import Journal, JournalError
 from persistence.views import Aside, ParkedRow, SkippedRow, SqlStatement, View
+from runtime.news import Changed
 from runtime.projection import FORGOTTEN, Poison, Projection
 from runtime.set_aside import SetAside
 
@@ -15,13 +16,20 @@ class SecondTries:
     """Works through the events that are set aside, each key's in order, each in a transaction of its own."""
 
     def __init__(
-        self, projection: Projection, journal: Journal, view: View, aside: SetAside, now: Callable[[], int]
+        self,
+        projection: Projection,
+        journal: Journal,
+        view: View,
+        aside: SetAside,
+        now: Callable[[], int],
+        changed: Changed,
     ) -> None:
         self._projection = projection
         self._journal = journal
         self._view = view
         self._aside = aside
         self._now = now
+        self._changed = changed
 
     async def retry(self, key: str | None) -> int:
         """Project what is set aside of a key, or of all, as far as that goes; return how many events were.
@@ -97,6 +105,8 @@ class SecondTries:
             if not isinstance(error, Exception) or self._is_nobodys(error):
                 self._aside.stale = True  # it may be committed all the same
             raise
+        if statements:
+            self._changed(())
 
 
 def text_of(error: BaseException | None) -> str:

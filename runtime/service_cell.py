@@ -24,9 +24,11 @@ from runtime.mailbox import Envelope
 from runtime.reminder_events import Pending, PendingByName, wake_of
 from runtime.reminder_mail import ReminderMail
 from runtime.repeats import answer_again, first_reply
+from runtime.saga_mail import StepReturn
 from runtime.service_locks import ServiceLocks
 from runtime.service_mail import ServiceMail
 from runtime.service_memory import Fenced, ServiceMemory
+from runtime.service_queries import answer
 from runtime.service_reminders import ServiceReminders, changes_of
 from runtime.transaction import Outcome, Part
 from runtime.upkeep import keep_up
@@ -116,16 +118,8 @@ class ServiceCell(ServiceMemory):
         message, command_id = envelope.message, envelope.id
         try:
             if command_id is None:
-                if type(message) is Part:
-                    self._arrive(envelope, message)
-                    return
-                if isinstance(message, ServiceMail):
-                    if isinstance(message, ReminderMail):
-                        self.reminders.turn(envelope)
-                    elif isinstance(message, LockMail):
-                        self.locking.turn(envelope)
-                    else:
-                        keep_up(self, envelope)
+                if type(message) not in self.kind.takes:
+                    self._handle(envelope)
                     return
             elif self._seen(envelope, command_id):
                 return
@@ -156,8 +150,24 @@ class ServiceCell(ServiceMemory):
             return
         if outcome.append is not None:
             self.carry_out(outcome)
-        if envelope.reply is not None:
-            envelope.reply.done(outcome.reply)
+        if (reply := envelope.reply) is not None:
+            if type(reply) is StepReturn:
+                reply.told = outcome.told  # the saga writes the same
+            reply.done(outcome.reply)
+
+    def _handle(self, envelope: Envelope) -> None:
+        """Handle what is no command."""
+        message = envelope.message
+        if type(message) is Part:
+            self._arrive(envelope, message)
+        elif isinstance(message, ReminderMail):
+            self.reminders.turn(envelope)
+        elif isinstance(message, LockMail):
+            self.locking.turn(envelope)
+        elif isinstance(message, ServiceMail):
+            keep_up(self, envelope)
+        else:
+            answer(self, envelope)
 
     def _tell(self, envelope: Envelope, reply: Any, error: Exception | None) -> None:
         if error is not None:
@@ -210,7 +220,7 @@ class ServiceCell(ServiceMemory):
         data: bytes | None,
         fired: Pending | None = None,
     ) -> Outcome:
-        service, kind, state, events = self.service, self.kind, self.state, decision.events
+        service, kind, state, events, told = self.service, self.kind, self.state, decision.events, None
         assert service is not None
         for event in events:
             state = service.evolve(state, event)
@@ -222,8 +232,8 @@ class ServiceCell(ServiceMemory):
         else:
             correlation = correlation or cause
             check_text("a command's id", command_id, ID_LENGTH)
-            raw = msgspec.Raw(kind.reply(command.__class__).encode(decision.reply, "the reply"))
-            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, kind.codec), raw))
+            told = kind.reply(command.__class__).encode(decision.reply, "the reply")
+            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, kind.codec), msgspec.Raw(told)))
         new = kind.new_events(events, meta) if events else []
         if kind.tagged:
             tag(service, events, new)
@@ -246,7 +256,7 @@ class ServiceCell(ServiceMemory):
             kind.stamp(new)
         append = self._append(new, command_id)
         if changes is None:
-            return Outcome(state, decision.reply, append, None, conditions)
+            return Outcome(state, decision.reply, append, None, conditions, None, told)
         append.wake = wake_of(changes.pending)
         return Outcome(state, decision.reply, append, changes.pending, conditions)
 

@@ -12,7 +12,7 @@ from persistence import BURIED, DELETED, NEVER, Append, Record, Snapshot
 from persistence.codec import WRAPPING, Decoder
 from runtime.cells import Cell, Phase, World
 from runtime.evolution import Several
-from runtime.kinds import FENCED, HANDLED, INTERNAL, LOCK_EVENTS, Kind, decoded
+from runtime.kinds import FENCED, HANDLED, INTERNAL, LOCK_EVENTS, REVISED, Kind, decoded
 from runtime.lock_events import Held, Locks
 from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed
 from runtime.seen import EVERY_ID, Seen
@@ -51,6 +51,10 @@ class Buried:
     def decide(self, _state: Any, _command: Any) -> Decision:
         """Refuse."""
         raise DeletedForGood(f"{self.address} was deleted for good; use another key")
+
+    def answer(self, state: Any, _query: Any) -> Any:
+        """Refuse."""
+        return self.decide(state, _query)
 
     def evolve(self, state: Any, _event: Any) -> Any:
         """Leave everything as it is."""
@@ -193,6 +197,21 @@ class ServiceMemory(Cell):
         if record.command is not None:
             self.seen.note(record.command, record.version)
         self.version = record.version
+
+    def replay_all(self, records: Iterable[Record]) -> None:
+        """Take in a page of the stream: what is no more than an event of the service's own, by the shortest way."""
+        plain, state = self.kind.plain, self.state
+        for record in records:
+            decoder, service = plain.get(record.type), self.service
+            if decoder is None or service is None or record.command is not None or record.meta[:12] == REVISED:
+                self.state = state
+                self.replay(record)
+                state = self.state
+            else:
+                event = record.value
+                state = service.evolve(state, decoded(decoder, record, record.data) if event is None else event)
+                self.version = record.version
+        self.state = state
 
     # -- snapshots ----------------------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ class Outcome(msgspec.Struct, gc=False):
     """What the journal must be asked before any of it may happen."""
     lock: Any = None
     """The lock that is taken with it; ``pending`` is not None then."""
+    told: bytes | None = None
+    """The reply as JSON, where it is kept with the events."""
 
 
 class Participant(Protocol):

@@ -13,6 +13,7 @@ from actors import (
     SagaCompensated,
     SagaCompleted,
     SagaParked,
+    SagaQueued,
     SagaStarted,
     SagaWasKilled,
     Statement,
@@ -20,6 +21,7 @@ from actors import (
 )
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import ALL, Begin, BookTrip, Held, Play, Trip, TripBooked
+from tests.runtime.flowing import Go, Job, Work
 from tests.runtime.playing import PLAY
 from tests.runtime.tools import quiet
 
@@ -33,12 +35,14 @@ class Ledger(ReadModel):
 
     def project(
         self,
-        event: TripBooked | SagaStarted | SagaCompleted | SagaCompensated | SagaParked | SagaWasKilled,
+        event: TripBooked | SagaQueued | SagaStarted | SagaCompleted | SagaCompensated | SagaParked | SagaWasKilled,
         meta: Meta,
     ) -> Iterator[Statement]:
         match event:
             case SagaCompensated(reason) | SagaWasKilled(reason):
                 text = f"{type(event).__name__}: {reason}"
+            case SagaQueued(priority):
+                text = f"SagaQueued: {priority}"
             case SagaParked(error):
                 text = f"SagaParked: {error}"
             case _:
@@ -75,3 +79,15 @@ async def test_a_trip_that_was_taken_back_is_told_so(monkeypatch: pytest.MonkeyP
         ("Play", "p", "SagaParked: ZeroDivisionError: a bug"),
         ("Play", "p", "SagaWasKilled: it is broken"),
     ]
+
+
+async def test_one_that_waits_for_its_place_is_told_so() -> None:
+    async with Runtime("memory:", [*ALL, Job, Ledger], clock=ManualClock()) as runtime:
+        for key, priority in (("a", 0), ("b", 0), ("c", 7)):
+            await runtime.start(Job.at(key), Work(priority=priority))
+        await runtime.ask(Job.at("a"), Go())
+        await runtime.ask(Job.at("b"), Go())
+        await quiet(runtime)
+        lines = await runtime.ask(Ledger.at(), Ends(), consistent=True)
+    assert [text for _, key, text in lines if key == "c"] == ["SagaQueued: 7", "SagaStarted"]
+    assert [text for _, key, text in lines if key == "a"] == ["SagaStarted", "SagaCompleted"]

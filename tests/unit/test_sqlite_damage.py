@@ -154,6 +154,19 @@ async def test_a_changed_row_stops_its_reader(path: Path, size: str, change: str
         assert len(await read(path, STREAMS[1])) == EVENTS // 3
 
 
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_changed_row_with_neither_id_nor_tags_stops_its_reader(tmp_path: Path, change: str) -> None:
+    """They are most of all rows, and read by a way of their own."""
+    path = tmp_path / "plain.db"
+    async with opened(path) as journal:
+        for number in range(1, 7):
+            new = NewEvent(f"Type{number % 4}", b'"data %s"' % (b"x" * 60), b'"meta"')
+            await journal.append([(Append(STREAMS[number % 2], (number - 1) // 2, [new], number, f"c{number}"),)])
+    damage(path, f"update events set {CHANGES[change]} where position = 3")
+    with pytest.raises(JournalDamaged, match=r"stream Hotel/Ritz(, is not| the event with version 2)"):
+        await read(path, STREAMS[1])
+
+
 @pytest.mark.parametrize("part", ["data", "meta"])
 @pytest.mark.parametrize("bit", [0, 5])
 async def test_a_flipped_bit_stops_its_reader(path: Path, size: str, part: str, bit: int) -> None:
