@@ -30,7 +30,7 @@ from runtime.simulation.waiting import who_waits
 T = TypeVar("T")
 
 MOST_ROUNDS = 100
-"""So often is looked for tasks of a dead process that were started by closing others."""
+"""So often is looked for tasks of a dead process that were started by ending others, and one is told to end."""
 NEVER = 2**63
 """A time that doesn't come, in microseconds."""
 MOST_STEPS = 300_000
@@ -173,7 +173,7 @@ class SimulatedLoop(_Protocol):  # type: ignore[misc]
                 if not left:
                     break
                 for task in sorted(left, key=hash):
-                    _close(task)
+                    _close(task, self)
                     forget(task)
         self._ready.clear()
         self._closed = True
@@ -275,18 +275,29 @@ class SimulatedLoop(_Protocol):  # type: ignore[misc]
         """Do nothing: there is none."""
 
 
-def _close(task: SimulatedTask) -> None:
-    """End a task of a dead process: its coroutine is closed, as many times as it takes."""
+class _ProcessDied(BaseException):
+    """Ends what is left of a dead process."""
+
+
+_tasks: Any = asyncio.tasks
+
+
+def _close(task: SimulatedTask, loop: SimulatedLoop) -> None:
+    """End a task of a dead process, in as many throws as its clean-up wants to wait.
+
+    It is thrown, and not closed: closing doesn't get through to what an async generator awaits.
+    """
     setattr(task, "_log_destroy_pending", False)  # noqa: B010 (no attribute that type checkers know)
     coroutine: Any = task.get_coro()
-    if not isinstance(coroutine, Generator | Coroutine):
-        return
-    for _ in range(100):
-        try:
-            coroutine.close()
-        except BaseException:  # noqa: BLE001, S112 (whatever its clean-up raises: nobody is there to hear it)
-            continue
-        return
+    _tasks._enter_task(loop, task)  # cancel scopes are left by the task that has entered them
+    try:
+        for _ in range(MOST_ROUNDS):
+            coroutine.throw(_ProcessDied())
+        coroutine.close()
+    except BaseException:  # noqa: BLE001, S110 (whatever its clean-up raises: nobody is there to hear it)
+        pass
+    finally:
+        _tasks._leave_task(loop, task)
 
 
 def _refusal(what: str) -> Callable[..., NoReturn]:

@@ -8,6 +8,10 @@ from typing import ClassVar
 import pytest
 
 from actors import Refused
+from demos.bank import ACTORS as BANK_ACTORS
+from demos.bank import books as bank_books
+from demos.bank.account import Account, OpenAccount
+from demos.bank.transfers import Transfer, TransferSaga, transfer_at_once
 from demos.orders import ACTORS as ORDER_ACTORS
 from demos.orders import books as order_books
 from demos.orders.checkout import Sold
@@ -101,3 +105,26 @@ def test_orders(name: str) -> None:
         depth=1,
         runs=60,
     )
+
+
+async def transfers_in_both_ways(world: World) -> None:
+    runtime = world.runtime
+    await runtime.ask(Account.at("bank"), OpenAccount(None), id="open")
+    for name in ("ana", "ben"):
+        await runtime.ask(Account.at(name), OpenAccount(), id="open")
+    await transfer_at_once(runtime, "wages", "bank", "ana", 100_00)
+
+    async def by_saga(name: str, cents: int) -> None:
+        with suppress(Refused):
+            await runtime.ask(TransferSaga.at(name), Transfer("ana", "ben", cents), id=name)
+
+    async def at_once() -> None:
+        with suppress(Refused):
+            await transfer_at_once(runtime, "present", "ana", "ben", 50_00)
+
+    await asyncio.gather(by_saga("rent", 70_00), by_saga("car", 5000_00), at_once())
+    assert (await bank_books.audit(runtime)).problems == []
+
+
+def test_bank() -> None:
+    Simulation().explore(transfers_in_both_ways, actors=BANK_ACTORS, depth=2, runs=60)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import timedelta
 
 import pytest
@@ -104,11 +104,30 @@ def nothing_is_lost(world: World) -> None:
     assert min(accounts) >= 0
 
 
+# -- watching ---------------------------------------------------------------------------------------------------
+
+
+async def watches(world: World) -> None:
+    async with aclosing(world.runtime.watch(cast.Board.at(), cast.Lines())) as answers:
+        before = 0
+        async for lines in answers:
+            assert len(lines) >= before, "it went back"
+            before = len(lines)
+            if before >= 3:
+                return
+
+
+async def holds(world: World) -> None:
+    for number in range(3):
+        await world.runtime.ask(Room.at(f"{number}"), cast.Hold("t"), id="t")
+
+
 WORKS: dict[str, tuple[list[Scenario], Sequence[type], list[Invariant]]] = {
     "jobs": ([jobs], flowing.CAST, [finally_(places_are_kept), finally_(rooms_belong_to_jobs)]),
     "families": ([families], flowing.CAST, []),
     "locks": ([tales], locking.ALL, [finally_(locks_are_given_back)]),
     "reminders": ([bells], reminding.EVERYBODY, [finally_(each_struck_once)]),
+    "watching": ([watches, holds], cast.ALL, []),
     "transactions": ([transfers], cast.ALL, [finally_(nothing_is_lost)]),
 }
 
