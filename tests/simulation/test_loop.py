@@ -132,6 +132,18 @@ def test_different_seeds_give_different_orders() -> None:
     assert len({run(main(), Priorities(seed)) for seed in range(50)}) > 10
 
 
+def test_tasks_and_futures_are_hashed_by_their_numbers() -> None:
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        tasks = [asyncio.create_task(asyncio.sleep(1)) for _ in range(20)]
+        await asyncio.gather(*tasks)
+        return [*map(hash, tasks), *(hash(loop.create_future()) for _ in range(20))]
+
+    first = run(main())
+    assert len(set(first)) == 40
+    assert run(main()) == first
+
+
 def test_context_variables_go_with_tasks() -> None:
     name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
 
