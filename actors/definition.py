@@ -155,6 +155,13 @@ def check_rate(owner: Any) -> None:
         )
 
 
+def check_choices(owner: Any) -> None:
+    """Check that what chooses among events is a list of texts, and not one text."""
+    for name in ("categories", "tags"):
+        if isinstance(getattr(owner, name), str):
+            raise DefinitionError(f'{owner.__name__}.{name} is one text; write {name} = ("{getattr(owner, name)}",)')
+
+
 def check_places(owner: Any) -> None:
     """Check how many sagas of a class may be under way at once."""
     at_once = owner.at_once

@@ -3,7 +3,19 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from actors import Actor, Address, DefinitionError, Failed, NotTaken, Query, ReadModel, Saga, Service, UnknownActor
+from actors import (
+    Actor,
+    Address,
+    DefinitionError,
+    Failed,
+    NotTaken,
+    Query,
+    ReadModel,
+    Saga,
+    Service,
+    Subscriber,
+    UnknownActor,
+)
 from persistence import NotEncodable
 from persistence.codec import PLAIN, Codec
 from persistence.intake import check_text
@@ -66,7 +78,7 @@ class Directory:
         """What is known of each class of actors, without the workers of pools."""
         return [kind for name, kind in self._kinds.items() if name == kind.name]
 
-    def kinds(self, base: type[Service[Any, Any, Any] | Saga[Any, Any] | ReadModel | Actor]) -> list[Kind]:
+    def kinds(self, base: type[Service[Any, Any, Any] | Saga[Any, Any] | ReadModel | Subscriber | Actor]) -> list[Kind]:
         """Return the kinds of all classes made from this base."""
         return [kind for kind in self.all_kinds if issubclass(kind.cls, base)]
 
@@ -98,6 +110,8 @@ class Directory:
             kind = self.kind(address.actor)
             make = self._makers.get(address.actor)
             if make is None:
+                if issubclass(kind.cls, Subscriber):
+                    raise NotTaken(f"{kind.name} takes no messages; it follows the journal")
                 raise NotTaken(f"{kind.name} takes queries only, from outside: await runtime.ask({address}, ...)")
             if len(address.key) > LONGEST_KEY or not address.key.isascii():
                 _check_key(address)

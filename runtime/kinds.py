@@ -22,6 +22,7 @@ from actors import (
     Service,
     ServiceLocked,
     ServiceUnlocked,
+    Subscriber,
 )
 from actors.endings import ENDINGS
 from actors.evolution import names_by_alias
@@ -377,7 +378,7 @@ def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:
     Raises:
         DefinitionError: it is no class of actors, or a name is too long to be stored.
     """
-    if issubclass(cls, (Service, Saga, ReadModel, Actor)):
+    if issubclass(cls, (Service, Saga, ReadModel, Subscriber, Actor)):
         kind = Kind(cast(type, cls), codec)
         try:
             for name in (kind.name, *kind.events):
@@ -385,4 +386,6 @@ def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:
         except NotEncodable as error:
             raise DefinitionError(f"{cls.__name__:.80}: {error}") from error
         return kind
-    raise DefinitionError(f"{cls!r} is no actor; give actors= classes made from Service, Saga, ReadModel or Actor")
+    raise DefinitionError(
+        f"{cls!r} is no actor; give actors= classes made from Service, Saga, ReadModel, Subscriber or Actor"
+    )

@@ -1,12 +1,10 @@
 """A node: the parts of one running runtime, wired together. What cells know of the world around them."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from random import Random
 from typing import Any, TypeVar
 
 from actors import Address, Group, Parked, Request, RuntimeClosed, Saga, Stopped
@@ -17,12 +15,15 @@ from runtime.actor_life import handling
 from runtime.alarm import Alarm
 from runtime.built_in import built_in
 from runtime.cells import Cell, Phase
+from runtime.chance import Chance
 from runtime.chaos import Chaos
 from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
+from runtime.deliverer import Deliverer
 from runtime.directory import Directory, MakeCell
 from runtime.dispatcher import Dispatcher
 from runtime.flow import Flow
+from runtime.follower import Follower
 from runtime.lock_waits import LockWaits
 from runtime.log import log
 from runtime.log_watch import LogWatch
@@ -62,7 +63,7 @@ GRACE = 5.0
 """Seconds for which closing waits for a task that it has cancelled, and that resists."""
 
 
-class Node:
+class Node(Chance):
     """The parts of one runtime, made and used on one event loop."""
 
     def __init__(
@@ -111,14 +112,14 @@ class Node:
         self.kind, self.check = self.directory.kind, self.directory.check
         self.dead_letter = self.dead_letters.add
         self.spawn = self.tasks.start
-        self.watches = Watches(self._notice)
-        self.news = News()
+        self.watches, self.news = Watches(self._notice), News()
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
         self.waking = Waking(self.cell)
         self.flow = Flow(journal, self.delays, self.spawn, self.directory.all_kinds, self.waking.begin)
         self.alarm = Alarm(journal, self.timers, self.spawn, self.waking.ring)
         self.projectors, self.builders = dict[str, Projector](), dict[str, Projector]()  # these build beside those
+        self.deliverers = dict[str, Deliverer]()
         self.promises = Promises(self.writer, self.delays)
         self._log_watch = LogWatch("the journal")
         self.trouble = Trouble(self.writer, self.promises, self.delays)
@@ -127,12 +128,6 @@ class Node:
         self._name, self._count = self._new_name(), 0
 
     # What a simulation puts its own in the place of.
-
-    def _new_random(self) -> Random:
-        return Random()
-
-    def _new_name(self) -> str:
-        return os.urandom(6).hex()
 
     def _new_dispatcher(self, chaos: Chaos | None) -> Dispatcher:
         return Dispatcher(self.writer, self.clock, self._start_group, chaos, self.slow)
@@ -293,6 +288,8 @@ class Node:
         self.alarm.close()
         self.suspects.close()
         self.flow.close()
+        for deliverer in self.deliverers.values():
+            deliverer.prepare_end()
         while not self.idle and not self.writer.ended:
             self.dispatcher.arm()
             await self.writer.barrier()
@@ -300,6 +297,8 @@ class Node:
                 await self.tasks.none()
             else:
                 await asyncio.sleep(0)
+        for deliverer in self.deliverers.values():
+            await deliverer.finish()
         for projector in self.projectors.values():
             with suppress(Parked, RuntimeClosed):  # it was told when that happened
                 if not projector.failures:  # one that fails goes on from its checkpoint, another time
@@ -354,10 +353,15 @@ class Node:
         self._log_watch.look(self.journal.log_bytes)
         self.alarm.note(batches)
         self.suspects.look()
-        if self.projectors:
+        if self.projectors or self.deliverers:
             records = to_records(batches, first)
-            for projector in [*self.projectors.values(), *self.builders.values()]:
-                projector.offer(records)
+            for follower in self.followers:
+                follower.offer(records)
+
+    @property
+    def followers(self) -> list[Follower]:
+        """All who follow the journal."""
+        return [*self.projectors.values(), *self.builders.values(), *self.deliverers.values()]
 
     def _start_again(self, supervised: dict[Address[Any], Phase]) -> None:
         """Bring back members of groups that were there when the journal was lost, and have the ends of sagas told."""
@@ -386,8 +390,8 @@ class Node:
         async def begin_again() -> None:
             await self.journal.recover()
             self.news.tell_all()
-            for projector in [*self.projectors.values(), *self.builders.values()]:
-                projector.look()  # what failed may have been written all the same
+            for follower in self.followers:
+                follower.look()  # what failed may have been written all the same
             await self.wake_unfinished()
             self._start_again(supervised)
 

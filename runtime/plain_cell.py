@@ -16,6 +16,7 @@ from actors import (
     Request,
     Saga,
     Stopped,
+    Subscriber,
 )
 from actors.actor import Timer
 from actors.reminders import Remind
@@ -165,7 +166,7 @@ class PlainCell(Cell):
         kind = self.world.kind(address.actor)
         if Stopped not in self.kind.takes:
             raise NotTaken(f"{self.kind.name} watches {address}, so its receive must take Stopped as well")
-        if issubclass(kind.cls, ReadModel) or kind.pool is not None:
+        if issubclass(kind.cls, ReadModel | Subscriber) or kind.pool is not None:
             raise NotTaken(f"{address} can't be watched; only services, sagas and single plain actors can")
         if self._watching is None:
             self._watching = set()

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from actors import Elsewhere, ReadModel, ReadModelBehind, RuntimeClosed, Saga, Service
+from actors import Elsewhere, ReadModel, ReadModelBehind, RuntimeClosed
 from persistence import JournalError, Record
 from persistence.views import Build, Shelf, View, form_of
 from runtime.footing import fit
@@ -19,6 +19,7 @@ from runtime.node import Node
 from runtime.observed_projector import ObservedProjector
 from runtime.projection import Projection
 from runtime.projector import Projector
+from runtime.subscribers import producers_among
 from runtime.views import Views, fingerprint
 
 FOLLOW = 60.0
@@ -83,15 +84,9 @@ class Keeper:
                 node.news.rows(projection, records)
 
         projector = make(
-            self._kind,
-            projection,
-            node.journal,
-            view,
-            node.delays,
-            node.clock.now,
-            random=node.random,
-            changed=changed,
+            self._kind, projection, node.journal, view, node.delays, node.clock.now, node.slow, changed=changed
         )
+        projector.random = node.random
         if isinstance(projector, ObservedProjector):
             projector.observer = node.observer
         return projector
@@ -211,7 +206,7 @@ class Keeper:
 async def open_read_models(node: Node, views: Views, stack: AsyncExitStack) -> dict[str, Keeper]:
     """Open the databases of all read models, and give the node a projector for each; ``stack`` closes them."""
     keepers: dict[str, Keeper] = {}
-    producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
+    producers = producers_among(node.directory.all_kinds)
     for kind in node.directory.kinds(ReadModel):
         keeper = keepers[kind.name] = Keeper(node, kind, producers, views.shelf(kind, node.journal))
         stack.push_async_callback(keeper.close)
@@ -220,7 +215,7 @@ async def open_read_models(node: Node, views: Views, stack: AsyncExitStack) -> d
 
 
 async def follow(node: Node) -> None:
-    """Have the read models look at what other processes write, until cancelled."""
+    """Have read models and subscribers look at what other processes write, until cancelled."""
     position = node.journal.position
     while True:
         try:
@@ -228,5 +223,5 @@ async def follow(node: Node) -> None:
         except JournalError as error:
             log.warning("the journal can't be followed", error=str(error), retry_in=AGAIN)
             await node.delays.pause(AGAIN)
-        for projector in [*node.projectors.values(), *node.builders.values()]:
-            projector.look()
+        for follower in node.followers:
+            follower.look()

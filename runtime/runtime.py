@@ -29,6 +29,7 @@ from runtime import queries, reminders
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
+from runtime.follower import Follower
 from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
 from runtime.locks import Locking
@@ -38,13 +39,13 @@ from runtime.observer import Observer
 from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
 from runtime.projecting import Projecting
-from runtime.projector import Projector
 from runtime.read_models import follow, open_read_models
 from runtime.saga_alerts import OnAlert
 from runtime.sagas import Sagas
 from runtime.scheduling import Scheduling
 from runtime.slow_turns import SLOW_TURN
 from runtime.subscription_queries import SubscriptionQueries
+from runtime.subscriptions import open_subscribers
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
 from runtime.views import Views, ViewsOption
@@ -73,11 +74,13 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
     takes longer than ``slow_turn`` is named in the log; None: never. ``instruments`` are told of what happens, and
     ``tracing`` follows each request (``docs/observability.md``). ``keys`` seal what is personal
     (``docs/personal_data.md``). ``on_alert`` is told when a saga needs a person: it is parked, or an undo fails.
-    ``views`` is where read models are, a URL for all or URLs by class.
+    ``views`` is where read models are, a URL for all or URLs by class; subscribers' checkpoints are with the journal,
+    unless theirs is given by class.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
-    turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
-    it within ``shutdown_timeout`` seconds, and whatever is still under way then is cut off.
+    turns finish, makes everything durable, catches the read models up, lets subscribers and plain actors end what they
+    do and clean up, and closes; all of it within ``shutdown_timeout`` seconds, and what is still under way then is cut
+    off.
     ``durability="normal"`` gives up that a power cut (on PostgreSQL: a crash of the server) loses nothing that was
     acknowledged; a crash of the process still loses nothing. No event, command or reply that is larger than
     ``max_payload`` bytes of JSON is written or read (default: 1 MiB; a journal that is given has its own).
@@ -150,6 +153,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             )
             untold = await reconcile(node)
             self._keepers = await open_read_models(node, self._views, stack)
+            subscriptions = await open_subscribers(node, self._views, stack)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
             stack.callback(node.timers.close)
@@ -159,11 +163,13 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             tasks.start_soon(node.trouble.look, node.journal)
             for keeper in self._keepers.values():
                 keeper.run(tasks)
-            if node.projectors and self._journal.shared:
+            if node.followers and self._journal.shared:
                 tasks.start_soon(follow, node)
             stack.push_async_callback(node.cut_off)
             try:
                 await tell(node, untold)
+                for subscription in subscriptions:
+                    await subscription.begin(tasks)
                 await node.wake_unfinished()
                 for group in node.groups:
                     group.start()
@@ -375,10 +381,10 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
         if actor is not None:
             actor.kill()
 
-    def _in_memory(self, address: Address[Any]) -> Projector | Cell | None:
-        node = self._open_node()
-        node.directory.kind(address.actor)
-        return node.projectors.get(address.actor) or node.directory.find(address)
+    def _in_memory(self, address: Address[Any]) -> Follower | Cell | None:
+        node, name = self._open_node(), address.actor
+        node.directory.kind(name)
+        return node.projectors.get(name) or node.deliverers.get(name) or node.directory.find(address)
 
 
 def _stop(tasks: TaskGroup) -> None:

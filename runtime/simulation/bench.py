@@ -26,6 +26,7 @@ from runtime.lock_waits import LockWaits
 from runtime.mailbox import Envelope
 from runtime.observer import Observer
 from runtime.owner import Owner
+from runtime.projector import Projector
 from runtime.saga_alerts import SagaAlert
 from runtime.simulation.company import Company
 from runtime.slow_turns import SlowTurns
@@ -182,8 +183,9 @@ class Bench:
         self.lock_waits = LockWaits()
         self.observer = Observer(self.manual)
         self.closing = False
+        self.projectors: dict[str, Projector] = {}
         self.owners: dict[Address[Any], Owner] = {}
-        self.kind, self.check = company.kind, company.check
+        self.kind, self.check, self.check_answers = company.kind, company.check, company.check_answers
         self.mail: list[Mail] = []
         """What was sent to others, in order."""
         self.own: Cell | None = None

@@ -48,6 +48,18 @@ class Company:
             takes = ", ".join(sorted(kind.commands)) or "queries"
             raise NotTaken(f"{kind.name} doesn't take {type(message).__name__}, only {takes}")
 
+    def check_answers(self, address: Address[Any], query: object) -> None:
+        """Make sure that the actor at an address answers a query by itself.
+
+        Raises:
+            UnknownActor: there is no such class of actors.
+            NotTaken: it answers other queries, or none.
+        """
+        kind = self.kind(address.actor)
+        if type(query) not in kind.queries:
+            answers = ", ".join(sorted(one.__name__ for one in kind.queries)) or "none"
+            raise NotTaken(f"{kind.name} doesn't answer {type(query).__name__}, only {answers}")
+
     def writers_of(self, kind: Kind) -> list[Kind]:
         """Return who writes what a read model follows: those that are known, and others that were defined."""
         followed = set(kind.cls.follows.values())

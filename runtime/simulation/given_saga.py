@@ -6,7 +6,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
-from actors import Address, Command, Query, Refused, Saga, UnderstudyError
+from actors import Address, Command, Query, Refused, Request, Saga, UnderstudyError
 from persistence import JournalError
 from runtime.failures import failure
 from runtime.kinds import Kind
@@ -190,7 +190,7 @@ class SagaPlay(Generic[A, R]):
 
     # -- expectations -------------------------------------------------------------------------------------------
 
-    def sends(self, step: str, to: Address[B], command: Command[B, Any]) -> SentStep[B]:
+    def sends(self, step: str, to: Address[B], command: Request[B, Any]) -> SentStep[B]:
         """Expect this step to be the next that was sent, of those that the test has not come to yet; undos apart."""
         __tracebackhide__ = True
         mail = self._next(undo=False)
@@ -234,7 +234,7 @@ class SagaPlay(Generic[A, R]):
     def asks(self, query: Query[A, B]) -> Asked[Self, B]:
         """Ask it something where it stands; write what it says as ``.asks(query).answers(reply)``."""
         __tracebackhide__ = True
-        self._bench.check(self._cell.address, query)
+        self._bench.check_answers(self._cell.address, query)
         answer = Answer()
         self._cell.put(Envelope(query, None, answer))
         if answer.error is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Generic, Self, TypeVar
 
-from actors import Address, Command, Event, Refused, Service
+from actors import Address, Command, Event, Query, Refused, Service
 from actors.messages import Condition
 from actors.reminders import Forget, Remind
 from persistence import Append
@@ -13,6 +13,7 @@ from runtime.kinds import INTERNAL, EventMeta, Kind
 from runtime.lock_events import Held, locked
 from runtime.mailbox import Envelope
 from runtime.reminder_events import wake_of
+from runtime.simulation.asked import Asked
 from runtime.simulation.bench import Answer, Bench
 from runtime.simulation.company import Company
 from runtime.simulation.past import Past, write_past
@@ -68,12 +69,18 @@ class ServiceGiven(Generic[A]):
             JournalMismatch: an event that was given can't be read by today's classes.
             AssertionError: ``decide`` or ``evolve`` is not pure.
         """
+        return self._revived().when(command, command_id=command_id, step_of=step_of, lock=lock)
+
+    def asks(self, query: Query[A, R]) -> Asked["ServiceTurn[A, None]", R]:
+        """Ask it something; see :meth:`ServiceTurn.asks`."""
+        __tracebackhide__ = True
+        return self._revived().asks(query)
+
+    def _revived(self) -> "ServiceTurn[A, None]":
         cell = PureServiceCell(self._bench, self._address, self._kind)
         self._bench.own = cell
         cell.revive()
-        return ServiceTurn[A, Any](self._company, self._bench, cell).when(
-            command, command_id=command_id, step_of=step_of, lock=lock
-        )
+        return ServiceTurn(self._company, self._bench, cell)
 
 
 class ServiceTurn(Generic[A, R]):
@@ -120,6 +127,24 @@ class ServiceTurn(Generic[A, R]):
         self._cell.put(Envelope(command, command_id, answer, path=path, lock=lock))
         turn._look_at_author()
         return turn
+
+    def asks(self, query: Query[A, R2]) -> Asked[Self, R2]:
+        """Ask it something where it stands; write what it says as ``.asks(query).answers(reply)``.
+
+        Raises:
+            AssertionError: it can't answer; the text says why.
+            NotTaken: the service doesn't answer it.
+        """
+        __tracebackhide__ = True
+        self._bench.check_answers(self._cell.address, query)
+        answer = Answer()
+        before = told(self._cell.state)
+        self._cell.put(Envelope(query, None, answer))
+        if told(self._cell.state) != before:
+            raise AssertionError(f"answer({told(query)}) has changed the state it was given; it must only look at it")
+        if answer.error is not None:
+            raise AssertionError(f"{self._cell.address} can't answer {told(query)}: {answer.error}")
+        return Asked(self, str(self._cell.address), query, answer.value)
 
     def advance(self, duration: timedelta) -> "ServiceTurn[A, None]":
         """Let time pass; reminders that become due are sent, each at its time. Those to other actors arrive."""

@@ -116,6 +116,10 @@ class SimulatedViews(Views):
         """Return where the databases of a read model are."""
         return self._shelf
 
+    def checkpoint(self, kind: Kind, journal: Journal) -> Shelf:  # noqa: ARG002 (there is one for all)
+        """Return where the checkpoints of subscribers are."""
+        return self._shelf
+
 
 class SimulatedRuntime(Runtime):
     """A runtime on a simulated machine. Replies that its clients get are kept, to be compared with later ones."""

@@ -37,9 +37,9 @@ from demos.bank.money import euros
 from demos.bank.read_models import Movement, PendingAt, PendingRow, StatementOf, Statements, SumOfAll, Sums, Totals
 from demos.bank.transfers import Transfer, TransferSaga, transfer_at_once
 from runtime import ManualClock, Runtime
+from runtime.simulation import given
 from tests.demos.shop import in_time
 from tests.demos.teller import open_bank
-from tests.demos.test_orders_rules import decided
 from tests.runtime.tools import HeldJournal, quiet, steps_of
 
 OPEN = AccountOpened(0)
@@ -73,7 +73,7 @@ SAID = (*RICH, TransferAnnounced("t", "ben", 60))
     ],
 )
 def test_what_is_done(command: Any, history: Any, reply: Any, events: Any) -> None:
-    assert decided(Account("ana"), command, *history) == (reply, events)
+    given(Account, *history, key="ana").when(command).replies(reply).then(*events)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,7 @@ def test_what_is_done(command: Any, history: Any, reply: Any, events: Any) -> No
     ],
 )
 def test_what_is_refused(command: Any, history: Any, why: str) -> None:
-    with pytest.raises(Refused, match=why):
-        decided(Account("ana"), command, *history)
+    given(Account, *history, key="ana").when(command).refuses(why)
 
 
 def test_amounts_are_written_in_euros() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from actors import Refused
 from demos.orders import ACTORS, ON_POSTGRES
 from demos.orders.books import audit
 from demos.orders.cart import Cart, CheckOutCart, PutIn, TakeOut
@@ -17,9 +16,9 @@ from demos.orders.search import OrderFound, OrderSearch, SearchOrders
 from demos.watching import seen
 from persistence import Record
 from runtime import Chaos, ManualClock, Runtime
+from runtime.simulation import given
 from tests.demos.both import both, on
 from tests.demos.shop import SAMOVAR, crashes, in_time, open_shop, order
-from tests.demos.test_orders_rules import decided
 from tests.runtime.tools import HeldJournal, as_stored, of, restart_of
 
 CUPS = ArticlePutIn("cup", 2, 5)
@@ -40,7 +39,7 @@ DONE = CartCheckedOut("ana-1", LINES)
     ],
 )
 def test_what_is_done(command: Any, history: Any, reply: Any, events: Any) -> None:
-    assert decided(Cart("ana"), command, *history) == (reply, events)
+    given(Cart, *history, key="ana").when(command).replies(reply).then(*events)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +51,7 @@ def test_what_is_done(command: Any, history: Any, reply: Any, events: Any) -> No
     ],
 )
 def test_what_is_refused(command: Any, history: Any, why: str) -> None:
-    with pytest.raises(Refused, match=why):
-        decided(Cart("ana"), command, *history)
+    given(Cart, *history, key="ana").when(command).refuses(why)
 
 
 async def run_from(records: list[Record], letters: Path, kill: float = 0.0, seed: int = 0) -> HeldJournal:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from actors import Refused
 from demos.full_text import words_of
 from demos.profile import ACTORS, ON_POSTGRES
 from demos.profile.books import audit
@@ -15,9 +14,9 @@ from demos.profile.reading import at_once, in_the_copy
 from demos.profile.search import Profiles, Search
 from persistence import Record
 from runtime import Chaos, ManualClock, Runtime
+from runtime.simulation import given
 from tests.demos.both import both, on
 from tests.demos.shop import in_time
-from tests.demos.test_orders_rules import decided
 from tests.runtime.tools import HeldJournal, as_stored, restart_of
 
 ANA = SaveProfile("Ana Reis", "Porto", "Likes gardens.")
@@ -38,7 +37,7 @@ SAVED = ProfileSaved("Ana Reis", "Porto", "Likes gardens.", 1)
     ],
 )
 def test_what_is_done(command: Any, history: Any, reply: Any, events: Any) -> None:
-    assert decided(Profile("ana"), command, *history) == (reply, events)
+    given(Profile, *history, key="ana").when(command).replies(reply).then(*events)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +49,7 @@ def test_what_is_done(command: Any, history: Any, reply: Any, events: Any) -> No
     ],
 )
 def test_what_is_refused(command: Any, why: str) -> None:
-    with pytest.raises(Refused, match=why):
-        decided(Profile("ana"), command, SAVED)
+    given(Profile, SAVED, key="ana").when(command).refuses(why)
 
 
 # -- the search copy ----------------------------------------------------------------------------------------------

@@ -59,6 +59,14 @@ class Ring(Command["Bell", None]):
     text: str
 
 
+class HolderOf(Query["Flight", str]):
+    seat: int
+
+
+class Shuffle(Query["Flight", int]):
+    """Its answer changes what it is shown."""
+
+
 class Bell(Actor):
     async def receive(self, message: Ring) -> None: ...
 
@@ -93,6 +101,14 @@ class Flight(Service[Seats, HoldSeat | ReleaseSeat | Weigh, SeatHeld | SeatRelea
                 return command.reply(kilos / len(state.held))
             case _:
                 assert_never(command)
+
+    def answer(self, state: Seats, query: HolderOf | Shuffle) -> str | int:
+        match query:
+            case HolderOf(seat):
+                return next(trip for trip, its in state.held.items() if its == seat)
+            case Shuffle():
+                state.held.clear()
+                return 0
 
     def lock_of(self, command: HoldSeat | ReleaseSeat | Weigh) -> str | None:
         return None if isinstance(command, Weigh) else command.trip

@@ -17,6 +17,7 @@ from tests.given.cast import (
     Do,
     Flight,
     Held,
+    HolderOf,
     HoldSeat,
     Patient,
     ReleaseSeat,
@@ -24,6 +25,8 @@ from tests.given.cast import (
     SeatHeld,
     SeatReleased,
     Seats,
+    Shuffle,
+    SoldOn,
     Weigh,
     Wrong,
 )
@@ -42,6 +45,19 @@ def test_what_comes_of_a_command() -> None:
     turn.when(HoldSeat("t3")).refuses("full").when(ReleaseSeat("t1")).then(SeatReleased("t1")).forgets("call")
     given(Flight).when(ReleaseSeat("t")).nothing_happens().replies(None).tags()
     given(Flight).when(Weigh(3.0)).fails(ZeroDivisionError).fails(ZeroDivisionError, "division by zero")
+
+
+def test_what_it_answers() -> None:
+    flight = given(Flight, SeatHeld("t1", 1), key="LH441")
+    flight.asks(HolderOf(1)).answers("t1").when(HoldSeat("t2")).asks(HolderOf(2)).answers("t2").replies(Held(2))
+    with pytest.raises(AssertionError, match=r"the answer to HolderOf\(seat=1\)"):
+        flight.asks(HolderOf(1)).answers("t2")
+    with pytest.raises(AssertionError, match=r"Flight/LH441 can't answer HolderOf\(seat=7\): .*StopIteration"):
+        flight.asks(HolderOf(7))
+    with pytest.raises(AssertionError, match=r"answer\(Shuffle\(\)\) has changed the state"):
+        flight.asks(Shuffle())
+    with pytest.raises(NotTaken, match="Flight doesn't answer SoldOn, only HolderOf, Shuffle"):
+        flight.asks(SoldOn("x"))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 def test_several_commands_one_after_the_other() -> None:

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 
-from actors import Passivation, Refused
-from runtime.simulation import Explored, Invariant, Simulation, World, finally_
+from actors import Meta, Passivation, Refused, Subscriber
+from runtime.simulation import Effects, Explored, Invariant, Simulation, World, eventually, finally_
 from runtime.simulation.run import Scenario
 from tests.runtime import cast, flowing, locking, reminding
 from tests.runtime.cast import Account, Deposit, Room, Withdraw
@@ -120,6 +121,41 @@ async def watches(world: World) -> None:
 async def holds(world: World) -> None:
     for number in range(3):
         await world.runtime.ask(Room.at(f"{number}"), cast.Hold("t"), id="t")
+
+
+# -- subscribers ------------------------------------------------------------------------------------------------
+
+
+class Bells(Subscriber):
+    """Tells the outside world of each room that is held."""
+
+    since = "beginning"
+    outside: ClassVar[Effects] = Effects()
+
+    async def handle(self, event: cast.WasHeld, meta: Meta) -> None:
+        Bells.outside.do(self.event_id, f"{meta.key} is held")
+
+
+def bells_outside() -> Effects:
+    Bells.outside = Effects()
+    return Bells.outside
+
+
+def each_is_told(world: World) -> None:
+    held = [f"{record.stream[1]} is held" for record in world.records if record.type == "WasHeld"]
+    assert sorted(map(str, world.outside.done)) == sorted(held)
+
+
+def test_subscribers_tell_each_event() -> None:
+    """At least once, and always under the same id."""
+    Simulation().explore(
+        holds,
+        actors=[Room, Bells],
+        invariants=[eventually(each_is_told, within=timedelta(minutes=10))],
+        outside=bells_outside,
+        depth=2,
+        runs=RUNS,
+    )
 
 
 WORKS: dict[str, tuple[list[Scenario], Sequence[type], list[Invariant]]] = {

@@ -45,6 +45,7 @@ from actors import (
     Statement,
     Step,
     Stopped,
+    Subscriber,
     Timer,
     Upcast,
     planned_time,
@@ -453,6 +454,41 @@ class Locks(ReadModel):
     def project(self, event: ServiceLocked | ServiceUnlocked, meta: Meta) -> Iterator[Statement]:
         assert_type(event.holder, Address[Any])
         yield sql("insert into locks values (?)", f"{event.lock} {event.holder} {meta.key}")
+
+
+class Receipts(Subscriber):
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    at_once = 4
+    retry = RetryPolicy(final=(ValueError,))
+    time_limit = None
+    categories = ("Flight",)
+
+    async def started(self) -> None:
+        self.sent = 0
+
+    async def handle(self, event: TripBooked | SeatReleased, meta: Meta) -> None:
+        assert_type(self.event_id, str)
+        match event:
+            case TripBooked(trip):
+                assert_type(await self.ask(Flight.at("LH441"), HoldSeat(trip), timeout=1.0), Held)
+            case SeatReleased(trip):
+                self.tell(Flight.at("LH441"), ReleaseSeat(trip), id=meta.event_id)
+            case _:
+                assert_never(event)
+
+    def key(self, event: TripBooked | SeatReleased, meta: Meta) -> str:
+        return event.trip
+
+
+async def subscribed(runtime: Runtime) -> None:
+    await runtime.caught_up(Receipts.at(), timeout=1.0)
+    await runtime.caught_up(Trips.at())
+    assert_type(await runtime.retry_parked(Receipts.at()), int)
+    assert_type(await runtime.skip_parked(Receipts.at(), "trip-7", reason="wrong address", by="ana"), int)
+    assert_type((await runtime.parked_events(Receipts.at()))[0].key, str)
+    assert_type(runtime.stats().subscribers["Receipts"].lag_seconds, float)
+    assert_type(runtime.stats().read_models["Trips"].last_error, str | None)
+    await runtime.kill(Receipts.at())
 
 
 async def locked(runtime: Runtime) -> None:

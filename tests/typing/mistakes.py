@@ -24,6 +24,7 @@ from actors import (
     Saga,
     Service,
     State,
+    Subscriber,
     sql,
     upcast,
 )
@@ -246,6 +247,21 @@ class Flights(ReadModel):
 class Trips(ReadModel):
     def project(self, event: SeatHeld, meta: int) -> Iterator[Any]:  # mistake: project takes no Meta
         yield "delete from flights"
+
+
+class Receipts(Subscriber):
+    since = "yesterday"  # mistake: a beginning that is none
+    at_once = "8"  # mistake: how many at once, as a text
+
+    async def handle(self, event: SeatHeld, meta: int) -> None:  # mistake: handle takes no Meta
+        self.tell(Hotel.at(), HoldSeat("trip-7"))  # mistake: a subscriber tells the wrong actor
+        print((await self.ask(Flight.at(), HoldSeat("trip-7"))).number)  # mistake: a reply that has no number
+
+
+async def subscribed(runtime: Runtime) -> None:
+    await runtime.ask(Receipts.at(), HoldSeat("trip-7"))  # mistake: a subscriber is asked
+    await runtime.caught_up(Flight.at())  # mistake: a service that follows nothing
+    await runtime.rebuild(Receipts.at())  # mistake: effects built anew
 
 
 class Mailer(Actor):
