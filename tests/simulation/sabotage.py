@@ -13,9 +13,9 @@ from persistence.writer import Writer
 from runtime import service_memory
 from runtime.actor_cell import ActorCell
 from runtime.cells import Cell
+from runtime.follower import Follower
 from runtime.mailbox import NO_MAIL, Envelope
 from runtime.node import Node
-from runtime.projector import Projector
 from runtime.promises import Promise
 from runtime.saga_mail import StepReturn
 from runtime.saga_stage import SagaStage
@@ -201,13 +201,13 @@ def first_reply_forgotten(plant: Plant) -> None:
 
 def event_skipped(plant: Plant) -> None:
     """P6: a read model that fails once goes on behind what it has not projected."""
-    go_back: Any = vars(Projector)["_go_back"]
+    go_back: Any = vars(Follower)["_go_back"]
 
     def on(self: Any) -> None:
         go_back(self)
         self.position = min(self.position + 1, self._journal.position)
 
-    plant.setattr(Projector, "_go_back", on)
+    plant.setattr(Follower, "_go_back", on)
 
 
 def outcome_lost(plant: Plant) -> None:
