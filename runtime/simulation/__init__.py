@@ -1,20 +1,45 @@
-"""Testing actors: given, when, then for one actor alone."""
+"""The test kit: one actor alone by given, when, then; a whole system under every crash, in virtual time."""
 
 from runtime.simulation.asked import Asked
+from runtime.simulation.built_in import Effects
+from runtime.simulation.errors import BadPlan, Deadlock, Endless, NoRealIO, SimulationError
+from runtime.simulation.explore import Explored, Failed
+from runtime.simulation.faults import Fault, Plan
 from runtime.simulation.given import given
 from runtime.simulation.given_read_model import ReadModelGiven
 from runtime.simulation.given_saga import SagaGiven, SagaPlay, SentStep
 from runtime.simulation.given_service import ServiceGiven, ServiceTurn
+from runtime.simulation.invariants import Invariant, always, eventually, finally_
 from runtime.simulation.past import Stored
+from runtime.simulation.run import RunResult
+from runtime.simulation.simulation import Simulation
+from runtime.simulation.world import World
 
 __all__ = [
     "Asked",
+    "BadPlan",
+    "Deadlock",
+    "Effects",
+    "Endless",
+    "Explored",
+    "Failed",
+    "Fault",
+    "Invariant",
+    "NoRealIO",
+    "Plan",
     "ReadModelGiven",
+    "RunResult",
     "SagaGiven",
     "SagaPlay",
     "SentStep",
     "ServiceGiven",
     "ServiceTurn",
+    "Simulation",
+    "SimulationError",
     "Stored",
+    "World",
+    "always",
+    "eventually",
+    "finally_",
     "given",
 ]
