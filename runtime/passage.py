@@ -88,7 +88,7 @@ class Passage:
             raise InterceptorMisuse(
                 f"{_where(interceptor, call)} returned what nobody has awaited; write return await proceed(call)"
             )
-        if call.kind in ("ask", "transact"):
+        if call.kind in ("ask", "watch", "transact"):
             self._kind.check_reply(type(call.request), reply)
 
     def _told(self, interceptor: Interceptor, call: Call, error: Exception) -> Exception:
