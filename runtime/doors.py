@@ -106,8 +106,10 @@ class Doors:
         """Send a request of a plain actor's, and wait for its reply."""
 
         async def send(call: Call) -> object:
-            command: Any = call.request
-            left, origin = self._left(call, due), origin_here()
+            left, asked, origin = self._left(call, due), call.request, origin_here()
+            if isinstance(asked, Query):
+                return await queries.ask(self._node, address, asked, timeout=left)
+            command: Any = asked
             return await self._node.ask(address, command, request_id=call.id, origin=origin, timeout=left)
 
         due = self._node.deadline(timeout)

@@ -233,6 +233,19 @@ async def test_a_plain_actors_queries_are_intercepted(address: Any, query: Any) 
             await runtime.ask(Asker.at("a"), Sent())
 
 
+async def test_a_query_in_place_of_a_plain_actors_command_is_answered() -> None:
+    async def adds(self: Asker) -> int:
+        return await self.ask(T, Add(5), id="mine")
+
+    async def looks(call: Call, proceed: Proceed) -> object:
+        return await proceed(call.with_(request=Sum()) if isinstance(call.request, Add) and call.sender else call)
+
+    Asker.script = adds
+    async with Runtime("memory:", ASKED, interceptors=[looks]) as runtime:
+        await runtime.ask(T, Add(2))
+        assert await runtime.ask(Asker.at("a"), Sent()) == 2
+
+
 async def test_a_cycle_of_queries_is_found_behind_interceptors() -> None:
     Asker.script = partial(asks, address=Asker.at("a"), query=Mood())
     async with Runtime("memory:", ASKED, interceptors=[Gate()]) as runtime:
