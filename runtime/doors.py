@@ -145,7 +145,7 @@ class Doors:
         chain = self._chain(call.address)
         if not chain:
             return await send(call)
-        node, before = self._node, self._before(call.address)
+        node, before = self._node, self._before(call.address) if call.sender is None else None
         passage = Passage(chain, node.kind(call.address.actor), send)
         scope = anyio.CancelScope()
         timer = node.delays.at(due, scope.cancel) if due else None
@@ -167,7 +167,8 @@ class Doors:
     def _before(self, address: Address[Any]) -> "asyncio.Future[None] | None":
         """Return what must have passed before what comes next for an actor.
 
-        What interceptors of tells send waits for nothing: it might be for themselves, or for each other in a circle.
+        What interceptors of tells send waits for nothing: it might be for themselves, or for each other in a circle. Nor
+        does what actors ask, whom these may wait for.
         """
         return None if _telling.get() else self._lines.get(address)
 
