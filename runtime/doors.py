@@ -167,8 +167,8 @@ class Doors:
     def _before(self, address: Address[Any]) -> "asyncio.Future[None] | None":
         """Return what must have passed before what comes next for an actor.
 
-        What interceptors of tells send waits for nothing: it might be for themselves, or for each other in a circle. Nor
-        does what actors ask, whom these may wait for.
+        What interceptors of tells send waits for nothing: it might be for themselves, or for each other in a circle.
+        Nor does what actors ask, for whom these may wait.
         """
         return None if _telling.get() else self._lines.get(address)
 
