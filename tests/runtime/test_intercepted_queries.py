@@ -75,7 +75,7 @@ async def test_each_answer_is_looked_at_so_one_who_may_no_more_sees_no_more(addr
         gate.open = False
         await runtime.ask(T, Add(1))
         with pytest.raises(Refused, match="not for you"):
-            await w.task
+            await asyncio.wait_for(w.task, 60)
         assert w.seen == [0, 1]
         assert {(call.kind, call.address, call.request, call.sender) for call in gate.calls} == {
             ("watch", address, query, None)

@@ -283,7 +283,7 @@ async def test_what_two_subscribers_send_for_one_event_to_one_actor_are_two_thin
     async with Runtime("memory:", [Room, Account, Rewards, Bonus]) as runtime:
         await runtime.ask(Room.at("a"), Hold("t"))
         for subscriber in (Rewards, Bonus):
-            await runtime.caught_up(subscriber.at())
+            await asyncio.wait_for(runtime.caught_up(subscriber.at()), 60)
             assert await runtime.parked_events(subscriber.at()) == []
         assert (await runtime.state_of(Account.at("x"))).amount == 132
 
@@ -305,5 +305,5 @@ async def test_it_asks_queries_of_services_actors_and_read_models(monkeypatch: p
     async with Runtime("memory:", [*ASKED, Looks]) as runtime:
         for n in (1, 2):
             await runtime.ask(Tally.at("t"), Add(n))
-            await asyncio.wait_for(runtime.caught_up(Looks.at()), 10)
+            await asyncio.wait_for(runtime.caught_up(Looks.at()), 60)
         assert Looks.seen == [(1, True), 0, (3, True)]
