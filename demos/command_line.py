@@ -155,7 +155,7 @@ def probability(text: str) -> float:
 
 async def run(demo: Demo, options: argparse.Namespace, journal: str, page: Page) -> Report:
     """Tell the story or make many."""
-    chaos = Chaos(options.seed, options.kill)
+    chaos = Chaos(options.seed, options.kill) if options.kill else None
 
     def open_runtime(on_alert: OnAlert | None = None) -> Runtime:
         return Runtime(journal, demo.actors, chaos=chaos, on_alert=on_alert)
@@ -165,7 +165,7 @@ async def run(demo: Demo, options: argparse.Namespace, journal: str, page: Page)
     async with open_runtime() as runtime:
         page.note(f"Journal: {without_password(journal)}")
         report = await demo.load(runtime, options.number, options.seed, page)
-        if chaos.kills:
+        if chaos is not None and chaos.kills:
             page.note(f"On the way {chaos.kills:,} actors were killed.")
         return report
 

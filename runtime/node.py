@@ -21,7 +21,7 @@ from runtime.chaos import Chaos
 from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
 from runtime.directory import Directory
-from runtime.dispatcher import Dispatcher
+from runtime.disturbed_turns import new_dispatcher
 from runtime.flow import Flow
 from runtime.lock_waits import LockWaits
 from runtime.log import log
@@ -96,7 +96,7 @@ class Node:
         self.written = Groups()
         self.writer.on_group, self.writer.stopwatch = self._written, stopwatch(clock)
         self.slow = SlowTurns(clock, slow_turn)
-        self.dispatcher = Dispatcher(self.writer, clock, self._start_group, chaos, self.slow)
+        self.dispatcher = new_dispatcher(chaos, self.writer, clock, self._start_group, self.slow)
         self.recovery = Recovery(journal, self.writer, self._settle)
         pools = partial(PoolCell, self)
         self.directory = Directory([*actors, *built_in(self)], makers(self), pools, self.personal.codec)
