@@ -39,9 +39,9 @@ class ChaosMonkey:
 
     One that ends with exit code 0, without a signal to end by, has done its work, and is not started again. One that
     ends in another way is a failure: more than ``tolerated`` of them end the block with :class:`ProcessFailed`, and so
-    do more than ``starts`` starts. ``on_line`` is called with each whole line that a process writes. Of all they say
-    the last lines are kept (100 a process), and 2,000 deeds of the story. An error that leaves the block has the story
-    as a note.
+    do more than ``starts`` starts. ``on_line`` is called with each whole line that a process writes; what it raises
+    ends the block. Of all they say the last lines are kept (100 a process), and 2,000 deeds of the story. An error that
+    leaves the block has the story as a note.
 
     Leaving the block kills all that is left, whatever the reason; on Linux the system does when this process is killed
     itself. The seed fixes what befalls each process, and after how much of what; processes and clocks do the rest.
@@ -91,7 +91,7 @@ class ChaosMonkey:
         self._begun = 0.0
         self._resting = self._ending = False
         self._left = len(commands)
-        self._error: ProcessFailed | None = None
+        self._error: Exception | None = None
         self._harming: set[anyio.CancelScope] = set()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -224,8 +224,12 @@ class ChaosMonkey:
         return False
 
     def _fail(self, what: str) -> None:
+        self._stop(ProcessFailed(f"{what}\n{self.story}"))
+
+    def _stop(self, error: Exception) -> None:
+        """End the block by this error, if it is the first one."""
         if self._error is None:
-            self._error = ProcessFailed(f"{what}\n{self.story}")
+            self._error = error
             self._body.cancel()
 
     async def _harm(self, child: Child, dice: Random) -> None:
@@ -264,7 +268,11 @@ class ChaosMonkey:
 
     def _heard(self, line: str) -> None:
         if self._on_line is not None:
-            self._on_line(line)
+            try:
+                self._on_line(line)
+            except Exception as error:  # noqa: BLE001 (raised as it is, from the block)
+                error.add_note(self.story)
+                self._stop(error)
         self._tell()
 
     def _note(self, child: Child, what: str) -> None:

@@ -212,6 +212,17 @@ async def test_an_error_passes_with_the_story_as_a_note() -> None:
     heard.nobody_is_left()
 
 
+async def test_what_the_one_who_listens_raises_ends_the_block() -> None:
+    def listen(line: str) -> None:
+        assert line.endswith(" 1"), "more than one"
+
+    with pytest.raises(AssertionError, match="more than one") as raised:
+        async with ChaosMonkey(python(CHATTERING), seed=12, signals=(), on_line=listen) as monkey:
+            await monkey.until(lambda: False)
+    (note,) = raised.value.__notes__
+    assert "seed=12" in note
+
+
 @pytest.mark.parametrize("how", ["task", "scope"])
 async def test_nothing_is_left_when_it_is_cancelled(how: str) -> None:
     heard, scope, far = Heard(), anyio.CancelScope(), asyncio.Event()
