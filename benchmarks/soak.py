@@ -13,9 +13,12 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from actors import Parked
 from benchmarks.databases import place
 from benchmarks.soak_figures import Lives, Sample, merged, percentile
 from benchmarks.soak_ledger import Ledger
@@ -67,7 +70,7 @@ class Soak:
             for name in found[word]:
                 if self.told.setdefault(name, end) != end:
                     self.problems.append(f"trip {name} was acknowledged as {self.told[name]}, and as {end}")
-        self.problems += [f"parked: {one}" for one in found["parked"]]
+        self.problems += [f"parked: {one}" for one in found["parked"]]  # trips; orders may be, and are retried
 
     async def read(self, *, to_the_end: bool = False) -> None:
         """Read the journal beside its owner, and check it."""
@@ -109,8 +112,8 @@ class Soak:
             reading = asyncio.create_task(self.read())
             try:
                 end = self.begun + options.minutes * 60
-                while (left := end - time.monotonic()) > 0:
-                    await asyncio.wait([reading], timeout=min(left, 10.0))
+                while (left := end - time.monotonic()) > 0 or monkey.kills < options.kills or not self.told:
+                    await asyncio.wait([reading], timeout=min(max(left, 0.1), 10.0))
                     if reading.done():
                         reading.result()
                     self.tell_how_it_goes(monkey)
@@ -142,8 +145,11 @@ class Soak:
                     if saga.actor == Checkout.__name__
                 ]
                 await asyncio.gather(*words, return_exceptions=True)
-                ends = [runtime.result(saga, timeout=60) for saga in unfinished]
-                await asyncio.gather(*ends, return_exceptions=True)
+                found = [runtime.result(saga, timeout=60) for saga in unfinished]
+                ends = await asyncio.gather(*found, return_exceptions=True)
+                for saga, end in zip(unfinished, ends, strict=True):
+                    if isinstance(end, Parked):
+                        await runtime.saga(saga).retry(by="soak", reason="what disturbed it is over")
             await self.read(to_the_end=True)
             self.check_ends()
             await self.check_read_model(runtime)
@@ -216,11 +222,22 @@ class Soak:
         print(
             f"{self.ledger.position:,} events; sagas: "
             + ", ".join(f"{number:,} {saga} {end}" for (saga, end), number in sorted(self.ledger.ends.items()))
+            + "".join(f"; {saga} was parked {number:,} times" for saga, number in self.ledger.parked.items())
         )
 
 
+@asynccontextmanager
+async def journal(options: argparse.Namespace) -> AsyncGenerator[str]:
+    """The journal to work in, by its URL: that which was named, or one of our own."""
+    if options.journal:
+        yield options.journal
+    else:
+        async with place(options.postgres) as url:
+            yield url
+
+
 async def main(options: argparse.Namespace) -> int:
-    async with place(options.postgres) as url:
+    async with journal(options) as url:
         with tempfile.TemporaryDirectory(prefix="understudy-") as letterboxes:
             soak = Soak(url, options)
             monkey = await soak.harm(letterboxes)
@@ -241,8 +258,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="trips and orders at full load, in a process that is harmed")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--postgres", metavar="URL", help="a database to work in, in a schema of our own")
+    parser.add_argument("--journal", metavar="URL", help="a new journal to work in, which is left there")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=float, nargs=2, default=[5.0, 60.0], help="seconds between two harms")
+    parser.add_argument("--kills", type=int, default=0, help="go on until the process was killed so often")
     parser.add_argument("--trips", type=int, default=300, help="trips under way")
     parser.add_argument("--orders", type=int, default=40, help="orders under way")
     parser.add_argument("--active", type=int, default=5_000, help="actors in memory")

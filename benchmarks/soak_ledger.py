@@ -16,6 +16,8 @@ from persistence import Record
 HELD = {"SeatHeld": "seat", "RoomHeld": "room", "CarHeld": "car"}
 RELEASED = {"SeatReleased": "seat", "RoomReleased": "room", "CarReleased": "car"}
 ENDS = {"saga.completed": "completed", "saga.compensated": "compensated", "saga.killed": "killed"}
+MAY_PARK = ("Checkout",)
+"""Its payment has but a second, of which one attempt may take all: an order may well be parked, and is retried."""
 MOST_PROBLEMS = 50
 Stream = tuple[str, str]
 
@@ -30,6 +32,8 @@ class Ledger:
         self.problems: list[str] = []
         self.ends: Counter[tuple[str, str]] = Counter()
         """How many sagas of each class have ended in which way."""
+        self.parked: Counter[str] = Counter()
+        """How often sagas of each class were parked."""
         self.trips: dict[str, str] = {}
         """The end of each trip."""
         self._versions: dict[Stream, int] = {}
@@ -101,7 +105,9 @@ class Ledger:
             if stream[0] == "TripSaga":
                 self._trip_ended(stream[1], ENDS[record.type])
         elif record.type == "saga.parked":
-            self.problem(f"{where}: {decode(record.data).get('error')}")
+            self.parked[stream[0]] += 1
+            if stream[0] not in MAY_PARK:
+                self.problem(f"{where}: {decode(record.data).get('error')}")
 
     def _trip_ended(self, trip: str, end: str) -> None:
         self.trips[trip] = end

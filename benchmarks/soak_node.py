@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from itertools import count
 from math import log
 from pathlib import Path
@@ -118,12 +119,8 @@ async def take(runtime: Runtime, counts: Counts, queue: "asyncio.Queue[order_loa
     while True:
         wish = await queue.get()
         asked = time.perf_counter()
-        try:
+        with suppress(Refused, Parked):  # the ledger counts them
             await insist(lambda: order_load.see_through(runtime, wish))  # noqa: B023 (asked at once)
-        except Refused:
-            pass
-        except Parked as error:
-            counts.parked.append(f"{wish.order}: {error}")
         counts.latencies["orders"][bucket(time.perf_counter() - asked)] += 1
 
 

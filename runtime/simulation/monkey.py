@@ -20,6 +20,8 @@ GRACE = 10.0
 """Seconds that a process gets to end by a signal that it can catch; then it is killed."""
 PATIENCE = 240.0
 """Seconds until what is waited for is given up, unless something else is said."""
+TOLD = 500
+"""So many characters of a process's last lines are told in the story."""
 KEPT_DEEDS = 2_000
 """So much of the story is kept, the last of it."""
 
@@ -286,5 +288,5 @@ class ChaosMonkey:
 
 
 def _last_words(child: Child) -> list[str]:
-    lines = [f"the last words of process {child.pid}:", *(f"  {line}" for line in list(child.output)[-10:])]
-    return [*lines, *(f"  ! {line}" for line in list(child.errors)[-40:])]
+    lines = [f"the last words of process {child.pid}:", *(f"  {line[:TOLD]}" for line in list(child.output)[-10:])]
+    return [*lines, *(f"  ! {line[:TOLD]}" for line in list(child.errors)[-40:])]
