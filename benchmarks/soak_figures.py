@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmarks.soak_node import FINENESS
 
-WARM = 15.0
-"""Seconds after its start from which on a process must not grow any more."""
+WARM = 40.0
+"""Seconds after its start from which on a process must not grow any more: what it may keep in memory is there."""
 ENOUGH = 15
 """Samples of one life that are needed to say whether it grows."""
 

@@ -138,10 +138,10 @@ def life(pid: int, grows: float, seconds: int) -> list[dict[str, Any]]:
 
 
 def test_growth_is_that_of_warm_processes() -> None:
-    flat, leaky = life(1, 0.0, 60), life(2, 30.0, 60)
+    flat, leaky = life(1, 0.0, 90), life(2, 30.0, 90)
     assert Lives([*flat, *leaky]).growth("rss") == pytest.approx(15.0)
     assert Lives(leaky).growth("rss") == pytest.approx(30.0)
-    assert Lives(life(3, 500.0, 20)).growth("rss") is None  # it was warming up
+    assert Lives(life(3, 500.0, 50)).growth("rss") is None  # it was warming up
     assert slope([(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]) == pytest.approx(2.0)
 
 
