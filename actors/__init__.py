@@ -44,6 +44,7 @@ from actors.saga import Saga
 from actors.schedules import planned_time
 from actors.service import Service
 from actors.steps import Chosen, Parallel, Select, Step
+from actors.subscriber import Subscriber
 
 __all__ = [
     "UNDO_RETRY",
@@ -110,6 +111,7 @@ __all__ = [
     "Step",
     "Stopped",
     "SubjectForgotten",
+    "Subscriber",
     "Timer",
     "UnderstudyError",
     "UnknownActor",

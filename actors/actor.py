@@ -53,6 +53,7 @@ class Context(Protocol):
         *,
         id: str | None = None,  # noqa: A002
         timeout: float | None = None,
+        consistent: bool = False,
     ) -> Coroutine[Any, Any, R]:
         """Send a request; await the reply."""
         ...
@@ -175,11 +176,13 @@ class Actor:
         *,
         id: str | None = None,  # noqa: A002
         timeout: float | None = None,
+        consistent: bool = False,
     ) -> Coroutine[Any, Any, R]:
         """Ask another actor and wait for its reply, for ``timeout`` seconds, or until its own asker's deadline.
 
         The id, where none is given, follows from the id of the message that is being handled and from how many requests
-        it has sent so far: when the message comes again, what it asks for takes effect once.
+        it has sent so far: when the message comes again, what it asks for takes effect once. A query has none; with
+        ``consistent=True`` a read model answers it only when it has seen all that was committed before.
 
         Raises:
             Refused: a business 'no'.
@@ -187,9 +190,10 @@ class Actor:
             OutcomeUnknown: it may or may not have taken effect.
             AskCycle: the other waits, itself or through others, for this one.
             MailboxFull: the other's mailbox had no room in time.
+            ReadModelBehind: a read model has not come so far in time.
             ActorMisuse: at once, where ``receive`` isn't async.
         """
-        return self._here().ask(address, request, id=id, timeout=timeout)
+        return self._here().ask(address, request, id=id, timeout=timeout, consistent=consistent)
 
     def tell(self, address: Address[A], message: Command[A, Any], *, id: str | None = None) -> None:  # noqa: A002
         """Send a command without waiting for a reply, or for room.

@@ -47,15 +47,15 @@ def by_name(owner: type, annotation: Any, base: type[Message]) -> dict[str, Any]
     return found
 
 
-def annotated(owner: type, method: str, how_to_write: str) -> Any:
-    """Return the annotation of the first parameter of a method, which says what messages the class is for.
+def annotated(owner: type, method: str, how_to_write: str, number: int = 1) -> Any:
+    """Return the annotation of a method's first parameter, or of another, which says what messages the class is for.
 
     Raises:
         DefinitionError: there is none, or it names what can't be found.
     """
     parameters = list(inspect.signature(owner.__dict__[method]).parameters.values())
     try:
-        annotation = parameters[1].annotation
+        annotation = parameters[number].annotation
         if annotation is inspect.Parameter.empty:
             raise NameError("there is no annotation")
         return look_up(annotation, owner.__module__)
@@ -64,6 +64,29 @@ def annotated(owner: type, method: str, how_to_write: str) -> Any:
             f"{owner.__name__}.{method} must say which messages it is for ({error}); "
             f"write def {method}(self, {how_to_write})"
         ) from error
+
+
+def queries_of(owner: Any, how_to_write: str, number: int = 1) -> dict[str, Any]:
+    """Return the queries that a class answers, by stable name, having checked that its ``answer`` can.
+
+    Raises:
+        DefinitionError: it doesn't say which, is async, or yields; or a query has the name of a command.
+    """
+    answer = owner.__dict__["answer"]
+    if inspect.iscoroutinefunction(answer):
+        raise DefinitionError(
+            f"{owner.__name__}.answer is async, but it answers at once, from what it is given; write def answer, and "
+            "leave I/O to a plain actor"
+        )
+    if inspect.isgeneratorfunction(answer) or inspect.isasyncgenfunction(answer):
+        raise DefinitionError(f"{owner.__name__}.answer yields; a query has one answer, so write return")
+    queries = by_name(owner, annotated(owner, "answer", how_to_write, number), Query)
+    for name in queries.keys() & owner.commands.keys():
+        raise DefinitionError(
+            f"{owner.__name__} takes a command {name!r} and answers a query of the same name; give one a tag of its "
+            f'own: class {queries[name].__name__}(Query[...], tag="...")'
+        )
+    return queries
 
 
 def check_takes_commands(owner: type, commands: Mapping[str, Any], how_to_write: str) -> None:
@@ -130,6 +153,13 @@ def check_rate(owner: Any) -> None:
         raise DefinitionError(
             f"{owner.__name__} has rate = {owner.rate!r}; write rate = Rate(100, per=timedelta(seconds=1)), or None"
         )
+
+
+def check_choices(owner: Any) -> None:
+    """Check that what chooses among events is a list of texts, and not one text."""
+    for name in ("categories", "tags"):
+        if isinstance(getattr(owner, name), str):
+            raise DefinitionError(f'{owner.__name__}.{name} is one text; write {name} = ("{getattr(owner, name)}",)')
 
 
 def check_places(owner: Any) -> None:

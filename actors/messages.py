@@ -76,10 +76,10 @@ def _check_past(cls: MessageMeta, aliases: Any, revision: Any) -> None:
         raise DefinitionError(f"{name}: {tag!r} is its name today, and no alias; leave it out of aliases=")
     if len(set(aliases)) < len(aliases):  # pyright: ignore[reportUnknownArgumentType]
         raise DefinitionError(f"{name} has an alias twice; leave one out")
-    if aliases and not issubclass(cls, (Event, Command)):
+    if aliases and not issubclass(cls, (Event, Request)):
         raise DefinitionError(
-            f'{name} has aliases, but only events and commands are looked for by name; write tag="{aliases[0]}" to '
-            "keep the name that it had"
+            f"{name} has aliases, but only events, commands and queries are looked for by name; write "
+            f'tag="{aliases[0]}" to keep the name that it had'
         )
     if type(revision) is not int or revision < 1:
         raise DefinitionError(f"{name}: a revision is a number from 1, not {revision!r}")

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
 from actors.address import Address
-from actors.definition import annotated, by_name
+from actors.definition import annotated, by_name, check_choices
 from actors.errors import DefinitionError
 from actors.messages import Event, Meta
 from actors.policies import RetryPolicy
@@ -57,9 +57,7 @@ class ReadModel:
         super().__init_subclass__()
         if "project" in cls.__dict__:
             cls.follows = by_name(cls, annotated(cls, "project", "event: A | B, meta: Meta"), Event)
-        for name in ("categories", "tags"):
-            if isinstance(getattr(cls, name), str):
-                raise DefinitionError(f'{cls.__name__}.{name} is one text; write {name} = ("{getattr(cls, name)}",)')
+        check_choices(cls)
         words = set(cls.schema.lower().split())
         if ("project" in cls.__dict__ or "schema" in cls.__dict__) and not {"create", "table"} <= words:
             raise DefinitionError(f'{cls.__name__} needs tables: write schema = "create table ..." in the class')

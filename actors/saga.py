@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin, 
 
 import msgspec
 
+from actors.actor import Actor
 from actors.address import Address
 from actors.definition import (
-    annotated,
     by_name,
     check_messages,
     check_no_undo_after_pivot,
@@ -23,14 +23,18 @@ from actors.definition import (
     check_rate,
     check_takes_commands,
     check_versions,
+    queries_of,
 )
 from actors.errors import Refused, SagaMisuse
 from actors.evolution import Upcast, steps_of
-from actors.messages import Command, Event, Query
+from actors.messages import Command, Event, Query, Request
 from actors.policies import UNDO_RETRY, Mailbox, Passivation, Rate, RetryPolicy
+from actors.service import Service
 from actors.steps import Parallel, Select, Step
 
 A = TypeVar("A")
+Answers = TypeVar("Answers", bound="Actor | Service[Any, Any, Any] | Saga[Any, Any]")
+"""Who can be asked a query by a step: all but read models, whose answers come from a database, and late."""
 C = TypeVar("C", bound=Command[Any, Any])
 M = TypeVar("M", bound=Command[Any, None])
 R_co = TypeVar("R_co", covariant=True)
@@ -115,7 +119,7 @@ class Saga(Generic[C, R_co]):
             check_messages(cls, cls.messages)
             cls.commands = {**cls.commands, **cls.messages}
         if "answer" in cls.__dict__:
-            cls.queries = by_name(cls, annotated(cls, "answer", "query: Query"), Query)
+            cls.queries = queries_of(cls, "query: A | B")
         check_versions(cls)
         check_places(cls)
         check_rate(cls)
@@ -150,11 +154,35 @@ class Saga(Generic[C, R_co]):
 
     # -- steps --------------------------------------------------------------------------------------------------
 
+    @overload
+    def ask(
+        self,
+        name: str,
+        to: Address[Answers],
+        command: Query[Answers, R1],
+        *,
+        timeout: timedelta | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Step[R1]: ...
+    @overload
     def ask(
         self,
         name: str,
         to: Address[A],
         command: Command[A, R1],
+        *,
+        undo: Command[A, Any] | msgspec.UnsetType | None = msgspec.UNSET,
+        timeout: timedelta | None = None,
+        retry: RetryPolicy | None = None,
+        undo_retry: RetryPolicy | None = None,
+        lock: bool = False,
+    ) -> Step[R1]: ...
+
+    def ask(
+        self,
+        name: str,
+        to: Address[A],
+        command: Request[A, R1],
         *,
         undo: Command[A, Any] | msgspec.UnsetType | None = msgspec.UNSET,
         timeout: timedelta | None = None,
@@ -167,6 +195,8 @@ class Saga(Generic[C, R_co]):
         Another saga that is asked is compensated by going back, also when it has completed; ``undo=None`` leaves it as
         it is. ``timeout``, ``retry`` and ``undo_retry`` are for this step, instead of the saga's own. ``lock`` takes
         the service's lock that the command needs, until the saga has ended.
+
+        A query's answer, of a service, a saga or a plain actor, is kept like any reply; there is nothing to undo.
         """
         return Step("ask", name, to, command, undo, timeout=timeout, retry=retry, undo_retry=undo_retry, lock=lock)
 

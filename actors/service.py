@@ -5,10 +5,18 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from actors.address import Address
-from actors.definition import by_name, check_locks, check_rate, check_snapshots, check_state, check_takes_commands
+from actors.definition import (
+    by_name,
+    check_locks,
+    check_rate,
+    check_snapshots,
+    check_state,
+    check_takes_commands,
+    queries_of,
+)
 from actors.evolution import Upcast, steps_of
 from actors.locks import WhenLocked
-from actors.messages import Command, Decision, Event, State
+from actors.messages import Command, Decision, Event, Query, State
 from actors.policies import Mailbox, Passivation, Rate, RestartPolicy
 
 S = TypeVar("S", bound=State)
@@ -33,6 +41,8 @@ class Service(Generic[S, C, E]):
     ``decide`` returns ``command.reply(reply, *events)`` or raises :class:`Refused`. It may run more than once
     for one command, so it must do no I/O and look at nothing but its arguments and ``self.key``.
     Any other exception is a failure: nothing is written, and the asker may try again.
+
+    An ``answer(self, state, query)`` answers queries from the state, in a turn of the service's own.
 
     Now and then the state is kept in a snapshot, so that not all events need to be read to bring the service back. A
     snapshot is keyed by the form of the state and by ``snapshot_version``: when what ``evolve`` makes of events changes
@@ -59,11 +69,14 @@ class Service(Generic[S, C, E]):
     """The command classes that it takes, by stable name; read from the class's own annotations."""
     events: ClassVar[Mapping[str, type[Event]]] = {}
     """The event classes of its stream, by stable name; read from the class's own annotations."""
+    queries: ClassVar[Mapping[str, type[Query[Any, Any]]]] = {}
+    """The queries that it answers, by stable name; read from the annotation of ``answer``."""
     upcasts: ClassVar[Sequence[Upcast]] = ()
     """What becomes of events that were stored in another form; see :mod:`actors.evolution`."""
 
     locked_by: Mapping[str, tuple[Address[Any], ...]] = NOBODY
-    """The locks that sagas hold, by name, without those that the command is a part of; for ``decide`` to look at."""
+    """The locks that sagas hold, by name, without those that the command is a part of; for ``decide`` to look at, and
+    for ``answer``."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -77,6 +90,8 @@ class Service(Generic[S, C, E]):
                 cls.events = by_name(cls, events, Event)
                 check_state(cls, state)
                 cls.state_type = state
+        if "answer" in cls.__dict__:
+            cls.queries = queries_of(cls, f"state: {cls.state_type.__name__}, query: A | B", 2)
         check_snapshots(cls)
         check_rate(cls)
         check_locks(cls)
@@ -91,6 +106,13 @@ class Service(Generic[S, C, E]):
     def decide(self, state: S, command: C) -> Decision:
         """Apply the rules: return the reply and the events, or raise :class:`Refused`."""
         raise NotImplementedError(f"{type(self).__name__} needs a decide(self, state, command)")
+
+    def answer(self, state: S, query: Any) -> Any:
+        """Answer a query from the state as it is; pure, and not async. Raising :class:`Refused` is a 'no' to the asker.
+
+        It sees all commands that were handled before it, also where a saga holds a lock, and changes nothing.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs an answer(self, state, query)")
 
     def lock_of(self, command: C) -> str | None:  # noqa: ARG002 (it is for subclasses)
         """Return the name of the lock that a command needs, in the service's own words; None: it needs none. Pure.

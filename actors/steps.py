@@ -9,7 +9,7 @@ import msgspec
 
 from actors.address import Address
 from actors.errors import Refused, SagaMisuse
-from actors.messages import Command
+from actors.messages import Command, Request
 from actors.policies import RetryPolicy
 
 R = TypeVar("R")
@@ -51,7 +51,7 @@ class Step(Generic[R_co]):
         kind: StepKind,
         name: str,
         target: Address[Any] | None = None,
-        command: Command[Any, Any] | None = None,
+        command: Request[Any, Any] | None = None,
         undo: Undo = msgspec.UNSET,
         *,
         duration: timedelta | None = None,

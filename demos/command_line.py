@@ -9,13 +9,15 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, NoReturn, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, NoReturn
 
 from actors import UnderstudyError
 from demos.page import Page
+from demos.report import Report
 from persistence import JournalError
-from persistence.postgres_url import without_password
-from runtime import Chaos, OnAlert, Runtime, stop_on_signals
+from persistence.postgres_url import SCHEMES, without_password
+from runtime import Chaos, Clock, OnAlert, Runtime, stop_on_signals
 
 MOST = 1_000_000
 BAD, INTERRUPTED = 2, 130
@@ -24,30 +26,8 @@ BAD, INTERRUPTED = 2, 130
 CODES = "exit codes: 0 the books balance, 1 they don't, 2 bad options or journal, 130 Ctrl-C, 143 SIGTERM"
 
 
-class Balance(Protocol):
-    """What was found in the books."""
-
-    @property
-    def balance(self) -> bool:
-        """Whether nothing is wrong."""
-        ...
-
-
-class Report(Protocol):
-    """What a run came to."""
-
-    @property
-    def books(self) -> Balance:
-        """The books after it."""
-        ...
-
-    def as_json(self, journal: str) -> dict[str, Any]:
-        """Return the report for other programs to read."""
-        ...
-
-
 OpenRuntime = Callable[..., Runtime]
-"""Opens the journal of the command line; ``on_alert=`` as in :class:`Runtime`."""
+"""Opens the journal of the command line; ``on_alert=`` and ``clock=`` as in :class:`Runtime`."""
 
 
 class Demo(NamedTuple):
@@ -64,6 +44,10 @@ class Demo(NamedTuple):
     """Tells the story."""
     load: Callable[[Runtime, int, int, Page], Awaitable[Report]]
     """Makes so many, by this seed."""
+    as_it_was: Callable[[Runtime, datetime, Page], Awaitable[Report]] | None = None
+    """Tells what a journal's world was like at some time; None: there is no ``--at``."""
+    on_postgres: list[type] | None = None
+    """The actors where ``--views`` puts the read models on PostgreSQL; None: there is no ``--views``."""
 
     @property
     def program(self) -> str:
@@ -119,8 +103,25 @@ def parse(demo: Demo, arguments: Sequence[str] | None) -> argparse.Namespace:
         f"file in a temporary folder). A journal that exists is carried on with, and {things} that are unfinished in "
         "it are finished first",
     )
+    if demo.as_it_was is not None:
+        parser.add_argument(
+            "--at",
+            type=moment,
+            metavar="DATE",
+            help="tell only what it was like at the end of that day (2026-01-31), by replay of --journal",
+        )
+    if demo.on_postgres is not None:
+        parser.add_argument(
+            "--views",
+            metavar="URL",
+            help="where read models are kept: sqlite:FOLDER, postgresql://USER@HOST/DATABASE or memory: (default: "
+            "beside a journal on SQLite, else in memory)",
+        )
     parser.add_argument("--json", action="store_true", help="write nothing but one JSON object with the totals")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if getattr(options, "at", None) is not None and options.journal is None:
+        parser.error("argument --at: say of which journal, by --journal URL")
+    return options
 
 
 def number(text: str) -> int:
@@ -142,6 +143,17 @@ def seed(text: str) -> int:
         raise argparse.ArgumentTypeError(f"it must be a whole number, not {text!r}") from None
 
 
+def moment(text: str) -> datetime:
+    """Read a day, of which the end is meant, or a time; in UTC where it doesn't say."""
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=UTC)
+        return found + timedelta(days=1, microseconds=-1) if len(text) == len("2026-01-31") else found
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"it must be a date like 2026-01-31, not {text!r}") from None
+
+
 def probability(text: str) -> float:
     """Read a probability."""
     try:
@@ -157,9 +169,15 @@ async def run(demo: Demo, options: argparse.Namespace, journal: str, page: Page)
     """Tell the story or make many."""
     chaos = Chaos(options.seed, options.kill) if options.kill else None
 
-    def open_runtime(on_alert: OnAlert | None = None) -> Runtime:
-        return Runtime(journal, demo.actors, chaos=chaos, on_alert=on_alert)
+    views = None if demo.on_postgres is None else options.views
+    actors = demo.on_postgres if views is not None and views.partition(":")[0] in SCHEMES else demo.actors
 
+    def open_runtime(on_alert: OnAlert | None = None, clock: Clock | None = None) -> Runtime:
+        return Runtime(journal, actors or demo.actors, chaos=chaos, on_alert=on_alert, clock=clock, views=views)
+
+    if demo.as_it_was is not None and options.at is not None:
+        async with open_runtime() as runtime:
+            return await demo.as_it_was(runtime, options.at, page)
     if options.number is None:
         return await demo.tell(open_runtime, journal, page)
     async with open_runtime() as runtime:
@@ -199,7 +217,7 @@ def main(demo: Demo, arguments: Sequence[str] | None = None) -> int:
         return BAD
     except (JournalError, UnderstudyError, OSError) as error:
         return complain(demo, str(error), BAD)
-    return 0 if report.books.balance else 1
+    return 0 if report.balance else 1
 
 
 def complain(demo: Demo, what: str, code: int) -> int:

@@ -35,7 +35,14 @@ class Figures(NamedTuple):
         return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)]
 
 
-async def measured(items: Iterable[T], total: int, noun: str, work: Callable[[T], Awaitable[object]]) -> Figures:
+async def measured(
+    items: Iterable[T],
+    total: int,
+    noun: str,
+    work: Callable[[T], Awaitable[object]],
+    *,
+    in_flight: int = IN_FLIGHT,
+) -> Figures:
     """Do the work for each item, so many at a time; measure each from the question to the durable answer."""
     progress = Progress(total, noun)
     latencies: list[float] = []
@@ -48,7 +55,7 @@ async def measured(items: Iterable[T], total: int, noun: str, work: Callable[[T]
 
     begun = time.perf_counter()
     try:
-        await for_each(items, one)
+        await for_each(items, one, in_flight=in_flight)
     finally:
         progress.clear()
     return Figures(time.perf_counter() - begun, latencies)
@@ -64,7 +71,7 @@ async def insist(ask: Callable[[], Awaitable[R]]) -> R:
     return await ask()
 
 
-async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
+async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[None]], *, in_flight: int = IN_FLIGHT) -> None:
     """Do the work for each item, for so many at the same time; the first error ends it all."""
     waiting = iter(items)
 
@@ -74,7 +81,7 @@ async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> 
 
     try:
         async with anyio.create_task_group() as workers:
-            for _ in range(IN_FLIGHT):
+            for _ in range(in_flight):
                 workers.start_soon(worker)
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None

@@ -54,7 +54,12 @@ async def seal(journal: Journal, progress: Progress = no_progress) -> Seal:
     start = await journal.last_seal() or START
     if start.position > until:
         raise _ends_early(journal, until, start.position, "sealed")
-    chain = _Chain(start)
+    try:
+        chain = _Chain(start)
+    except ValueError:
+        raise JournalDamaged(
+            f"{journal.url} is damaged: its seal at position {start.position} is no hash; restore it from a backup"
+        ) from None
     kept = start.position
     while chain.position < until:
         for record in await _page(journal, chain.position, until):

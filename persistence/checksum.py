@@ -1,15 +1,23 @@
 """What tells that a record is what was written: a checksum in each row, and a digest for who can't trust the disk."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from zlib import crc32
 
 import msgspec
 
 from persistence.codec import Decoder
+from persistence.errors import NotDecodable
 from persistence.journal import ERASED, NewEvent, Record, Snapshot, Stream
 
 _MARK = "\x1f"
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+PLAIN = b"%d %d %b %b %d %b%b%b"
+"""What :func:`crc_of` looks at of an event that has neither id nor tags, as most have: position, time, command, type,
+version, :func:`place_of` its stream, payload and metadata. For who takes the checksums of many of them in a row."""
+NO_COMMAND = b"None"
 
 
 def crc_of(
@@ -29,14 +37,10 @@ def crc_of(
     return crc32(meta, crc32(data, crc32(row.encode())))
 
 
-def crc_form(stream: Stream, name: str) -> bytes:
-    """Return what :func:`crc_of` looks at of one stream's events of one type, with neither id nor tags, as a form.
-
-    To be filled with position, time, command, version, payload and metadata: for who checks many of them in a row, this
-    takes half the time.
-    """
-    place = f"{len(stream[0])} {stream[0]}/{stream[1]}"
-    return b"%%d %%d %%b %b %%d %b%%b%%b" % tuple(part.encode().replace(b"%", b"%%") for part in (name, place))
+def place_of(stream: Stream) -> bytes:
+    """Return a stream's part in :data:`PLAIN`."""
+    category, key = stream
+    return f"{len(category)} {category}/{key}".encode()
 
 
 def text_crc(
@@ -92,6 +96,8 @@ def digest_of(record: Record) -> str:
     """
     if record.type == ERASED:
         left: Erased = _erased.decode(record.data)
+        if not _DIGEST.fullmatch(left.digest):
+            raise NotDecodable("not what is left of an erased event: its digest is no SHA-256 in hex")
         return left.digest
     category, key = record.stream
     head = [record.position, category, key, record.version, record.type, record.time, record.command, record.id]

@@ -25,7 +25,7 @@ class Codec:
     it written or read.
     """
 
-    __slots__ = ("_encoder", "_in_order", "_reader", "_small", "dec_hook", "enc_hook", "max_depth", "max_payload")
+    __slots__ = ("_encode", "_in_order", "_reader", "_small", "dec_hook", "enc_hook", "max_depth", "max_payload")
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Codec:
         """What has not more bytes can't be too deep, nor too large."""
         self.enc_hook = enc_hook
         self.dec_hook = dec_hook
-        self._encoder = msgspec.json.Encoder(enc_hook=enc_hook)
+        self._encode = msgspec.json.Encoder(enc_hook=enc_hook).encode
         self._in_order = msgspec.json.Encoder(enc_hook=mark_hook, order="deterministic")
         self._reader = lru_cache(maxsize=1_024)(self.reader)
 
@@ -51,7 +51,7 @@ class Codec:
 
     def written(self, value: object) -> bytes:
         """Return the value as JSON, without limits, and whether or not it reads back."""
-        return self._encoder.encode(value)
+        return self._encode(value)
 
     def encode(self, value: object, name: str = "value") -> bytes:
         """Return the value as JSON.
@@ -60,9 +60,14 @@ class Codec:
             NotEncodable: the value has a type, a text or a number that JSON can't hold, or is too large or too deep.
         """
         try:
-            data = self._encoder.encode(value)
+            data = self._encode(value)
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
             raise NotEncodable(f"{name} can't be stored: {error}") from error
+        if len(data) > self._small or data.find(b"null") >= 0:
+            self._look_closely(value, data, name)
+        return data
+
+    def _look_closely(self, value: object, data: bytes, name: str) -> None:
         if len(data) > self._small:
             if (size := len(data)) > self.max_payload:
                 raise NotEncodable(f"{name} can't be stored: {oversize(size, self.max_payload)}")
@@ -71,7 +76,6 @@ class Codec:
                 raise NotEncodable(f"{name} can't be stored: {self.depth_told}")
         if data.find(b"null") >= 0 and self._lost_a_number(value, data):
             raise NotEncodable(f"{name} can't be stored: JSON has no NaN and no infinity")
-        return data
 
     @property
     def depth_told(self) -> str:

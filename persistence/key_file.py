@@ -105,7 +105,10 @@ class KeyFile:
         form = db.execute("pragma application_id").fetchone() + db.execute("pragma user_version").fetchone()
         if form != (APPLICATION_ID, SCHEMA_VERSION):
             raise KeysUnusable(f"{self.path} is no file of keys in a format of this version of Understudy")
-        self._check_master(db.execute("select sealed from master").fetchone()[0])
+        row = db.execute("select sealed from master").fetchone()
+        if row is None or type(row[0]) is not bytes:
+            raise KeysUnusable(f"the keys in {self.path} are damaged: what the master key seals is not there")
+        self._check_master(row[0])
         if db.execute("pragma journal_mode = wal").fetchone() != ("wal",):
             raise KeysUnusable(f"{self.path}: its file system can't hold a write-ahead log")
         db.execute("pragma synchronous = full")
@@ -150,15 +153,17 @@ class KeyFile:
             raise KeysUnusable(f"the keys in {self.path} can't be read: {error}") from error
         return None if row is None else self._key(*row)
 
-    def _key(self, key_id: bytes, subject: str, secret: bytes | None, destroyed: int | None) -> Key:
-        if destroyed is not None:
-            return Key(key_id, subject, None)
-        opened = secret
-        if self._master is not None and secret is not None:
-            opened = self._master.open(secret, key_id + subject.encode())
-        if opened is None:
-            raise KeysUnusable(f"the keys in {self.path} are damaged: the key of {subject!r} is not what was written")
-        return Key(key_id, subject, opened)
+    def _key(self, key_id: Any, subject: Any, secret: Any, destroyed: Any) -> Key:
+        """Return the key of a row; any cell of it may hold anything, if the file is damaged."""
+        if type(key_id) is bytes and type(subject) is str:
+            if destroyed is not None:
+                return Key(key_id, subject, None)
+            opened: bytes | None = secret if type(secret) is bytes else None
+            if self._master is not None and opened is not None:
+                opened = self._master.open(opened, key_id + subject.encode())
+            if opened is not None and len(opened) == SECRET_BYTES:
+                return Key(key_id, subject, opened)
+        raise KeysUnusable(f"the keys in {self.path} are damaged: the key of {subject!r:.250} is not what was written")
 
     # -- changing -----------------------------------------------------------------------------------------------
 
@@ -227,7 +232,7 @@ class KeyFile:
                 return db.execute(_DESTROYED).fetchall()
             return db.execute(_DESTROYED_OF, (subject,)).fetchall()
 
-        return [Key(key_id, name, None) for key_id, name in await self._run(work)]
+        return [self._key(key_id, name, None, True) for key_id, name in await self._run(work)]
 
     async def count_destroyed(self) -> int:
         """Return how many keys were destroyed."""

@@ -1,5 +1,6 @@
 """Journals by URL."""
 
+import os
 from pathlib import Path
 
 from persistence.errors import BadJournalUrl, JournalUnusable
@@ -26,6 +27,8 @@ def journal_of(
     scheme, colon, rest = url.partition(":")
     if scheme == "sqlite" and colon and rest.strip("/"):
         path = rest.removeprefix("//")
+        if not _can_be_named(path):
+            raise BadJournalUrl(f"no file can have the name {path!r:.250}; write 'sqlite:trips.db'")
         return (
             SqliteWatch(path, max_payload=max_payload)
             if watching
@@ -35,11 +38,25 @@ def journal_of(
         return MemoryJournal(max_payload=max_payload)
     if scheme in SCHEMES and colon:
         return _postgres(url, durability, watching=watching, max_payload=max_payload)
-    example = f"'sqlite:{url}'" if Path(url).is_file() else "'sqlite:trips.db', 'sqlite:/var/lib/trips.db'"
+    example = f"'sqlite:{url}'" if _is_file(url) else "'sqlite:trips.db', 'sqlite:/var/lib/trips.db'"
     raise BadJournalUrl(
         f"there is no journal {without_password(url)!r}; write {example}, "
         "'postgresql://user@host/database' or 'memory:'"
     )
+
+
+def _can_be_named(path: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False  # no name that a file can have
 
 
 def journal_for(journal: str | Journal, durability: Durability, max_payload: int | None) -> Journal:

@@ -45,6 +45,7 @@ def parse_url(url: str) -> Place:
         BadJournalUrl: it can't be understood. The message does not show it, for it may hold a password.
     """
     try:
+        url.encode()  # what is no text has no place in it, nor behind a %
         parts = urlsplit(url)
         _ = parts.port, parts.hostname  # looked at, so that what is wrong with them is found here
         options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
@@ -80,6 +81,8 @@ def without_password(url: str) -> str:
         return url
     # To the last @ there is: a password that was not encoded as it should be is hidden too.
     shown = re.sub(r"(?s)^([^:]*:/*[^:@/?]*):.*@", r"\1@", url)
+    # One who forgot the scheme: ana:password@host/database.
+    shown = re.sub(r"(?s)^(?!postgres(?:ql)?:)([^:@/?]*):(?!/).*@", r"\1@", shown)
     return re.sub(r"(?i)([?&][^=&]*password=)[^&]*", r"\1***", shown)
 
 

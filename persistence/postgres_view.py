@@ -148,7 +148,8 @@ class PostgresView(View):
             await self._writer.execute("set local client_min_messages = error")
             await self._writer.execute(f"drop schema if exists {quoted(self._name)} cascade")
             await self._writer.execute(f"create schema {quoted(self._name)}")
-            await self._writer.execute(self.schema)
+            if self.schema:  # a subscriber has no tables
+                await self._writer.execute(self.schema)
             await self._writer.execute(BOOKS)
             await self._writer.execute(
                 "insert into understudy_checkpoint values ($1, 0, '', $2, $3, false, false)",

@@ -4,10 +4,11 @@ import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol
+from zlib import crc32
 
 import msgspec
 
-from persistence.checksum import snapshot_crc, text_crc
+from persistence.checksum import NO_COMMAND, PLAIN, crc_of, place_of, snapshot_crc
 from persistence.errors import (
     AppendFailed,
     ConditionFailed,
@@ -167,21 +168,23 @@ class Group:
     def _add_events(self, append: Append, number: int, version: int) -> None:
         stream, command, time, rows = append.stream, append.command, append.time, self._rows
         position = self._known.end + len(rows) // EVENT_COLUMNS
+        place, said = place_of(stream), NO_COMMAND if command is None else command.encode()
         for event in append.events:
             version += 1
             position += 1
-            name, data, meta = event.type, event.data.decode(), event.meta.decode()
+            name, data, meta = event.type, event.data, event.meta
             if event.id is None and not event.tags:
-                crc = text_crc(position, stream, version, name, time, command, data, meta)
+                crc = crc32(PLAIN % (position, time, said, name.encode(), version, place, data, meta))
             else:
-                crc = text_crc(position, stream, version, name, time, command, data, meta, event.id, event.tags)
+                crc = crc_of(position, stream, version, name, time, command, data, meta, event.id, event.tags)
                 tags = msgspec.json.encode(event.tags).decode() if event.tags else NOTHING
                 self._more[position] = NOTHING if event.id is None else event.id, tags
                 for tag in set(event.tags):
                     self._tags += (tag, position)
             kind = self._known_types.get(name) or self._type(name)
-            rows += (position, number, version, kind, time, NOTHING if command is None else command, data, meta, crc)
-            command = None
+            first = NOTHING if command is None else command
+            rows += (position, number, version, kind, time, first, data.decode(), meta.decode(), crc)
+            command, said = None, NO_COMMAND
 
     def _type(self, name: str) -> int:
         number = self._known_types.get(name) or self.types.get(name)

@@ -1,5 +1,6 @@
 """What can be read of a journal in an SQLite file: through a connection of its own, which never writes."""
 
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from persistence.sqlite_queries import LAST_SEAL, READ, SEALS, SLEEPING, SNAPSHO
 from persistence.sqlite_stream import Names, fetch, records, tags_of
 
 T = TypeVar("T")
+_HASH = re.compile("[0-9a-f]{64}")
 
 
 class SqliteReading(Journal, Checked):
@@ -60,7 +62,7 @@ class SqliteReading(Journal, Checked):
 
         def work(db: sqlite3.Connection) -> dict[Stream, int]:
             found = ((stream, db.execute(query, stream).fetchone()) for stream in streams)
-            return {stream: row[0] for stream, row in found if row is not None}
+            return {stream: self._number("a version", row[0]) for stream, row in found if row is not None}
 
         return await self._query("the streams' versions", work)
 
@@ -85,7 +87,7 @@ class SqliteReading(Journal, Checked):
         """Return a page of one stream; see :meth:`Journal.read`."""
 
         def work(db: sqlite3.Connection) -> tuple[int, int, Sequence[tuple[Any, ...]], Names]:
-            number, first = db.execute(STREAM, stream).fetchone() or (0, 1)
+            number, first = self._stream(db, stream)
             begin = max(after, first - 1)
             return number, begin, *fetch(db, number, begin, limit)
 
@@ -102,7 +104,7 @@ class SqliteReading(Journal, Checked):
         """Return a page of one stream, backwards; see :meth:`Journal.read_back`."""
 
         def work(db: sqlite3.Connection) -> list[Any]:
-            number, first = db.execute(STREAM, stream).fetchone() or (0, 1)
+            number, first = self._stream(db, stream)
             where = "where e.stream = ? and e.version >= ? and e.version < ? order by e.version desc limit ?"
             return db.execute(READ + where, (number, first, before, limit)).fetchall()
 
@@ -172,6 +174,17 @@ class SqliteReading(Journal, Checked):
             "is not what was written (its checksum differs); restore it from a backup"
         )
 
+    def _stream(self, db: sqlite3.Connection, stream: Stream) -> tuple[int, int]:
+        """Return a stream's number, and the version of its first event that is not erased; 0 and 1: there is none."""
+        number, first = db.execute(STREAM, stream).fetchone() or (0, 1)
+        return number, self._number("a stream's beginning", first)
+
+    def _number(self, what: str, value: Any) -> int:
+        """Return what must be a number; no checksum covers it, and SQLite takes anything in any column."""
+        if type(value) is not int:
+            raise damaged(self.path, f"{what} is {value!r:.50}, which is no number")
+        return value
+
     async def _query(self, what: str, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._reader is None:
             raise JournalUnusable(f"{self.path} is not open")
@@ -193,7 +206,7 @@ class SqliteReading(Journal, Checked):
         )
         what = f"command {command!r} in stream {stream[0]}/{stream[1]}"
         row = await self._query(what, lambda db: db.execute(query, (*stream, command)).fetchone())
-        return row[0] if row else None
+        return self._number("a version", row[0]) if row else None
 
     async def unfinished(self) -> list[Stream]:
         """Return the streams to be woken at once; see :meth:`Journal.unfinished`."""
@@ -210,7 +223,9 @@ class SqliteReading(Journal, Checked):
             # A comparison of both columns at once would not seek, but step over all that are due at the same time.
             later = SLEEPING + "wake > ? order by wake, id limit ?"
             rows += db.execute(later, (wake, limit - len(rows))).fetchall()
-            return [Sleeper(at, place, (category, key)) for at, place, category, key in rows]
+            return [
+                Sleeper(self._number("a wake time", at), place, (category, key)) for at, place, category, key in rows
+            ]
 
         return await self._query("the sleeping streams", work)
 
@@ -219,16 +234,28 @@ class SqliteReading(Journal, Checked):
         values = (after, category, category, limit)
         rows = await self._query("the streams", lambda db: db.execute(STREAMS, values).fetchall())
         return [
-            StreamState(number, (name, key), version, first, NEVER if wake is None else wake)
+            StreamState(
+                number,
+                (name, key),
+                self._number("a version", version),
+                self._number("a stream's beginning", first),
+                NEVER if wake is None else self._number("a wake time", wake),
+            )
             for number, name, key, version, first, wake in rows
         ]
 
     async def seals(self, after: int = 0, limit: int = PAGE) -> list[Seal]:
         """Return a page of seals; see :meth:`Journal.seals`."""
         rows = await self._query("the seals", lambda db: db.execute(SEALS, (after, limit)).fetchall())
-        return [Seal(position, hash_) for position, hash_ in rows]
+        return [self._seal(row) for row in rows]
 
     async def last_seal(self) -> Seal | None:
         """Return the last seal; see :meth:`Journal.last_seal`."""
         row = await self._query("the last seal", lambda db: db.execute(LAST_SEAL).fetchone())
-        return Seal(*row) if row else None
+        return self._seal(row) if row else None
+
+    def _seal(self, row: tuple[Any, ...]) -> Seal:
+        position, hash_ = row
+        if type(position) is not int or type(hash_) is not str or not _HASH.fullmatch(hash_):
+            raise damaged(self.path, "a seal is not what was written")
+        return Seal(position, hash_)

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import msgspec
 
-from persistence.checksum import crc_form, crc_of
+from persistence.checksum import NO_COMMAND, PLAIN, crc_of, place_of
 from persistence.journal import Record, Stream
 
 _ROWS = """select position, version, type, time, command, cast(data as blob), cast(meta as blob), crc, id, tags
@@ -30,24 +30,24 @@ def fetch(db: sqlite3.Connection, number: int, after: int, limit: int) -> tuple[
 
 def records(stream: Stream, rows: Sequence[tuple[Any, ...]], names: Names, after: int) -> list[Record] | None:
     """Return the events of rows, which follow the version ``after``; None: something is wrong."""
-    forms = {type_: crc_form(stream, name) for type_, name in names.items() if name}
+    place, types = place_of(stream), {type_: name.encode() for type_, name in names.items() if name}
     found: list[Record] = []
     add = found.append
     for position, version, type_, time, command, data, meta, crc, id_, tags in rows:
         after += 1
-        form = forms.get(type_)
-        if version != after or form is None or data is None or meta is None:
+        name = types.get(type_)
+        if version != after or name is None or data is None or meta is None:
             return None
         if id_ is None and not tags:
-            said = b"None" if command is None else command.encode()
-            if crc32(form % (position, time, said, version, data, meta)) != crc:
+            said = NO_COMMAND if command is None else command.encode()
+            if crc32(PLAIN % (position, time, said, name, version, place, data, meta)) != crc:
                 return None
             add(Record(position, stream, version, names[type_], time, command, data, meta))
         else:
-            name, told = names[type_], tags_of(tags) if tags else ()
-            if crc_of(position, stream, version, name, time, command, data, meta, id_, told) != crc:
+            told = tags_of(tags) if tags else ()
+            if crc_of(position, stream, version, names[type_], time, command, data, meta, id_, told) != crc:
                 return None
-            add(Record(position, stream, version, name, time, command, data, meta, None, id_, told))
+            add(Record(position, stream, version, names[type_], time, command, data, meta, None, id_, told))
     return found
 
 

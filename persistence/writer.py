@@ -96,16 +96,20 @@ class Writer:
         Raises:
             NotEncodable: it holds what can't be stored, and would spoil its group; it is not in the order.
         """
+        events, sound = 0, True
         for append in batch:
-            if not append.sound:
-                check((batch,), self._journal.max_payload)
-                break
+            events += len(append.events)
+            sound = sound and append.sound
+        if not sound:
+            check((batch,), self._journal.max_payload)
         group = self._open
         if group is None or group.events >= GROUP_LIMIT or group.submitted:
             if self.ended:
                 return
             group = self._begin()
-        self._add(group, batch)
+        group.batches.append(batch)
+        group.events += events
+        self.pending += events
 
     def submit(self, batch: Batch) -> "asyncio.Future[Written | JournalError]":
         """Put a batch at the end of the order of which only the journal can tell whether it can be written.
@@ -120,7 +124,10 @@ class Writer:
         if group is None or group.events >= GROUP_LIMIT or not group.submitted:
             group = self._begin()
         group.submitted.append(outcome)
-        self._add(group, batch)
+        group.batches.append(batch)
+        events = sum(len(append.events) for append in batch)
+        group.events += events
+        self.pending += events
         return outcome
 
     def _begin(self) -> Group:
@@ -128,14 +135,6 @@ class Writer:
         self._groups.append(group)
         self.settled = False
         return group
-
-    def _add(self, group: Group, batch: Batch) -> None:
-        group.batches.append(batch)
-        events = 0
-        for append in batch:
-            events += len(append.events)
-        group.events += events
-        self.pending += events
 
     def hold(self, release: Release) -> None:
         """Call ``release`` when all that was enqueued so far is durable; at once, if it is."""

@@ -7,8 +7,9 @@ from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
-from actors import Actor, Address, Command, Failed, Request, Stopped
+from actors import Actor, Address, Command, Failed, Query, Request, Stopped
 from actors.actor import Reason
+from runtime import queries
 from runtime.actor_life import Handling, Life, handling
 from runtime.cells import Phase, World
 from runtime.failures import failure
@@ -23,7 +24,6 @@ R = TypeVar("R")
 
 RESISTS = 10.0
 """Seconds after which an actor that was told to end and goes on is told again, and named in the log."""
-
 
 TURNS = 16
 """Messages that an actor may handle before the event loop gets its turn, if it doesn't wait for anything itself."""
@@ -370,13 +370,14 @@ class ActorCell(PlainCell):
         *,
         id: str | None = None,  # noqa: A002
         timeout: float | None = None,
+        consistent: bool = False,
     ) -> R:
         """Ask another actor, in the name of the message that is being handled."""
+        if isinstance(request, Query):
+            return await queries.ask(self.world, address, request, timeout=timeout, consistent=consistent)
         envelope, correlation = self.envelope, None
         if envelope is not None:
-            correlation = envelope.correlation
-            if id is None:
-                id = self.next_id(envelope)  # noqa: A001
+            correlation, id = envelope.correlation, self.next_id(envelope) if id is None else id  # noqa: A001
         return await self.world.ask(address, request, request_id=id, correlation=correlation, timeout=timeout)
 
     def stash(self) -> None:

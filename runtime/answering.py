@@ -3,8 +3,22 @@
 from typing import Any
 
 from actors import Parked, ReadModelBehind
+from persistence import Journal, JournalError
+from runtime.footing import journal_head
 from runtime.projection import Projection
 from runtime.set_aside import SetAside
+
+
+async def head(journal: Journal) -> int:
+    """Return the position of the last event that was committed before this call, whoever wrote it.
+
+    Raises:
+        ReadModelBehind: it can't be known now.
+    """
+    try:
+        return await journal_head(journal)
+    except JournalError as error:
+        raise ReadModelBehind(f"how far the journal is can't be known now: {error}; ask again later") from error
 
 
 def check_complete(name: str, projection: Projection, aside: SetAside, query: Any, position: int) -> None:

@@ -19,7 +19,11 @@ class Batch:
     """The statements of events, and those events that are set aside instead."""
 
     def __init__(
-        self, projection: Projection, aside: SetAside, given_up: Poison | None, now: Callable[[], int]
+        self,
+        projection: Projection,
+        aside: SetAside,
+        given_up: Poison | None,
+        now: Callable[[], int],
     ) -> None:
         """``given_up`` is an event that was tried often enough."""
         self.statements: list[Statement] = []

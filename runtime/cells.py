@@ -27,6 +27,7 @@ from runtime.log import log
 from runtime.mailbox import NO_MAIL, SPARE, Envelope, new_lane
 from runtime.observer import Observer
 from runtime.owner import Owner
+from runtime.projector import Projector
 from runtime.restarts import Budget
 from runtime.saga_alerts import SagaAlert
 from runtime.slow_turns import SlowTurns
@@ -53,6 +54,8 @@ class World(Protocol):
     flow: Flow
     lock_waits: LockWaits
     observer: Observer
+    projectors: dict[str, Projector]
+    """The read models, by the names of their classes."""
     closing: bool
     """Whether the node is closing, so that plain actors that have ended are not started again."""
     owners: dict[Address[Any], Owner]

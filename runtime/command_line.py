@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from actors import Actor, Address, ReadModel, Saga, Service, UnderstudyError
+from actors import Actor, Address, ReadModel, Saga, Service, Subscriber, UnderstudyError
 from persistence import JournalError
 from persistence.command_line_job import FOUND, OK, BadUsage, Command, Job, at_least, existing
 from persistence.limits import MOST_PAYLOAD
@@ -19,7 +19,7 @@ from runtime.journal_check import check_journal
 from runtime.kinds import kind_of
 from runtime.personal import PersonalData
 
-BASES = (Service, Saga, ReadModel, Actor)
+BASES = (Service, Saga, ReadModel, Subscriber, Actor)
 
 
 def actors_of(text: str) -> list[type]:

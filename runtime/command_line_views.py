@@ -1,16 +1,16 @@
-"""The commands of ``python -m persistence`` for read models: which tables there are, and building them anew."""
+"""The commands of ``python -m persistence`` for read models and subscribers: how far they are, and building anew."""
 
 from argparse import ArgumentParser
 
-from actors import UnderstudyError
+from actors import ReadModel, UnderstudyError
 from persistence.command_line_job import FOUND, OK, BadUsage, Command, Job
 from persistence.command_line_page import local, utc
-from persistence.views import Shelf
+from persistence.views import Build, Shelf, wall_time
 from runtime.command_line import actors_of, actors_option
 from runtime.kinds import Kind
 from runtime.offline_build import build_beside, kinds_of
 from runtime.personal import holds_personal
-from runtime.views import Views, fingerprint
+from runtime.views import Views, checkpoint_of, fingerprint
 
 
 def _options(parser: ArgumentParser) -> None:
@@ -25,47 +25,85 @@ def _rebuild_options(parser: ArgumentParser) -> None:
     )
 
 
-def _models(job: Job) -> tuple[dict[str, Kind], list[Kind]]:
+def _kinds(job: Job) -> tuple[list[Kind], list[Kind]]:
     try:
-        models, producers = kinds_of(actors_of(job.options.actors))
+        return kinds_of(actors_of(job.options.actors))
     except UnderstudyError as error:
         raise BadUsage(str(error)) from error
+
+
+def _models(job: Job) -> tuple[dict[str, Kind], list[Kind]]:
+    followers, producers = _kinds(job)
+    models = {kind.name: kind for kind in followers if issubclass(kind.cls, ReadModel)}
     if not models:
         raise BadUsage(f"{job.options.actors} has no read models")
-    return {kind.name: kind for kind in models}, producers
+    return models, producers
 
 
 def _shelf(job: Job, kind: Kind) -> Shelf:
-    return Views(job.options.views).shelf(kind, job.journal)
+    views = Views(job.options.views)
+    return views.shelf(kind, job.journal) if issubclass(kind.cls, ReadModel) else views.checkpoint(kind, job.journal)
 
 
 async def _read_models(job: Job) -> int:
-    models, producers = _models(job)
+    followers, producers = _kinds(job)
+    if not followers:
+        raise BadUsage(f"{job.options.actors} has no read models and no subscribers")
     if not job.page.as_json:
-        job.page.heading("read model", "tables", "state", " position", " behind", "begun")
-    for name, kind in models.items():
-        today = fingerprint(kind, producers, job.journal)
-        for build in await _shelf(job, kind).builds(name):
-            if build.journal != job.journal.identity:
-                continue
-            tables = f"{build.fingerprint}.{build.generation}" if build.generation else build.fingerprint
-            behind = job.journal.position - build.position
-            state = "of other code" if build.fingerprint != today else "ready" if build.ready else "being built"
-            if job.page.as_json:
-                job.page.object(
-                    {
-                        "read_model": name,
-                        "tables": tables,
-                        "today": build.fingerprint == today,
-                        "ready": build.ready,
-                        "position": build.position,
-                        "behind": behind,
-                        "begun": utc(build.made),
-                    }
-                )
-            else:
-                job.page.rows([(name, tables, state, f"{build.position:,}", f"{behind:,}", local(build.made))])
+        job.page.heading("read model", "tables", "state", " position", " behind", " seconds", " set aside", "begun")
+    for kind in followers:
+        model = issubclass(kind.cls, ReadModel)
+        today = fingerprint(kind, producers, job.journal) if model else checkpoint_of(job.journal)
+        shelf = _shelf(job, kind)
+        for build in await shelf.builds(kind.name):
+            if build.journal == job.journal.identity:
+                await _tell(job, kind, build, shelf, today=build.fingerprint == today)
     return OK
+
+
+async def _tell(job: Job, kind: Kind, build: Build, shelf: Shelf, *, today: bool) -> None:
+    """Tell of one database: where it is, and what is to be done yet."""
+    model = issubclass(kind.cls, ReadModel)
+    tables = f"{build.fingerprint}.{build.generation}" if build.generation else build.fingerprint
+    behind = max(0, job.journal.position - build.position)
+    late = await _late(job, build) if behind else 0.0
+    aside = await _set_aside(job, kind, build, shelf)
+    if job.page.as_json:
+        job.page.object(
+            {
+                "read_model" if model else "subscriber": kind.name,
+                "tables": tables,
+                "today": today,
+                "ready": build.ready,
+                "position": build.position,
+                "behind": behind,
+                "behind_seconds": late,
+                "set_aside": aside,
+                "begun": utc(build.made),
+            }
+        )
+        return
+    state = "of other code" if not today else "ready" if build.ready else "being built"
+    state = state if model else "subscriber"
+    numbers = (f"{build.position:,}", f"{behind:,}", f"{late:,.1f}", f"{aside:,}")
+    job.page.rows([(kind.name, tables, state, *numbers, local(build.made))])
+
+
+async def _late(job: Job, build: Build) -> float:
+    """Return the age in seconds of the first event that a database has not come to."""
+    page = await job.journal.read_all(build.position, 1)
+    return max(0.0, (wall_time() - page[0].time) / 1e6) if page else 0.0
+
+
+async def _set_aside(job: Job, kind: Kind, build: Build, shelf: Shelf) -> int:
+    view = shelf.view(
+        kind.name, build, kind.cls.schema if issubclass(kind.cls, ReadModel) else "", job.journal.identity, wall_time
+    )
+    try:
+        await view.open_for_reading()
+        return len(await view.parked())
+    finally:
+        await view.close()
 
 
 async def _rebuild(job: Job) -> int:
@@ -99,7 +137,7 @@ async def _rebuild(job: Job) -> int:
 
 READ_MODELS = Command(
     "read-models",
-    "list the tables of read models, and how far they are",
+    "list the tables of read models and the checkpoints of subscribers, and how far they are",
     _read_models,
     add_options=_options,
     examples=("sqlite:trips.db --actors demos.trip",),

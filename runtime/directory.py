@@ -3,7 +3,19 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from actors import Actor, Address, DefinitionError, Failed, NotTaken, ReadModel, Saga, Service, UnknownActor
+from actors import (
+    Actor,
+    Address,
+    DefinitionError,
+    Failed,
+    NotTaken,
+    Query,
+    ReadModel,
+    Saga,
+    Service,
+    Subscriber,
+    UnknownActor,
+)
 from persistence import NotEncodable
 from persistence.codec import PLAIN, Codec
 from persistence.intake import check_text
@@ -66,7 +78,7 @@ class Directory:
         """What is known of each class of actors, without the workers of pools."""
         return [kind for name, kind in self._kinds.items() if name == kind.name]
 
-    def kinds(self, base: type[Service[Any, Any, Any] | Saga[Any, Any] | ReadModel | Actor]) -> list[Kind]:
+    def kinds(self, base: type[Service[Any, Any, Any] | Saga[Any, Any] | ReadModel | Subscriber | Actor]) -> list[Kind]:
         """Return the kinds of all classes made from this base."""
         return [kind for kind in self.all_kinds if issubclass(kind.cls, base)]
 
@@ -79,6 +91,11 @@ class Directory:
         """
         kind = self._kinds.get(address.actor) or self.kind(address.actor)
         if type(message) not in kind.takes:
+            if type(message) in kind.queries:
+                raise NotTaken(
+                    f"{type(message).__name__} is a query, which changes nothing: it can't be sent, only asked, by "
+                    f"await runtime.ask({address}, ...) or the ask of an async actor or of a saga"
+                )
             takes = ", ".join(sorted(kind.commands)) or "queries"
             raise NotTaken(f"{kind.name} doesn't take {type(message).__name__}, only {takes}")
 
@@ -93,6 +110,8 @@ class Directory:
             kind = self.kind(address.actor)
             make = self._makers.get(address.actor)
             if make is None:
+                if issubclass(kind.cls, Subscriber):
+                    raise NotTaken(f"{kind.name} takes no messages; it follows the journal")
                 raise NotTaken(f"{kind.name} takes queries only, from outside: await runtime.ask({address}, ...)")
             if len(address.key) > LONGEST_KEY or not address.key.isascii():
                 _check_key(address)
@@ -109,6 +128,30 @@ class Directory:
         """
         self.check(address, message)
         return self.cell(address)
+
+    def check_answers(self, address: Address[Any], query: object) -> None:
+        """Make sure that the actor at an address answers a query by itself.
+
+        Raises:
+            UnknownActor, NotTaken: it doesn't.
+        """
+        kind = self.kind(address.actor)
+        if type(query) not in kind.queries:
+            raise NotTaken(
+                f"{address} answers no queries of this kind; ask a read model, or name {type(query).__name__} in the "
+                f"annotation of {kind.name}.answer"
+            )
+
+    def answerer(self, address: Address[Any], request: object) -> Cell:
+        """Return the cell of an address, having made sure that its actor takes the command, or answers the query.
+
+        Raises:
+            UnknownActor, NotTaken: it doesn't.
+        """
+        if isinstance(request, Query):
+            self.check_answers(address, request)  # pyright: ignore[reportUnknownArgumentType]
+            return self.cell(address)
+        return self.taker(address, request)
 
     def release(self, cell: Cell) -> None:
         """Let go of a cell that nothing keeps in memory; mail brings it back."""

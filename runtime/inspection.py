@@ -14,7 +14,7 @@ from runtime.history import HistoryEntry
 from runtime.kinds import Kind
 from runtime.node import Node
 from runtime.reminders import PendingReminder, reminders_of
-from runtime.stats import Stats, actor_stats, read_model_stats
+from runtime.stats import Stats, actor_stats, read_model_stats, subscriber_stats
 
 S = TypeVar("S", bound=State)
 
@@ -29,6 +29,8 @@ class Inspection:
 
     def _let_nobody_in(self, _: object) -> None:
         self._node = None
+        if self._inside is not None:
+            self._inside.news.close()
 
     async def replaced(self) -> Exception:
         """Wait until another process has taken this one's place at the journal; return the error that names it.
@@ -71,6 +73,7 @@ class Inspection:
             timers=len(node.timers) + len(node.delays),
             queues=node.flow.queues(),
             rates=node.flow.waiting(),
+            subscribers=subscriber_stats(node.deliverers.values(), node.journal),
         )
 
     async def state_of(
@@ -130,16 +133,16 @@ class Inspection:
         return list(self._open_node().dead_letters.recent)
 
     def parked(self) -> dict[Address[Any], str]:
-        """Return the actors and read models that are parked, each with what went wrong.
+        """Return the actors, read models and subscribers that are parked, each with what went wrong.
 
         Sagas that were parked by their own story are not among them: these are ``unfinished``, and their history says
         why.
         """
         node = self._open_node()
         found = {cell.address: str(cell.error) for cell in node.directory if cell.phase is Phase.PARKED}
-        for projector in node.projectors.values():
-            if projector.error is not None:
-                found[Address(projector.kind.name)] = str(projector.error)
+        for follower in (*node.projectors.values(), *node.deliverers.values()):
+            if follower.error is not None:
+                found[Address(follower.kind.name)] = str(follower.error)
         return found
 
     async def reminders(self, address: Address[Any], /) -> list[PendingReminder]:

@@ -28,6 +28,7 @@ from runtime.reminder_events import NOTHING_PENDING, REMINDERS, PendingByName, r
 from runtime.replay import stream
 from runtime.saga_fit import code_of
 from runtime.saga_progress import all_of
+from runtime.saga_reading import follow, own_event
 from runtime.saga_rehearsal import run_through
 from runtime.saga_story import COMPENSATE, StepStory, Story, has
 from runtime.schedule_events import ScheduleState
@@ -221,9 +222,9 @@ class _Check:
                 return
             async for record in stream(self._journal, address):
                 position = position or record.position
-                decoder = saga_events.DECODERS.get(record.type)
-                if decoder is not None:
-                    story.apply(decoded(decoder, record, record.data), record.time)
+                event = own_event(record)
+                if event is not None and not self._follows(story, event, record):
+                    return
         except (JournalMismatch, UnknownActor):
             return  # it is among the events
         if story.start is None or story.buried or story.ended is not ended:
@@ -242,6 +243,14 @@ class _Check:
         begun = story.started is not None
         if begun and len(self._problems) == before and (story.reason is None or ended):
             self._resume(name, position, kind, story)
+
+    def _follows(self, story: Story, event: saga_events.SagaEvent, record: Record) -> bool:
+        try:
+            follow(story, event, record)
+        except JournalMismatch as error:
+            self._problem(record.stream, record.position, "place in its saga's story", error)
+            return False
+        return True
 
     def _resume(self, name: Stream, position: int, kind: Kind, story: Story) -> None:
         """Run a saga's code against its story, as its runtime would to bring it back."""
@@ -284,7 +293,7 @@ class _Check:
                 elif record.type in REMINDERS:
                     pending = replayed(pending, record)
                     positions[record.version] = record.position
-        except (JournalMismatch, KeyError):
+        except JournalMismatch:
             return  # it is among the events, or what was erased would be needed
         for one in pending.values():
             to = one.to.actor if one.to is not None else name[0]

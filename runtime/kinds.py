@@ -14,6 +14,7 @@ from actors import (
     Mailbox,
     Passivation,
     Pool,
+    Query,
     Rate,
     ReadModel,
     RestartPolicy,
@@ -21,6 +22,7 @@ from actors import (
     Service,
     ServiceLocked,
     ServiceUnlocked,
+    Subscriber,
 )
 from actors.endings import ENDINGS
 from actors.evolution import names_by_alias
@@ -115,6 +117,11 @@ def decoded(decoder: Decodes, record: Record, data: bytes) -> Any:
         raise JournalMismatch(f"{where(record)} {why}: {error}") from error
 
 
+def out_of_place(record: Record, why: str) -> JournalMismatch:
+    """Return the error for an event that can't follow what stands before it in its stream."""
+    return JournalMismatch(f"{where(record)} does not follow what stands before it: {why}")
+
+
 def where(record: Record) -> str:
     """Return which event a record holds, and where it stands."""
     category, key = record.stream
@@ -147,12 +154,14 @@ class Kind:
         """Writes and reads what its actors say, be it personal or not."""
         self.name = cls.__name__
         self.commands: dict[str, type[Command[Any, Any]]] = dict(getattr(cls, "commands", {}))
-        self.queries = frozenset[type](getattr(cls, "queries", {}).values())
-        """The classes of queries that it answers by itself."""
+        queries: dict[str, type[Query[Any, Any]]] = dict(getattr(cls, "queries", {}))
+        received = [one for one in self.commands.values() if issubclass(one, Query)]
+        self.queries = frozenset[type]([*queries.values(), *received])
+        """The classes of queries that it answers by itself, in a turn."""
         self.messages = frozenset[type](getattr(cls, "messages", {}).values())
         """The classes of commands that a saga takes while it is under way."""
-        self.takes = frozenset(self.commands.values()) | self.queries
-        """The classes of commands, and of queries of its own, that it takes."""
+        self.takes = frozenset[type](self.commands.values())
+        """The classes of commands that it takes; a plain actor's queries come like those."""
         self.events: dict[str, type[Event]] = dict(getattr(cls, "events", {}))
         decoders = {name: Decoder(event, codec) for name, event in self.events.items()}
         self.internal = _internal(self.cls)
@@ -167,8 +176,9 @@ class Kind:
         self.plain = dict(self._unchanged)
         """What reads the events that are what they were at their first revision, none of which is the runtime's."""
         self._unchanged.update({name: Decoder(event) for name, event in self.internal.items()})
-        self._command_decoders = {name: Decoder(command, codec) for name, command in self.commands.items()}
-        self._command_names = names_by_alias(cls, self.commands)
+        requests = {**self.commands, **queries}
+        self._command_decoders = {name: Decoder(request, codec) for name, request in requests.items()}
+        self._command_names = names_by_alias(cls, requests)
         self.restart: RestartPolicy = getattr(cls, "restart", RestartPolicy())
         """How an actor of this class is started again after a crash."""
         self.mailbox: Mailbox = getattr(cls, "mailbox", Mailbox())
@@ -267,7 +277,7 @@ class Kind:
                 event.meta = b"%b%d%b%b" % (REVISED, revision, b"" if rest == b"}" else b",", rest)
 
     def command(self, data: msgspec.Raw) -> Command[Any, Any]:
-        """Return a command of this kind of actor from its JSON, by the name that it carries, or carried once.
+        """Return a command, or a query, to this kind of actor from its JSON, by the name that it carries, or carried.
 
         Raises:
             NotDecodable: the actor takes no such command, or it doesn't fit.
@@ -368,7 +378,7 @@ def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:
     Raises:
         DefinitionError: it is no class of actors, or a name is too long to be stored.
     """
-    if issubclass(cls, (Service, Saga, ReadModel, Actor)):
+    if issubclass(cls, (Service, Saga, ReadModel, Subscriber, Actor)):
         kind = Kind(cast(type, cls), codec)
         try:
             for name in (kind.name, *kind.events):
@@ -376,4 +386,6 @@ def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:
         except NotEncodable as error:
             raise DefinitionError(f"{cls.__name__:.80}: {error}") from error
         return kind
-    raise DefinitionError(f"{cls!r} is no actor; give actors= classes made from Service, Saga, ReadModel or Actor")
+    raise DefinitionError(
+        f"{cls!r} is no actor; give actors= classes made from Service, Saga, ReadModel, Subscriber or Actor"
+    )

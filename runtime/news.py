@@ -1,40 +1,73 @@
-"""News: who follows a stream is told when something in it has become durable."""
+"""News: who follows a stream, or watches a read model, is told when there may be something new, and looks for himself.
+
+Each has one flag. Who is slow finds it set, and sees the latest; nothing ever queues up here.
+"""
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
-from persistence import Batch, Stream
+from persistence import Batch, Record, Stream
+from runtime.projection import Projection
+
+ANY = ""
+"""In place of a key: whatever changes in a read model."""
+CLOSELY = 100
+"""Of so many records at once it is looked up whose they are; of more, all who watch the read model are told."""
+
+Changed = Callable[[Sequence[Record]], None]
+"""Told that rows of a read model have changed: those that come of these records or (none) any."""
+
+
+def untold(_: Sequence[Record]) -> None:
+    """Tell nobody."""
 
 
 class News:
-    """Those who follow streams."""
+    """Those who follow streams, and read models by the keys of their events."""
 
     def __init__(self) -> None:
-        self._followers: dict[Stream, set[asyncio.Event]] = {}
+        self._followers: dict[str, dict[str, set[asyncio.Event]]] = {}
+        """By the class of actors, then by the key."""
         self.closed = False
         """Whether nothing more will be told."""
 
     @contextmanager
     def of(self, stream: Stream) -> Generator[asyncio.Event]:
-        """Be told of a stream: the event is set whenever there may be something new."""
+        """Be told of a stream, or of a read model: the event is set whenever there may be something new."""
         event = asyncio.Event()
-        followers = self._followers.setdefault(stream, set())
-        followers.add(event)
+        category, key = stream
+        of_category = self._followers.setdefault(category, {})
+        of_category.setdefault(key, set()).add(event)
         try:
             yield event
         finally:
-            followers.discard(event)
-            if not followers:
-                del self._followers[stream]
+            of_category[key].discard(event)
+            if not of_category[key]:
+                del of_category[key]
+            if not of_category:
+                del self._followers[category]
 
     def tell(self, batches: Sequence[Batch]) -> None:
         """Tell of what has become durable."""
-        if self._followers:
+        followers = self._followers
+        if followers:
             for batch in batches:
                 for append in batch:
-                    for event in self._followers.get(append.stream, ()):
-                        event.set()
+                    of_category = followers.get(append.stream[0])
+                    if of_category is not None and append.events:
+                        _set(of_category.get(append.stream[1], ()))
+
+    def rows(self, projection: Projection, records: Sequence[Record]) -> None:
+        """Tell of rows of a read model that have changed; see :data:`Changed`."""
+        of_model = self._followers.get(type(projection.model).__name__)
+        if of_model is None:
+            return
+        keys: Iterable[str] = of_model
+        if 0 < len(records) <= CLOSELY and of_model.keys() != {ANY}:
+            keys = _keys_of(projection, records) or of_model
+        for key in keys:
+            _set(of_model.get(key, ()))
 
     def close(self) -> None:
         """Tell all that there will be no more."""
@@ -43,6 +76,28 @@ class News:
 
     def tell_all(self) -> None:
         """Tell all to look: what has become durable is not known."""
-        for followers in self._followers.values():
-            for event in followers:
-                event.set()
+        for category in self._followers:
+            self.tell_category(category)
+
+    def tell_category(self, category: str) -> None:
+        """Tell all who follow a class of actors, or watch a read model, to look."""
+        for events in self._followers.get(category, {}).values():
+            _set(events)
+
+
+def _set(events: Iterable[asyncio.Event]) -> None:
+    for event in events:
+        event.set()
+
+
+def _keys_of(projection: Projection, records: Sequence[Record]) -> set[str]:
+    """Return whose rows may have changed; none: that can't be said."""
+    keys = {ANY}
+    try:
+        for record in records:
+            events = projection.events(record)
+            if events:
+                keys.add(projection.key(record, events))
+    except Exception:  # noqa: BLE001 (the author's code, or a record that the projector stops at: it says so, not we)
+        return set()
+    return keys

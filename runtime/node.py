@@ -20,9 +20,11 @@ from runtime.cells import Cell, Phase
 from runtime.chaos import Chaos
 from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
+from runtime.deliverer import Deliverer
 from runtime.directory import Directory
 from runtime.disturbed_turns import new_dispatcher
 from runtime.flow import Flow
+from runtime.follower import Follower
 from runtime.lock_waits import LockWaits
 from runtime.log import log
 from runtime.log_watch import LogWatch
@@ -107,17 +109,18 @@ class Node:
         self.recover = self.recovery.request
         self.release, self.find = self.directory.release, self.directory.find
         self.cell, self.taker = self.directory.cell, self.directory.taker
+        self.answerer = self.directory.answerer
         self.kind, self.check = self.directory.kind, self.directory.check
         self.dead_letter = self.dead_letters.add
         self.spawn = self.tasks.start
-        self.watches = Watches(self._notice)
-        self.news = News()
+        self.watches, self.news = Watches(self._notice), News()
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
         self.waking = Waking(self.cell)
         self.flow = Flow(journal, self.delays, self.spawn, self.directory.all_kinds, self.waking.begin)
         self.alarm = Alarm(journal, self.timers, self.spawn, self.waking.ring)
         self.projectors, self.builders = dict[str, Projector](), dict[str, Projector]()  # these build beside those
+        self.deliverers = dict[str, Deliverer]()
         self.promises = Promises(self.writer, self.delays)
         self._log_watch = LogWatch("the journal")
         self.trouble = Trouble(self.writer, self.promises, self.delays)
@@ -153,10 +156,10 @@ class Node:
         correlation: str | None = None,
         timeout: float | None = None,
     ) -> R:
-        """Send a command and wait for the reply."""
+        """Send a command, or a query of the actor's own, and wait for the reply."""
         cell = self.find(address)
         if cell is None or type(request) not in cell.kind.takes:
-            cell = self.taker(address, request)
+            cell = self.answerer(address, request)
         now = handling()
         path = now.path if now is not None else ()
         due = self.deadline(timeout)
@@ -278,6 +281,8 @@ class Node:
         self.alarm.close()
         self.suspects.close()
         self.flow.close()
+        for deliverer in self.deliverers.values():
+            deliverer.prepare_end()
         while not self.idle and not self.writer.ended:
             self.dispatcher.arm()
             await self.writer.barrier()
@@ -285,6 +290,8 @@ class Node:
                 await self.tasks.none()
             else:
                 await asyncio.sleep(0)
+        for deliverer in self.deliverers.values():
+            await deliverer.finish()
         for projector in self.projectors.values():
             with suppress(Parked, RuntimeClosed):  # it was told when that happened
                 if not projector.failures:  # one that fails goes on from its checkpoint, another time
@@ -339,10 +346,15 @@ class Node:
         self._log_watch.look(self.journal.log_bytes)
         self.alarm.note(batches)
         self.suspects.look()
-        if self.projectors:
+        if self.projectors or self.deliverers:
             records = to_records(batches, first)
-            for projector in [*self.projectors.values(), *self.builders.values()]:
-                projector.offer(records)
+            for follower in self.followers:
+                follower.offer(records)
+
+    @property
+    def followers(self) -> list[Follower]:
+        """All who follow the journal."""
+        return [*self.projectors.values(), *self.builders.values(), *self.deliverers.values()]
 
     def _start_again(self, supervised: dict[Address[Any], Phase]) -> None:
         """Bring back members of groups that were there when the journal was lost, and have the ends of sagas told."""
@@ -371,8 +383,8 @@ class Node:
         async def begin_again() -> None:
             await self.journal.recover()
             self.news.tell_all()
-            for projector in [*self.projectors.values(), *self.builders.values()]:
-                projector.look()  # what failed may have been written all the same
+            for follower in self.followers:
+                follower.look()  # what failed may have been written all the same
             await self.wake_unfinished()
             self._start_again(supervised)
 

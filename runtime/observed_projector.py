@@ -46,7 +46,7 @@ class ObservedProjector(Projector):
     def _trace(self, records: list[Record], at: int, error: Exception | None) -> None:
         now = self.observer.clock.now()
         for record in records:
-            if self._follows(record) and now - record.time <= FRESH and (trace := meta_of(record).trace):
+            if self._projection.follows(record) and now - record.time <= FRESH and (trace := meta_of(record).trace):
                 attributes = {
                     "understudy.actor": self.kind.name,
                     "understudy.event": record.type,

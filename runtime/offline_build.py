@@ -4,27 +4,27 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from actors import ReadModel, Saga, Service
+from actors import ReadModel, Subscriber
 from persistence import Journal
 from persistence.codec import PLAIN, Codec
 from persistence.views import Build, Shelf
+from runtime.built_in import BUILT_IN
 from runtime.clock import SystemClock
+from runtime.follower import BATCH
 from runtime.footing import journal_head
 from runtime.kinds import Kind, kind_of
 from runtime.projection import Projection
-from runtime.projector import BATCH, Projector
-from runtime.reminders import Reminders
-from runtime.subjects import Subjects
+from runtime.projector import Projector
+from runtime.slow_turns import SlowTurns
+from runtime.subscribers import producers_among
 from runtime.timers import Timers
 from runtime.views import fingerprint
 
 
 def kinds_of(actors: Sequence[type], codec: Codec = PLAIN) -> tuple[list[Kind], list[Kind]]:
-    """Return the read models among classes, and those that write events."""
-    kinds = [kind_of(cls, codec) for cls in [*actors, Reminders, Subjects]]
-    services = [kind for kind in kinds if issubclass(kind.cls, Service)]
-    sagas = [kind for kind in kinds if issubclass(kind.cls, Saga)]
-    return [kind for kind in kinds if issubclass(kind.cls, ReadModel)], [*services, *sagas]
+    """Return the read models and subscribers among classes, and those that write events."""
+    kinds = [kind_of(cls, codec) for cls in [*actors, *BUILT_IN]]
+    return [kind for kind in kinds if issubclass(kind.cls, ReadModel | Subscriber)], producers_among(kinds)
 
 
 async def build_beside(
@@ -50,7 +50,7 @@ async def build_beside(
     clock = SystemClock()
     timers = Timers(clock, clock.steady)
     view = shelf.view(name, build, kind.cls.schema, journal.identity, clock.now)
-    projector = Projector(kind, Projection(kind, producers), journal, view, timers, clock.now)
+    projector = Projector(kind, Projection(kind, producers), journal, view, timers, clock.now, SlowTurns(clock, None))
     projector.strict = strict
     done, failure = False, None
     try:

@@ -16,6 +16,7 @@ from actors import (
     Request,
     Saga,
     Stopped,
+    Subscriber,
 )
 from actors.actor import Timer
 from actors.reminders import Remind
@@ -139,6 +140,7 @@ class PlainCell(Cell):
         *,
         id: str | None = None,  # noqa: A002, ARG002
         timeout: float | None = None,  # noqa: ARG002
+        consistent: bool = False,  # noqa: ARG002
     ) -> Coroutine[Any, Any, R]:
         """Refuse: only an async actor can wait for a reply."""
         raise ActorMisuse(
@@ -164,7 +166,7 @@ class PlainCell(Cell):
         kind = self.world.kind(address.actor)
         if Stopped not in self.kind.takes:
             raise NotTaken(f"{self.kind.name} watches {address}, so its receive must take Stopped as well")
-        if issubclass(kind.cls, ReadModel) or kind.pool is not None:
+        if issubclass(kind.cls, ReadModel | Subscriber) or kind.pool is not None:
             raise NotTaken(f"{address} can't be watched; only services, sagas and single plain actors can")
         if self._watching is None:
             self._watching = set()

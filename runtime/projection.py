@@ -1,10 +1,10 @@
-"""The pure half of a projector: which events a read model follows, whose they are, and the statements they become."""
+"""The pure half of a follower: which events it follows, whose they are, and the statements that they become."""
 
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from actors import Event, Meta, ReadModel, Statement, SubjectForgotten
 from actors.messages import name_of
@@ -27,11 +27,20 @@ class Poison(Exception):
         self.__cause__ = cause
 
 
-class Projection:
-    """What one read model makes of records."""
+class Author(Protocol):
+    """The author's class."""
 
-    def __init__(self, kind: Kind, producers: Sequence[Kind]) -> None:
-        self.model: ReadModel = kind.cls()
+    def key(self, event: Any, meta: Meta, /) -> str:
+        """Return whose an event is."""
+        ...
+
+
+class Following:
+    """Which events a read model or a subscriber follows, and whose they are."""
+
+    def __init__(self, kind: Kind, producers: Sequence[Kind], author: Author, what: str) -> None:
+        """``author`` says whose an event is; ``what`` is what users call it."""
+        self.author = author
         self._tags = frozenset(kind.cls.tags)
         producers, self._followed = followed(kind, producers)
         self._producers = {
@@ -47,19 +56,20 @@ class Projection:
         self._categories = {producer.name: producer for producer in producers}
         known = (event for producer in producers for event in (*producer.events.values(), *producer.internal.values()))
         lost = self._followed.difference(known)
+        named = {what.replace(" ", "_"): kind.name}
         if lost:
             names = sorted(event.__name__ for event in lost)
-            log.warning("read model follows events that no actor here writes", read_model=kind.name, events=names)
+            log.warning(f"{what} follows events that no actor here writes", **named, events=names)
         unknown = set(kind.cls.categories).difference(self._categories)
         if unknown:
-            log.warning("read model follows actors that are not here", read_model=kind.name, actors=sorted(unknown))
+            log.warning(f"{what} follows actors that are not here", **named, actors=sorted(unknown))
 
     def follows(self, record: Record) -> bool:
-        """Return whether the read model follows what a record may hold."""
+        """Return whether it follows what a record may hold."""
         return (record.stream[0], record.type) in self._producers and self._tags.issubset(record.tags)
 
     def events(self, record: Record) -> Sequence[Any]:
-        """Return those of a record's events that the read model follows: none, one, or what upcasts make of it.
+        """Return those of a record's events that it follows: none, one, or what upcasts make of it.
 
         Raises:
             JournalMismatch: nobody knows the event any more, so nobody knows whether it should be followed; or it
@@ -84,15 +94,23 @@ class Projection:
         """Return whose the events of a record are.
 
         Raises:
-            Poison: the read model can't say.
+            Poison: the author's code can't say.
         """
         try:
-            key: Any = self.model.key(events[0], to_meta(record))
+            key: Any = self.author.key(events[0], to_meta(record))
             if not isinstance(key, str):
-                raise TypeError(f"{type(self.model).__name__}.key must return text, not {key!r}")
+                raise TypeError(f"{type(self.author).__name__}.key must return text, not {key!r}")
             return key
         except Exception as error:
             raise Poison(record, error) from error
+
+
+class Projection(Following):
+    """What one read model makes of records."""
+
+    def __init__(self, kind: Kind, producers: Sequence[Kind]) -> None:
+        self.model: ReadModel = kind.cls()
+        super().__init__(kind, producers, self.model, "read model")
 
     def statements(self, record: Record, events: Sequence[Any]) -> list[Statement]:
         """Return what brings the tables up to date with a whole record: all of its events, or an error.

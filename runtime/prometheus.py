@@ -6,7 +6,7 @@
 Everything is labelled by class, nothing by key, so there are as many series as classes and no more.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from actors import RuntimeClosed
 from runtime.histogram import HistogramStats
 from runtime.runtime import Runtime
-from runtime.stats import ActorStats, JournalStats, ReadModelStats, Stats
+from runtime.stats import ActorStats, JournalStats, ReadModelStats, Stats, SubscriberStats
 
 
 class PrometheusCollector(Collector):
@@ -40,7 +40,10 @@ class PrometheusCollector(Collector):
     def _metrics(self, stats: Stats) -> Iterator[Metric]:
         yield from self._actors(stats.actors.items())
         yield from self._journal(stats.journal)
-        yield from self._read_models(stats.read_models.items())
+        log_bytes = ("log_bytes", "log_bytes", "Size of the write-ahead log")
+        yield from self._followers("read_model", stats.read_models.items(), [log_bytes], "in the tables")
+        under_way = ("under_way", "under_way", "Events that are being handled")
+        yield from self._followers("subscriber", stats.subscribers.items(), [under_way], "handled")
         yield self._counter(
             "dead_letters", "Messages that nobody waited for and that could not be handled", stats.dead_letters
         )
@@ -94,26 +97,33 @@ class PrometheusCollector(Collector):
         yield self._histogram("journal_group_events", "Events in each group", stats.group_events)
         yield self._histogram("journal_group_write_seconds", "Time to write and sync each group", stats.group_seconds)
 
-    def _read_models(self, read_models: Iterable[tuple[str, ReadModelStats]]) -> Iterator[Metric]:
-        label = ["read_model"]
-        position = GaugeMetricFamily(
-            f"{self._prefix}_read_model_position", "Position up to which all is in the tables", labels=label
-        )
-        lag = GaugeMetricFamily(f"{self._prefix}_read_model_lag_events", "Durable events not come to yet", labels=label)
-        parked = GaugeMetricFamily(f"{self._prefix}_read_model_parked", "1 where it is set aside", labels=label)
-        log = GaugeMetricFamily(f"{self._prefix}_read_model_log_bytes", "Size of the write-ahead log", labels=label)
-        failures = CounterMetricFamily(
-            f"{self._prefix}_read_model_failures", "Attempts to project that failed", labels=label
-        )
-        aside = GaugeMetricFamily(f"{self._prefix}_read_model_set_aside", "Events that are set aside", labels=label)
-        for name, stats in read_models:
-            position.add_metric([name], stats.position)
-            lag.add_metric([name], stats.lag)
-            parked.add_metric([name], stats.parked)
-            log.add_metric([name], stats.log_bytes)
-            failures.add_metric([name], stats.failures)
-            aside.add_metric([name], stats.set_aside)
-        yield from (position, lag, parked, log, failures, aside)
+    def _followers(
+        self,
+        what: str,
+        followers: Iterable[tuple[str, ReadModelStats | SubscriberStats]],
+        more: Sequence[tuple[str, str, str]],
+        done: str,
+    ) -> Iterator[Metric]:
+        """Yield the numbers of read models or subscribers, which have most of them in common."""
+        gauges: list[tuple[str, str, str]] = [
+            ("position", "position", f"Position up to which all is {done}, or set aside"),
+            ("lag", "lag_events", "Durable events not come to yet"),
+            ("lag_seconds", "lag_seconds", "Age of the oldest durable event not come to yet"),
+            ("rate", "events_per_second", "Events come to a second, over the last minute"),
+            ("parked", "parked", "1 where it is set aside"),
+            ("set_aside", "set_aside", "Events that are set aside"),
+            *more,
+        ]
+        found = list(followers)
+        for field, name, says in gauges:
+            gauge = GaugeMetricFamily(f"{self._prefix}_{what}_{name}", says, labels=[what])
+            for cls, stats in found:
+                gauge.add_metric([cls], getattr(stats, field))
+            yield gauge
+        failures = CounterMetricFamily(f"{self._prefix}_{what}_failures", "Attempts that failed", labels=[what])
+        for cls, stats in found:
+            failures.add_metric([cls], stats.failures)
+        yield failures
 
     def _gauge(self, name: str, says: str, value: float) -> Metric:
         return GaugeMetricFamily(f"{self._prefix}_{name}", says, value=value)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, OutcomeUnknown, RuntimeClosed
+from actors import Address, OutcomeUnknown, Query, RuntimeClosed
 from persistence.writer import Writer
 from runtime.timers import Timers
 
@@ -92,10 +92,10 @@ class Promise(msgspec.Struct, eq=False):
     def lose(self, why: str) -> None:
         """Tell the caller that the outcome is unknown."""
         if not self.future.done():
+            again = "ask again" if issubclass(type(self._message), Query) else "ask again with the same id to learn it"
             self.future.set_exception(
                 OutcomeUnknown(
-                    f"whether {self._address} has handled {type(self._message).__name__} is unknown: {why}; "
-                    "ask again with the same id to learn it"
+                    f"whether {self._address} has handled {type(self._message).__name__} is unknown: {why}; {again}"
                 )
             )
 

@@ -1,6 +1,6 @@
 """The read models of a node: from opening their databases to closing them, and how a new one takes over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from actors import Elsewhere, ReadModel, ReadModelBehind, RuntimeClosed, Saga, Service
-from persistence import Journal, JournalError
+from actors import Elsewhere, ReadModel, ReadModelBehind, RuntimeClosed
+from persistence import JournalError, Record
 from persistence.views import Build, Shelf, View, form_of
-from runtime.footing import fit, journal_head
+from runtime.footing import fit
 from runtime.kinds import Kind
 from runtime.lending import Lending
 from runtime.log import log
@@ -19,6 +19,7 @@ from runtime.node import Node
 from runtime.observed_projector import ObservedProjector
 from runtime.projection import Projection
 from runtime.projector import Projector
+from runtime.subscribers import producers_among
 from runtime.views import Views, fingerprint
 
 FOLLOW = 60.0
@@ -77,7 +78,14 @@ class Keeper:
         node = self._node
         make = ObservedProjector if node.observer.on else Projector
         projection = Projection(self._kind, self._producers)
-        projector = make(self._kind, projection, node.journal, view, node.delays, node.clock.now)
+
+        def changed(records: Sequence[Record]) -> None:
+            if projector is self.current:  # what is being built anew is nobody's answer yet
+                node.news.rows(projection, records)
+
+        projector = make(
+            self._kind, projection, node.journal, view, node.delays, node.clock.now, node.slow, changed=changed
+        )
         if isinstance(projector, ObservedProjector):
             projector.observer = node.observer
         return projector
@@ -113,6 +121,7 @@ class Keeper:
         """Remove what is older than the tables that have caught up, and let go of the version before."""
         stand_in, self.current.stand_in = self.current.stand_in, None
         self.current.strict = False
+        self._node.news.tell_category(self._kind.name)
         try:
             if stand_in is not None:
                 log.info("read model has caught up and answers", read_model=self._kind.name)
@@ -181,6 +190,7 @@ class Keeper:
         old.waiting.move_to(new.waiting)
         new.look()
         old.retire()
+        self._node.news.tell_category(self._kind.name)
         with anyio.CancelScope(shield=True):
             await old.lending.close()
             await self._drop(old_build)
@@ -195,7 +205,7 @@ class Keeper:
 async def open_read_models(node: Node, views: Views, stack: AsyncExitStack) -> dict[str, Keeper]:
     """Open the databases of all read models, and give the node a projector for each; ``stack`` closes them."""
     keepers: dict[str, Keeper] = {}
-    producers = [*node.directory.kinds(Service), *node.directory.kinds(Saga)]
+    producers = producers_among(node.directory.all_kinds)
     for kind in node.directory.kinds(ReadModel):
         keeper = keepers[kind.name] = Keeper(node, kind, producers, views.shelf(kind, node.journal))
         stack.push_async_callback(keeper.close)
@@ -204,7 +214,7 @@ async def open_read_models(node: Node, views: Views, stack: AsyncExitStack) -> d
 
 
 async def follow(node: Node) -> None:
-    """Have the read models look at what other processes write, until cancelled."""
+    """Have read models and subscribers look at what other processes write, until cancelled."""
     position = node.journal.position
     while True:
         try:
@@ -212,17 +222,5 @@ async def follow(node: Node) -> None:
         except JournalError as error:
             log.warning("the journal can't be followed", error=str(error), retry_in=AGAIN)
             await node.delays.pause(AGAIN)
-        for projector in [*node.projectors.values(), *node.builders.values()]:
-            projector.look()
-
-
-async def head(journal: Journal) -> int:
-    """Return the position of the last event that was committed before this call, whoever wrote it.
-
-    Raises:
-        ReadModelBehind: it can't be known now.
-    """
-    try:
-        return await journal_head(journal)
-    except JournalError as error:
-        raise ReadModelBehind(f"how far the journal is can't be known now: {error}; ask again later") from error
+        for follower in node.followers:
+            follower.look()

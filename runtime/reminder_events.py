@@ -9,7 +9,7 @@ from actors import Address
 from actors.reminders import Remind
 from persistence import NEVER, NewEvent, Record
 from persistence.codec import WRAPPING, Decoder, encode
-from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT, decoded
+from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT, decoded, out_of_place
 
 PENDING_LIMIT = 1_000
 """How many reminders a service may have pending. Those that the runtime sets are counted for each address apart."""
@@ -108,7 +108,10 @@ def replayed(pending: PendingByName, record: Record) -> PendingByName:
     """Return what is pending after one more event of the stream; what was given belongs to this replay alone."""
     found: dict[str, Pending] = {} if pending is NOTHING_PENDING else pending  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
     event = decoded(REMINDERS[record.type], record, record.data)
-    _apply(found, event, record.version, record.position)
+    try:
+        _apply(found, event, record.version, record.position)
+    except KeyError as error:
+        raise out_of_place(record, f"no reminder {error} is pending") from error
     return found
 
 

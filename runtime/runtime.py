@@ -25,10 +25,11 @@ from persistence import Journal, Keys
 from persistence.connection import shielded
 from persistence.opening import journal_for
 from persistence.sqlite import Durability
-from runtime import reminders
+from runtime import queries, reminders
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
+from runtime.follower import Follower
 from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
 from runtime.locks import Locking
@@ -38,12 +39,13 @@ from runtime.observer import Observer
 from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
 from runtime.projecting import Projecting
-from runtime.projector import Projector
-from runtime.read_models import follow, head, open_read_models
+from runtime.read_models import follow, open_read_models
 from runtime.saga_alerts import OnAlert
 from runtime.sagas import Sagas
 from runtime.scheduling import Scheduling
 from runtime.slow_turns import SLOW_TURN
+from runtime.subscription_queries import SubscriptionQueries
+from runtime.subscriptions import open_subscribers
 from runtime.tracing import Tracing
 from runtime.transaction import Transaction
 from runtime.views import Views, ViewsOption
@@ -62,7 +64,7 @@ SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
+class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQueries):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
@@ -72,11 +74,13 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
     takes longer than ``slow_turn`` is named in the log; None: never. ``instruments`` are told of what happens, and
     ``tracing`` follows each request (``docs/observability.md``). ``keys`` seal what is personal
     (``docs/personal_data.md``). ``on_alert`` is told when a saga needs a person: it is parked, or an undo fails.
-    ``views`` is where read models are, a URL for all or URLs by class.
+    ``views`` is where read models are, a URL for all or URLs by class; subscribers' checkpoints are with the journal,
+    unless theirs is given by class.
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
-    turns finish, makes everything durable, catches the read models up, lets plain actors clean up, and closes; all of
-    it within ``shutdown_timeout`` seconds, and whatever is still under way then is cut off.
+    turns finish, makes everything durable, catches the read models up, lets subscribers and plain actors end what they
+    do and clean up, and closes; all of it within ``shutdown_timeout`` seconds, and what is still under way then is cut
+    off.
     ``durability="normal"`` gives up that a power cut (on PostgreSQL: a crash of the server) loses nothing that was
     acknowledged; a crash of the process still loses nothing. No event, command or reply that is larger than
     ``max_payload`` bytes of JSON is written or read (default: 1 MiB; a journal that is given has its own).
@@ -146,6 +150,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             )
             untold = await reconcile(node)
             self._keepers = await open_read_models(node, self._views, stack)
+            subscriptions = await open_subscribers(node, self._views, stack)
             await stack.enter_async_context(tasks)
             stack.callback(_stop, tasks)
             stack.callback(node.timers.close)
@@ -155,11 +160,13 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
             tasks.start_soon(node.trouble.look, node.journal)
             for keeper in self._keepers.values():
                 keeper.run(tasks)
-            if node.projectors and self._journal.shared:
+            if node.followers and self._journal.shared:
                 tasks.start_soon(follow, node)
             stack.push_async_callback(node.cut_off)
             try:
                 await tell(node, untold)
+                for subscription in subscriptions:
+                    await subscription.begin(tasks)
                 await node.wake_unfinished()
                 for group in node.groups:
                     group.start()
@@ -211,8 +218,9 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
         """Send a request and wait for its reply; what led to the reply is durable then.
 
         ``id`` names a command for ever: sent again, also after a crash, it takes effect once and gets its first
-        reply. ``timeout`` is in seconds. For queries, ``consistent=True`` sees all that was committed before the
-        call, and ``after`` all up to a position; else a query sees what is there now.
+        reply. ``timeout`` is in seconds. Of a read model, ``consistent=True`` sees all that was committed before the
+        call, and ``after`` all up to a position; else a query sees what is there now. A service, a saga or a plain
+        actor answers queries itself, in their turn: each sees all that came before it.
 
         Raises:
             Refused: a business 'no'; nothing was written.
@@ -225,14 +233,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
         """
         node = self._node or self._open_node()
         if isinstance(request, Query):
-            projector = node.projectors.get(address.actor)
-            if projector is None and type(request) in node.kind(address.actor).queries:
-                return await node.ask(address, request, timeout=timeout)  # a saga: it knows no more than it is told
-            if projector is None:
-                raise NotTaken(f"{address} answers no queries of this kind; ask a read model, or a saga")
-            position = max(await head(node.journal) if consistent else 0, after or 0)
-            reply: R = await projector.ask(request, position, timeout)
-            return reply
+            return await queries.ask(node, address, request, timeout=timeout, consistent=consistent, after=after)
         promise = node.send(address, request, id) if timeout is None else None
         if promise is None:
             return await node.ask(address, request, request_id=id, timeout=timeout)
@@ -377,10 +378,10 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling):
         if actor is not None:
             actor.kill()
 
-    def _in_memory(self, address: Address[Any]) -> Projector | Cell | None:
-        node = self._open_node()
-        node.directory.kind(address.actor)
-        return node.projectors.get(address.actor) or node.directory.find(address)
+    def _in_memory(self, address: Address[Any]) -> Follower | Cell | None:
+        node, name = self._open_node(), address.actor
+        node.directory.kind(name)
+        return node.projectors.get(name) or node.deliverers.get(name) or node.directory.find(address)
 
 
 def _stop(tasks: TaskGroup) -> None:

@@ -30,7 +30,19 @@ from runtime.mailbox import Envelope, ReplyTo
 from runtime.reminder_mail import ReminderReturn
 from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import GivenBack
-from runtime.saga_mail import Begin, Bury, Join, OnlyStart, Pass, Resume, StepOutcome, Verb, Waiters, Wake
+from runtime.saga_mail import (
+    Begin,
+    Bury,
+    Join,
+    OnlyStart,
+    Pass,
+    Resume,
+    StepOutcome,
+    StepReturn,
+    Verb,
+    Waiters,
+    Wake,
+)
 from runtime.saga_queue import SagaQueue
 from runtime.saga_rehearsal import rehearsed
 from runtime.saga_stage import UNTOLD
@@ -310,7 +322,8 @@ class SagaCell(SagaQueue):
         assert not self.story.ended
         self._end_run()
         for _, envelope in self._outbox:
-            self._under_way.pop(envelope.id or "", None)
+            if isinstance(envelope.reply, StepReturn):
+                self._under_way.pop(envelope.reply.request, None)
         self._outbox.clear()
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, RetryPolicy, SagaMisuse, Service, Step
+from actors import Address, Command, NotTaken, Query, ReadModel, Request, RetryPolicy, SagaMisuse, Service, Step
 from actors.messages import name_of
 from actors.reminders import EPOCH
 from persistence.codec import Codec
@@ -54,6 +54,9 @@ def check_new(
             f"{address}: step {step.name!r} takes a lock of {step.target}, but only services have locks; leave "
             "out lock="
         )
+    if isinstance(step.command, Query):
+        _check_query(address, step, to)
+        return
     if undo is not None and type(step.command) in to.messages:
         raise SagaMisuse(
             f"{address}: step {step.name!r} sends a message to another saga, which can't be undone; leave out undo=, "
@@ -67,6 +70,23 @@ def check_new(
     for request in (step.command, undo):
         if request is not None:
             check(step.target, request)
+
+
+def _check_query(address: Address[Any], step: Step[Any], to: Kind) -> None:
+    """Make sure that a step which only asks can be: its answer is kept as its reply, and nothing is to be undone."""
+    query = type(step.command)
+    if step.kind == "pivot" or isinstance(step.undo, Command) or step.lock:
+        raise SagaMisuse(
+            f"{address}: step {step.name!r} asks the query {query.__name__}, which changes nothing, so it is no pivot "
+            "and has no undo and no lock; write self.ask(name, address, query)"
+        )
+    if issubclass(to.cls, ReadModel):
+        raise SagaMisuse(
+            f"{address}: step {step.name!r} asks the read model {to.name}, which reads a database; let a plain actor "
+            "ask it, and ask that, or ask the service itself"
+        )
+    if query not in to.queries:
+        raise NotTaken(f"{step.target} answers no {query.__name__}; name it in the annotation of {to.name}.answer")
 
 
 def intent(step: Step[Any], story: Story, codec: Codec, kind: Callable[[str], Kind], now: int) -> Asked:
@@ -94,8 +114,8 @@ def later(now: int, duration: timedelta) -> int:
     return min(max(now + duration // timedelta(microseconds=1), 1), SOMEDAY)
 
 
-def _starts_a_saga(command: Command[Any, Any], to: Kind) -> bool:
-    return to.is_saga and type(command) not in to.messages
+def _starts_a_saga(request: Request[Any, Any], to: Kind) -> bool:
+    return to.is_saga and type(request) not in to.messages and type(request) not in to.queries
 
 
 def _stored(policy: RetryPolicy) -> UndoRetry:

@@ -23,9 +23,14 @@ class SagaPace(SagaStage):
     __slots__ = ()
 
     def _hold_back(
-        self, throttle: Throttle, to: Address[Any], envelope: Envelope, key: str, timeout: timedelta | None
+        self,
+        throttle: Throttle,
+        request: str,
+        to: Address[Any],
+        envelope: Envelope,
+        key: str,
+        timeout: timedelta | None,
     ) -> None:
-        request = envelope.id or ""
         priority = UNDO if envelope.undoes is not None else self._priority()
         waiting = throttle.add(priority, self.kind.name, partial(self._may_go, request))
         if not self._held:

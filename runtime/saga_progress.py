@@ -1,17 +1,17 @@
 """Where sagas have come to, as the journal tells it: nothing is asked of them, and they are not disturbed."""
 
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal, cast, get_args
 
 import msgspec
 
 from actors import Address, Command
-from persistence import BURIED, Journal
+from persistence import BURIED, Journal, Stream
 from persistence.journal import PAGE
-from runtime import saga_events as events
-from runtime.kinds import Kind, decoded
+from runtime.kinds import Kind
 from runtime.replay import stream
+from runtime.saga_reading import take_in
 from runtime.saga_story import COMPENSATE, StepStory, Story
 
 LAST = 253_402_300_800_000_000
@@ -89,10 +89,7 @@ class Told:
         """Read what is new; return whether there was anything."""
         before = self.version
         async for record in stream(journal, self.address, self.version):
-            decoder = events.DECODERS.get(record.type)
-            if decoder is not None:
-                self.story.apply(decoded(decoder, record, record.data), record.time)
-            elif record.type == BURIED:
+            if take_in(self.story, record) is None and record.type == BURIED:
                 self.story = Story(ended=True, buried=True)
             self.version, self._changed = record.version, record.time
         return self.version > before
@@ -166,20 +163,29 @@ async def plan_of(journal: Journal, address: Address[Any], kind: Callable[[str],
 async def unfinished(journal: Journal, others: Container[str]) -> AsyncIterator[Address[Any]]:
     """Yield the sagas that have not ended: those under way, oldest first, then those that sleep, then the queued ones.
 
-    ``others`` are the classes that are no sagas; one of a class that is not known here is told.
+    ``others`` are the classes that are no sagas; one of a class that is not known here is told. Each is told once, also
+    if it goes to sleep or is woken meanwhile.
     """
-    for actor, key in await journal.unfinished():
-        if actor not in others:
-            yield Address(actor, key)
+    told: set[Stream] = set()
+
+    def new(streams: Iterable[Stream]) -> Iterator[Address[Any]]:
+        for one in streams:
+            if one[0] not in others and one not in told:
+                told.add(one)
+                yield Address(*one)
+
+    for address in new(await journal.unfinished()):
+        yield address
     after = None
     while True:
         page = await journal.sleeping(after)
-        for sleeper in page:
-            if sleeper.stream[0] not in others:
-                yield Address(*sleeper.stream)
+        for address in new(sleeper.stream for sleeper in page):
+            yield address
         if len(page) < PAGE:
-            return
+            break
         after = page[-1]
+    for address in new(await journal.unfinished()):  # it has slept, and was woken before its page was read
+        yield address
 
 
 async def all_of(journal: Journal, category: str) -> AsyncIterator[Address[Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Protocol
 
-from actors import Address, Command, Saga, UnknownActor
+from actors import Address, Request, Saga, UnknownActor
 from runtime.kinds import Kind
 from runtime.saga_events import SagaEvent
 from runtime.saga_fit import code_of
@@ -45,7 +45,7 @@ class Rehearsal:
         """Stop: this has not happened."""
         raise Further(event)
 
-    def send(self, step: StepStory, to: Address[Any], command: Command[Any, Any]) -> bool:  # noqa: ARG002
+    def send(self, step: StepStory, to: Address[Any], command: Request[Any, Any]) -> bool:  # noqa: ARG002
         """Send nothing."""
         return False
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from actors import Address, Chosen, Command, Parallel, Refused, Saga, SagaMismatch, SagaMisuse, Select, Step
+from actors import Address, Chosen, Command, Parallel, Refused, Request, Saga, SagaMismatch, SagaMisuse, Select, Step
 from actors.messages import name_of
 from persistence import NotDecodable
 from runtime.kinds import Kind
@@ -35,7 +35,7 @@ class Stage(Protocol):
         """Add an event to the story."""
         ...
 
-    def send(self, step: StepStory, to: Address[Any], command: Command[Any, Any]) -> bool:
+    def send(self, step: StepStory, to: Address[Any], command: Request[Any, Any]) -> bool:
         """Send a step's command, unless it is under way already; return whether it was sent."""
         ...
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, Saga
+from actors import Address, Query, Request, Saga
 from persistence import AT_ONCE, BURIED, NEVER, Append, NewEvent, Record
 from persistence.codec import encode
 from runtime import saga_events as events
 from runtime.cells import Cell, World
-from runtime.kinds import EventMeta, Kind, decoded, meta_of
+from runtime.kinds import EventMeta, Kind, meta_of
 from runtime.lock_mail import Unlock
 from runtime.log import log
 from runtime.mailbox import Envelope
@@ -19,6 +19,7 @@ from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
 from runtime.saga_mail import Compensate, Held, StepReturn, Wake
 from runtime.saga_places import wake_of
+from runtime.saga_reading import take_in
 from runtime.saga_run import SagaRun
 from runtime.saga_story import COMPENSATE, StepStory, Story
 from runtime.throttle import Throttle
@@ -98,12 +99,9 @@ class SagaStage(Cell):
 
     def replay(self, record: Record) -> None:
         """Take in one event of the stream; the result as an event of the author's is passed over."""
-        decoder = events.DECODERS.get(record.type)
-        if decoder is not None:
-            event: events.SagaEvent = decoded(decoder, record, record.data)
-            self.story.apply(event, record.time)
-            if isinstance(event, (events.Started, events.Queued)):
-                self._correlation = meta_of(record).correlation or self._correlation
+        event = take_in(self.story, record)
+        if isinstance(event, (events.Started, events.Queued)):
+            self._correlation = meta_of(record).correlation or self._correlation
         elif record.type == BURIED:
             self.story = Story(ended=True, buried=True)
         self._version, self._position = record.version, record.position
@@ -226,7 +224,7 @@ class SagaStage(Cell):
         """
         return f"{self.name}{'!' if undo else '#'}{step.wire}"
 
-    def send(self, step: StepStory, to: Address[Any], command: Command[Any, Any]) -> bool:
+    def send(self, step: StepStory, to: Address[Any], command: Request[Any, Any]) -> bool:
         """Send a step's command at the end of the turn, unless it is under way already; return whether it is sent."""
         own = None if self._run is None else self._run.step(step.asked.step)
         timeout = None if own is None else own.timeout
@@ -268,12 +266,13 @@ class SagaStage(Cell):
         back = StepReturn(self.world.find, self.address, key, undoes is not None, request, attempt)
         started = self.story.started
         path = (*started.path, self.address) if started is not None else (self.address,)
-        envelope = Envelope(message, request, back, self._correlation, None, due, path, undoes, bytes(data))
+        message_id = None if isinstance(message, Query) else request  # a query has no effect to be told from another
+        envelope = Envelope(message, message_id, back, self._correlation, None, due, path, undoes, bytes(data))
         envelope.lock = step.asked.lock and undoes is None
         if now or throttle is None:
             self._outbox.append((to, envelope))
         else:
-            self._hold_back(throttle, to, envelope, key, limit)
+            self._hold_back(throttle, request, to, envelope, key, limit)
         return envelope
 
     def _begin_timeout(self, limit: timedelta | None, key: str, *, undo: bool) -> int:
@@ -286,7 +285,13 @@ class SagaStage(Cell):
         return due
 
     def _hold_back(
-        self, throttle: Throttle, to: Address[Any], envelope: Envelope, key: str, timeout: timedelta | None
+        self,
+        throttle: Throttle,
+        request: str,
+        to: Address[Any],
+        envelope: Envelope,
+        key: str,
+        timeout: timedelta | None,
     ) -> None:
         """Send something when the rate of whom it is for allows it."""
         raise NotImplementedError

@@ -130,7 +130,7 @@ class Sagas(Inspection):
         """
         node = self._open_node()
         cell = node.taker(address, command)
-        if not isinstance(cell, SagaCell) or type(command) in cell.kind.messages | cell.kind.queries:
+        if not isinstance(cell, SagaCell) or type(command) in cell.kind.messages:
             raise NotTaken(f"{type(command).__name__} starts nothing at {address}; ask it or tell it")
         due = node.deadline(timeout)
         if cell.crowded:

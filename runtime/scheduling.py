@@ -253,13 +253,13 @@ async def _check_room(node: Node, name: str) -> None:
 # -- what there is ----------------------------------------------------------------------------------------------------
 
 
-async def _names(node: Node) -> list[str]:
+async def _names(node: Node) -> set[str]:
     """Return the names of the owner's schedules: their streams have a time to wake at."""
-    names: list[str] = []
+    names: set[str] = set()  # one whose time to wake moves on between two pages is on both
     last: Sleeper | None = None
     while page := await node.journal.sleeping(last):
         last = page[-1]
-        names += [key for category, key in (one.stream for one in page) if category == Schedules.__name__]
+        names.update(key for category, key in (one.stream for one in page) if category == Schedules.__name__)
     return names
 
 

@@ -28,6 +28,7 @@ from runtime.saga_mail import StepReturn
 from runtime.service_locks import ServiceLocks
 from runtime.service_mail import ServiceMail
 from runtime.service_memory import Fenced, ServiceMemory
+from runtime.service_queries import answer
 from runtime.service_reminders import ServiceReminders, changes_of
 from runtime.transaction import Outcome, Part
 from runtime.upkeep import keep_up
@@ -117,16 +118,8 @@ class ServiceCell(ServiceMemory):
         message, command_id = envelope.message, envelope.id
         try:
             if command_id is None:
-                if type(message) is Part:
-                    self._arrive(envelope, message)
-                    return
-                if isinstance(message, ServiceMail):
-                    if isinstance(message, ReminderMail):
-                        self.reminders.turn(envelope)
-                    elif isinstance(message, LockMail):
-                        self.locking.turn(envelope)
-                    else:
-                        keep_up(self, envelope)
+                if type(message) not in self.kind.takes:
+                    self._handle(envelope)
                     return
             elif self._seen(envelope, command_id):
                 return
@@ -161,6 +154,20 @@ class ServiceCell(ServiceMemory):
             if type(reply) is StepReturn:
                 reply.told = outcome.told  # the saga writes the same
             reply.done(outcome.reply)
+
+    def _handle(self, envelope: Envelope) -> None:
+        """Handle what is no command."""
+        message = envelope.message
+        if type(message) is Part:
+            self._arrive(envelope, message)
+        elif isinstance(message, ReminderMail):
+            self.reminders.turn(envelope)
+        elif isinstance(message, LockMail):
+            self.locking.turn(envelope)
+        elif isinstance(message, ServiceMail):
+            keep_up(self, envelope)
+        else:
+            answer(self, envelope)
 
     def _tell(self, envelope: Envelope, reply: Any, error: Exception | None) -> None:
         if error is not None:

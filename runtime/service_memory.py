@@ -52,6 +52,10 @@ class Buried:
         """Refuse."""
         raise DeletedForGood(f"{self.address} was deleted for good; use another key")
 
+    def answer(self, state: Any, _query: Any) -> Any:
+        """Refuse."""
+        return self.decide(state, _query)
+
     def evolve(self, state: Any, _event: Any) -> Any:
         """Leave everything as it is."""
         return state

@@ -1,6 +1,6 @@
-"""What a read model has set aside: events that it can't project, and later ones of the same key, in order.
+"""What a follower has set aside: events that it can't take, and later ones of the same key, in order.
 
-They stand in the read model's own database, and change with its rows. What is in memory here is a copy.
+They stand in its own database, and change with its checkpoint. What is in memory here is a copy.
 """
 
 from collections.abc import Iterator
@@ -12,20 +12,20 @@ from persistence.views import ParkedRow, SkippedRow, View
 
 
 class ParkedEvent(msgspec.Struct, frozen=True):
-    """An event that is not in a read model's tables, and waits for somebody to see to it."""
+    """An event that is not in a read model's tables, or not handled by a subscriber, and waits for somebody."""
 
     key: str
     position: int
     time: datetime
     """When it was set aside."""
     error: str
-    """Why it could not be projected; "": it waits for an earlier one of its key."""
+    """Why it could not be taken; "": it waits for an earlier one of its key."""
     attempts: int
     """How often it was tried again since."""
 
 
 class SkippedEvent(msgspec.Struct, frozen=True):
-    """An event that was left out of a read model's tables for good: what was wrong, who has decided it, and why."""
+    """An event that was left out for good: what was wrong, who has decided it, and why."""
 
     key: str
     position: int
@@ -36,7 +36,7 @@ class SkippedEvent(msgspec.Struct, frozen=True):
 
 
 class SetAside:
-    """The events that one read model has set aside, by key."""
+    """The events that one follower has set aside, by key."""
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[int, ParkedRow]] = {}
@@ -53,7 +53,7 @@ class SetAside:
         self.add(rows)
         self.stale = False
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._rows
 
     def __bool__(self) -> bool:
@@ -75,6 +75,10 @@ class SetAside:
         """Return the events of a key, in order."""
         return list(self._rows.get(key, {}).values())
 
+    def has(self, row: ParkedRow) -> bool:
+        """Return whether an event is still set aside."""
+        return row.position in self._rows.get(row.key, {})
+
     def add(self, rows: list[ParkedRow]) -> None:
         """Take note of events that are set aside, or known better."""
         for row in rows:
@@ -84,8 +88,9 @@ class SetAside:
 
     def take(self, row: ParkedRow) -> None:
         """Take note that an event is not set aside any more."""
-        of_key = self._rows[row.key]
-        del of_key[row.position]
+        of_key = self._rows.get(row.key, {})
+        if of_key.pop(row.position, None) is None:
+            return  # the database was read anew meanwhile
         self.count -= 1
         if not of_key:
             del self._rows[row.key]

@@ -24,10 +24,10 @@ class SlowTurns:
         self._bursts = Bursts(clock)
 
     def took(self, actor: Address[Any], message: object, seconds: float) -> None:
-        """Note that the turn of a message took longer than the limit."""
+        """Note that the turn of a message, or what a text says, took longer than the limit."""
         untold = self._bursts.untold(actor.actor)
         if untold is not None:
-            name = type(message).__name__
+            name = message if isinstance(message, str) else type(message).__name__
             log.warning("slow turn", actor=str(actor), message=name, seconds=round(seconds, 3), untold_before=untold)
 
 

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from actors import ReadModel
+from actors import ReadModel, Subscriber
 from persistence import Journal
 from persistence.writer import Writer
 from runtime.cells import Cell, Phase
+from runtime.deliverer import Deliverer
 from runtime.directory import Directory
 from runtime.flow import QueueStats
 from runtime.histogram import Histogram, HistogramStats
@@ -84,6 +85,38 @@ class ReadModelStats(msgspec.Struct, frozen=True):
     """How many keys these are of."""
     built: int | None
     """How far new tables are that are being built to take over; None: there are none."""
+    lag_seconds: float
+    """The age of the oldest durable event that it has not come to yet; 0.0: there is none. Until it has read on, the
+    age of the last one that it has come to, which is no younger."""
+    rate: float
+    """Events a second that it has come to, over the last minute."""
+    last_error: str | None
+    """What last went wrong, since the runtime was entered; None: nothing."""
+
+
+class SubscriberStats(msgspec.Struct, frozen=True):
+    """One subscriber."""
+
+    position: int
+    """Everything up to this position is handled, or set aside."""
+    lag: int
+    """Durable events behind that position."""
+    under_way: int
+    """Events that are being handled now."""
+    failures: int
+    """Attempts to handle an event that failed, since the runtime was entered."""
+    parked: bool
+    set_aside: int
+    """Events that are not handled, because they, or earlier ones of their key, can't be."""
+    set_aside_keys: int
+    """How many keys these are of."""
+    lag_seconds: float
+    """The age of the oldest durable event that is neither handled nor set aside; 0.0: there is none. Until it has read
+    on, the age of the last one that it has come to, which is no younger."""
+    rate: float
+    """Events a second that it has come to, over the last minute, those that it doesn't follow among them."""
+    last_error: str | None
+    """What last went wrong, since the runtime was entered; None: nothing."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -102,6 +135,8 @@ class Stats(msgspec.Struct, frozen=True):
     """Timers that run: sagas' sleeps and deadlines, actors' timers, timeouts, pauses before another try."""
     queues: Mapping[str, QueueStats] = {}
     """By the name of each class of sagas with a limit (``at_once``)."""
+    subscribers: Mapping[str, SubscriberStats] = {}
+    """By the name of the class."""
     rates: Mapping[str, int] = {}
     """How many steps of sagas wait because of a ``rate``, by the name of each class that has one."""
 
@@ -135,7 +170,7 @@ class Groups:
 
 def actor_stats(directory: Directory, now: int) -> dict[str, ActorStats]:
     """Return the numbers of all classes of actors; ``now`` is steady time, in microseconds."""
-    kinds = {kind.name: kind for kind in directory.all_kinds if not issubclass(kind.cls, ReadModel)}
+    kinds = {kind.name: kind for kind in directory.all_kinds if not issubclass(kind.cls, ReadModel | Subscriber)}
     cells: dict[str, list[Cell]] = {name: [] for name in kinds}
     for cell in directory:
         if cell.kind.pool is None:  # a pool's own cell is only the way to its workers'
@@ -179,6 +214,28 @@ def read_model_stats(
             set_aside=projector.aside.count,
             set_aside_keys=len(projector.aside),
             built=builders[projector.kind.name].position if projector.kind.name in builders else None,
+            lag_seconds=projector.lag(),
+            rate=projector.progress.rate(),
+            last_error=projector.progress.last_error,
         )
         for projector in projectors
+    }
+
+
+def subscriber_stats(deliverers: Iterable[Deliverer], journal: Journal) -> dict[str, SubscriberStats]:
+    """Return the numbers of all subscribers."""
+    return {
+        deliverer.kind.name: SubscriberStats(
+            position=deliverer.position,
+            lag=max(0, journal.position - deliverer.position),
+            under_way=deliverer.under_way,
+            failures=deliverer.kind.counts.failures,
+            parked=deliverer.error is not None,
+            set_aside=deliverer.aside.count,
+            set_aside_keys=len(deliverer.aside),
+            lag_seconds=deliverer.lag(),
+            rate=deliverer.progress.rate(),
+            last_error=deliverer.progress.last_error,
+        )
+        for deliverer in deliverers
     }

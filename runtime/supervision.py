@@ -7,7 +7,7 @@ costs the group one of its restarts. When they are spent the failure goes to the
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from actors import ActorMisuse, Address, DefinitionError, Group, NotTaken, ReadModel, RestartPolicy
+from actors import ActorMisuse, Address, DefinitionError, Group, NotTaken, ReadModel, RestartPolicy, Subscriber
 from runtime.cells import Cell, Phase, World
 from runtime.log import log
 from runtime.pool_cell import worker_address
@@ -50,8 +50,8 @@ class Supervisor:
 
     def _add_member(self, address: Address[Any]) -> None:
         kind = self._world.kind(address.actor)  # an unknown class is told here, and not at the first crash
-        if issubclass(kind.cls, ReadModel):
-            raise NotTaken(f"{address} can't be in a group: a read model starts and retries by itself")
+        if issubclass(kind.cls, ReadModel | Subscriber):
+            raise NotTaken(f"{address} can't be in a group: what follows the journal starts and retries by itself")
         if kind.pool is None:
             self.add(address)
         else:

@@ -6,12 +6,14 @@ from typing import Any, Literal
 import msgspec
 
 from actors import Address
-from persistence import Journal
+from persistence import Journal, NotDecodable
+from persistence.codec import WRAPPING, Decoder
 from runtime import saga_events as events
 from runtime.drawing import label
-from runtime.kinds import decoded
+from runtime.kinds import out_of_place
 from runtime.replay import stream
-from runtime.saga_story import has
+from runtime.saga_reading import take_in
+from runtime.saga_story import Story, has
 
 Mark = Literal["sent", "done", "refused", "failed", "note", "end"]
 
@@ -32,25 +34,32 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 async def timeline(journal: Journal, address: Address[Any]) -> AsyncIterator[Moment]:
-    """Yield what happened in a saga's story, in order; nothing, where it was never started."""
+    """Yield what happened in a saga's story, in order; nothing, where it was never started.
+
+    Raises:
+        JournalMismatch: an event can't be read, or can't follow those before it.
+    """
     begun = 0
+    story = Story()
     asked: dict[str, events.Asked] = {}
     async for record in stream(journal, address):
-        decoder = events.DECODERS.get(record.type)
-        if decoder is None:
+        event = take_in(story, record)
+        if event is None:
             continue
-        event: events.SagaEvent = decoded(decoder, record, record.data)
         begun = begun or record.time
         if isinstance(event, events.Asked):
             asked[event.step] = event
         name: str = getattr(event, "step", "")
         to = asked[name].to if name in asked else None
-        mark, text = _told(event, asked)
+        try:
+            mark, text = _told(event, to)
+        except NotDecodable as error:
+            raise out_of_place(record, str(error)) from error
         if text:
             yield Moment(record.time, record.time - begun, mark, name, text, to)
 
 
-def _told(event: events.SagaEvent, asked: dict[str, events.Asked]) -> tuple[Mark, str]:
+def _told(event: events.SagaEvent, to: Address[Any] | None) -> tuple[Mark, str]:
     match event:
         case events.Queued():
             return "note", f"queued by {_name(event.command)}"
@@ -62,8 +71,8 @@ def _told(event: events.SagaEvent, asked: dict[str, events.Asked]) -> tuple[Mark
             return "note", f"waits for {awaits}"
         case events.Asked(command=command):
             return "sent", _name(command)
-        case events.Answered(step=step):
-            return ("done", "done") if asked[step].to is not None else ("note", "goes on")
+        case events.Answered():
+            return ("done", "done") if to is not None else ("note", "goes on")
         case events.Refused(reason=reason):
             return "refused", f"refused: {reason}"
         case events.Failed(error=error, undo=undo):
@@ -76,6 +85,8 @@ def _told(event: events.SagaEvent, asked: dict[str, events.Asked]) -> tuple[Mark
             return "note", "given up"
         case events.Undone():
             return "done", "undone"
+        case events.Released():
+            return "note", "its locks are given back"
         case events.Retried(by=by, reason=reason):
             return "note", f"tried again by {by}: {reason}"
         case events.Skipped(by=by, reason=reason, undo=undo):
@@ -106,8 +117,12 @@ class _Named(msgspec.Struct):
     type: str = ""
 
 
+_named = Decoder(_Named, WRAPPING)
+
+
 def _name(message: msgspec.Raw) -> str:
-    return msgspec.json.decode(message, type=_Named).type
+    named: _Named = _named.decode(message)
+    return named.type
 
 
 async def diagram(journal: Journal, address: Address[Any]) -> str:

@@ -37,6 +37,26 @@ class Views:
         place = self._by_class.get(kind.cls, self._all)
         return _beside(journal) if place is None else place.shelf(journal)
 
+    def checkpoint(self, kind: Kind, journal: Journal) -> Shelf:
+        """Return where the checkpoint of a subscriber is: with the journal, unless a URL is given for its class.
+
+        Raises:
+            BadJournalUrl: it would be in memory, and lost at the end of the process.
+        """
+        place, of_journal = self._by_class.get(kind.cls), getattr(journal, "place", None)
+        if place is not None:
+            shelf = place.shelf(journal)
+        elif isinstance(of_journal, Place):
+            shelf = _on_postgresql(of_journal)
+        else:
+            shelf = _beside(journal)
+        if not shelf.keeps and (isinstance(of_journal, Place) or isinstance(journal, SqliteJournal | SqliteWatch)):
+            raise BadJournalUrl(
+                f"the checkpoint of {kind.name} would be lost with the process; leave it out of views=, and it is kept "
+                "with the journal"
+            )
+        return shelf
+
 
 class _Place:
     """What the URL of read models names."""
@@ -58,11 +78,15 @@ class _Place:
 
     def shelf(self, journal: Journal) -> Shelf:
         if self._place is not None:
-            from persistence.postgres_shelf import PostgresShelf  # here, for its driver is an extra
-
-            return PostgresShelf(self._place)
+            return _on_postgresql(self._place)
         # Several journals may share the folder.
         return SqliteShelf(None if self._folder is None else self._folder / _own(journal))
+
+
+def _on_postgresql(place: Place) -> Shelf:
+    from persistence.postgres_shelf import PostgresShelf  # here, for its driver is an extra
+
+    return PostgresShelf(place)
 
 
 def _need_driver() -> None:
@@ -99,6 +123,11 @@ def fingerprint(kind: Kind, producers: Sequence[Kind], journal: Journal) -> str:
     follows = sorted(form for producer in chosen for form in _forms(producer, events))
     text = f"{journal.identity} {kind.cls.version} {kind.cls.schema} {follows} {sorted(kind.cls.tags)}"
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def checkpoint_of(journal: Journal) -> str:
+    """Return what tells a subscriber's checkpoint from that in another journal; the code doesn't matter."""
+    return hashlib.blake2b(f"{journal.identity} subscriber".encode(), digest_size=4).hexdigest()
 
 
 def _forms(producer: Kind, events: set[type[Event]]) -> list[str]:

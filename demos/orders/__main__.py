@@ -4,7 +4,7 @@ import sys
 
 from demos import command_line
 from demos.command_line import Demo
-from demos.orders import ACTORS, load, story
+from demos.orders import ACTORS, ON_POSTGRES, load, story
 
 DEMO = Demo(
     name="orders",
@@ -14,6 +14,7 @@ DEMO = Demo(
     actors=ACTORS,
     tell=story.tell,
     load=load.run,
+    on_postgres=ON_POSTGRES,
 )
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ One that has not ended (it waits, or is parked) may have reserved things, and on
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from actors import Address
 from demos.orders.carrier import Carrier, Van
+from demos.orders.cart import Cart
 from demos.orders.checkout import Checkout
-from demos.orders.messages import AccountOpened
+from demos.orders.messages import AccountOpened, CartCheckedOut, Line
 from demos.orders.order import Order, OrderState
 from demos.orders.payments import Account, Payments
 from demos.orders.read_models import Everybody, Orders
@@ -40,6 +41,7 @@ class Case(NamedTuple):
 
 NOBODY = Case(OrderState(), "new", past_pivot=False)
 Cases = dict[str, Case]
+Ordered = Mapping[str, Sequence[Line]]
 
 
 class Books(NamedTuple):
@@ -54,10 +56,12 @@ class Books(NamedTuple):
     """What has left the shelves, gift paper included."""
     problems: list[str]
 
-    @property
-    def balance(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
+    def __str__(self) -> str:
+        return (
+            f"By replay of the journal, {self.shipped:,} orders were shipped, {self.pieces:,} pieces in all, and have "
+            f"brought {self.euros:,} euros, each once. {self.cancelled:,} were cancelled, and have neither pieces, "
+            f"parcels nor money. {self.open:,} have not ended."
+        )
 
 
 class Ledgers(NamedTuple):
@@ -72,6 +76,7 @@ class Ledgers(NamedTuple):
 
 async def audit(runtime: Runtime) -> Books:
     """Replay orders, stock, accounts and carriers, and compare them."""
+    ordered = await read_carts(runtime)  # first, for an order may begin while we look
     cases = {one.saga.key: await case(runtime, one) async for one in runtime.sagas(type=Checkout)}
     ledgers = await read(runtime)
     paid = [one for account in ledgers.accounts.values() for one in account.payments.values()]
@@ -86,6 +91,7 @@ async def audit(runtime: Runtime) -> Books:
             *wrong_shelves(cases, ledgers),
             *wrong_money(cases, ledgers),
             *wrong_parcels(cases, ledgers),
+            *wrong_carts(cases, ordered),
         ],
     )
 
@@ -105,11 +111,23 @@ async def read(runtime: Runtime) -> Ledgers:
             found.shelves[key] = await runtime.state_of(Stock.at(key))
         elif actor == "Carrier":
             found.vans[key] = await runtime.state_of(Carrier.at(key))
-        else:
+        elif actor == "Payments":
             account: Address[Any] = Payments.at(key)
             found.accounts[key] = await runtime.state_of(account)
             events = [entry.event async for entry in runtime.history(account)]
             found.opened[key] = sum(event.euros for event in events if isinstance(event, AccountOpened))
+    return found
+
+
+async def read_carts(runtime: Runtime) -> Ordered:
+    """Return what carts say that was ordered, by order; but not that whose saga is still to be started."""
+    found: dict[str, Sequence[Line]] = {}
+    for actor, key in await runtime.ask(Orders.at(), Everybody(), consistent=True):
+        if actor == "Cart":
+            about_to_begin = {reminder.to.key for reminder in await runtime.reminders(Cart.at(key))}
+            events = [entry.event async for entry in runtime.history(Cart.at(key))]
+            checked_out = (event for event in events if isinstance(event, CartCheckedOut))
+            found.update({event.order: event.lines for event in checked_out if event.order not in about_to_begin})
     return found
 
 
@@ -171,3 +189,13 @@ def wrong_parcels(cases: Cases, ledgers: Ledgers) -> Iterator[str]:
         due = sorted(line.product for line in one.order.lines) if one.shipped else []
         if products != due and not one.open:
             yield f"order {number}, which is {one.status}, has parcels with {products}, not with {due}"
+
+
+def wrong_carts(cases: Cases, ordered: Ordered) -> Iterator[str]:
+    """Find carts that were checked out, and no order came of them, or another one."""
+    for number, lines in ordered.items():
+        one = cases.get(number, NOBODY)
+        if number not in cases:
+            yield f"a cart was checked out as order {number}, which was never begun"
+        elif one.order.lines and list(one.order.lines) != list(lines):
+            yield f"a cart was checked out as order {number}, and something else was ordered"

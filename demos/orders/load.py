@@ -12,12 +12,13 @@ from actors import NotTaken
 from demos.measuring import IN_FLIGHT, Figures, for_each, insist, measured
 from demos.orders import books, carrying_on
 from demos.orders.carrier import Carrier, OpenCarrier
+from demos.orders.carrying_on import ENDINGS
 from demos.orders.checkout import APPROVAL_OVER, Approve, CheckOut, Checkout, Reject, Sold
 from demos.orders.messages import Line
 from demos.orders.payments import OpenAccount, Payments
-from demos.orders.report import Report, Tally, tell_books
 from demos.orders.stock import Stock, Supply
 from demos.page import Page
+from demos.report import Report, Tally, tell_books, tell_figures, tell_tally
 from runtime import Runtime
 
 CROWD = 20
@@ -71,7 +72,7 @@ async def run(runtime: Runtime, orders: int, seed: int, page: Page) -> Report:
         letters = [letter async for letter in anyio.Path(letterboxes).glob("*/*.txt")]
     groups = runtime.groups - groups
     audited = await books.audit(runtime)
-    report = Report(tally, resumed, runtime.position - begin, figures.per_second, audited)
+    report = Report(ENDINGS, tally, resumed, runtime.position - begin, figures.per_second, audited)
     tell(report, figures, groups, len(letters), page)
     tell_books(audited, page)
     return report
@@ -112,14 +113,8 @@ async def see_through(runtime: Runtime, wish: Wish) -> Sold:
 
 def tell(report: Report, figures: Figures, groups: int, letters: int, page: Page) -> None:
     """Write the totals."""
-    tally = report.tally
     page.scene("What they came to")
-    page.figure("shipped", f"{tally.shipped:,}", "counting those that were unfinished before" if report.resumed else "")
-    page.figure("cancelled", f"{tally.cancelled:,}", "out of stock, no money, no room, or not approved")
-    page.figure("parked", f"{tally.parked:,}", "set aside for a person to look at")
+    tell_tally(report, "out of stock, no money, no room, or not approved", page)
     page.figure("letters", f"{letters:,}", "of this run's orders")
     page.figure("events", f"{report.events:,}", f"the orders' own were written in {groups:,} groups")
-    if figures.latencies:
-        page.figure("orders a second", f"{figures.per_second:,.0f}")
-        page.figure("p50", f"{figures.percentile(50) * 1000:,.1f} ms", "half of the orders took no longer")
-        page.figure("p99", f"{figures.percentile(99) * 1000:,.1f} ms", "99 of 100 took no longer")
+    tell_figures(ENDINGS.things, figures, page)

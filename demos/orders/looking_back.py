@@ -3,26 +3,18 @@
 from demos.orders import books
 from demos.orders.books import Books
 from demos.orders.read_models import Orders, OrdersOf
-from demos.orders.report import tell_books
 from demos.orders.retelling import in_words
 from demos.orders.stage import Stage
-
-WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-
-
-def how_many(number: int, noun: str) -> str:
-    """Return a number with its noun, in words where it is small."""
-    word = WORDS[number] if number < len(WORDS) else f"{number:,}"
-    return f"{word} {noun}{'' if number == 1 else 's'}"
+from demos.report import tell_books
 
 
 async def customers(stage: Stage) -> None:
     """What the customers see."""
     page = stage.page
-    page.scene("7  What the customers see")
+    page.scene("8  What the customers see")
     page.say("A table of orders is filled from the journal. Asked consistently, it knows all that was written before.")
     rows: list[tuple[str, str, str, str]] = []
-    for customer in ("Ana", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gina", "Hugo", "Iris"):
+    for customer in ("Ana", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gina", "Hugo", "Iris", "Jana"):
         found = await stage.runtime.ask(Orders.at(), OrdersOf(stage.named(customer)), consistent=True)
         rows += [(str(len(rows) + 1), customer, f"{row.euros} euros", row.status) for row in found]
     page.table(("", "customer", "price", "status"), rows)
@@ -31,7 +23,7 @@ async def customers(stage: Stage) -> None:
 async def a_way_back(stage: Stage) -> None:
     """Every event of one order."""
     ben = stage.order("Ben")
-    stage.page.scene("8  All that ever happened to Ben's order")
+    stage.page.scene("9  All that ever happened to Ben's order")
     stage.page.say(
         "Every event of everybody who took part, in order. A step and its undo are written down together, before the "
         "step is tried, so that whoever finds this journal knows the way back."
@@ -46,7 +38,7 @@ async def a_way_back(stage: Stage) -> None:
 
 async def check_books(stage: Stage) -> Books:
     """The books, computed anew from the journal."""
-    stage.page.scene("9  Do the books balance?")
+    stage.page.scene("10  Do the books balance?")
     audited = await books.audit(stage.runtime)
     tell_books(audited, stage.page)
     return audited

@@ -33,6 +33,29 @@ class OrderShipped(Event):
     parcels: tuple[int, ...]
 
 
+# -- carts --------------------------------------------------------------------------------------------------------
+
+
+class ArticlePutIn(Event):
+    """A cart holds so many pieces of a product from now on."""
+
+    product: str
+    pieces: int
+    euros: int
+    """For one piece."""
+
+
+class ArticleTakenOut(Event):
+    product: str
+
+
+class CartCheckedOut(Event):
+    """It is an order now, and the cart is empty."""
+
+    order: str
+    lines: tuple[Line, ...]
+
+
 # -- stock --------------------------------------------------------------------------------------------------------
 
 

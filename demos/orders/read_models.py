@@ -12,6 +12,7 @@ from actors import Message, Meta, Query, ReadModel, Statement, sql
 from demos.orders.messages import (
     AccountOpened,
     CarrierOpened,
+    CartCheckedOut,
     OrderCancelled,
     OrderPlaced,
     OrderShipped,
@@ -34,7 +35,7 @@ class OrdersOf(Query["Orders", list[OrderRow]]):
 
 
 class Everybody(Query["Orders", list[tuple[str, str]]]):
-    """All products, accounts and carriers there are, as (actor, key)."""
+    """All products, accounts and carriers there are, and the carts that were checked out, as (actor, key)."""
 
 
 class Orders(ReadModel):
@@ -50,7 +51,13 @@ class Orders(ReadModel):
 
     def project(
         self,
-        event: OrderPlaced | OrderCancelled | OrderShipped | PiecesSupplied | AccountOpened | CarrierOpened,
+        event: OrderPlaced
+        | OrderCancelled
+        | OrderShipped
+        | PiecesSupplied
+        | AccountOpened
+        | CarrierOpened
+        | CartCheckedOut,
         meta: Meta,
     ) -> Iterator[Statement]:
         """Turn an event into changes of rows."""
@@ -62,7 +69,7 @@ class Orders(ReadModel):
                 yield sql("update orders set status = 'cancelled' where \"order\" = ?", meta.key)
             case OrderShipped():
                 yield sql("update orders set status = 'shipped' where \"order\" = ?", meta.key)
-            case PiecesSupplied() | AccountOpened() | CarrierOpened():
+            case PiecesSupplied() | AccountOpened() | CarrierOpened() | CartCheckedOut():
                 yield sql("insert or ignore into everybody values (?, ?)", meta.actor, meta.key)
 
     async def answer(self, db: aiosqlite.Connection, query: OrdersOf | Everybody) -> Any:

@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 from actors import Address
 from demos.orders.messages import (
     AccountOpened,
+    ArticlePutIn,
+    ArticleTakenOut,
     CarrierOpened,
+    CartCheckedOut,
     MoneyGivenBack,
     MoneyPaidOut,
     MoneyTaken,
@@ -98,6 +101,12 @@ def _done(event: dict[str, Any]) -> str | None:
 def in_words(entry: HistoryEntry) -> str:
     """Say what an event of any actor means."""
     match entry.event:
+        case ArticlePutIn(product, pieces):
+            return f"{pieces} of {product} in the cart"
+        case ArticleTakenOut(product):
+            return f"no {product} in the cart any more"
+        case CartCheckedOut(order):
+            return f"checked out as order {order}"
         case OrderPlaced(customer, _, euros):
             return f"placed by {customer}, for {euros} euros"
         case OrderCancelled():

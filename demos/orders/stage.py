@@ -1,6 +1,5 @@
 """What the scenes of the story share: the runtime, the paper, the names, and who looks after the shop."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from demos.orders.checkout import CheckOut, Checkout
 from demos.orders.messages import Line
 from demos.orders.parcels import Parcels
 from demos.orders.payments import OpenAccount, Payments
-from demos.orders.report import Tally
 from demos.orders.retelling import steps
 from demos.orders.stock import Stock, Supply
 from demos.page import Page
+from demos.report import Tally
 from runtime import HistoryEntry, Runtime, SagaAlert
 
 PRICES = {"teapot": 30, "cup": 5, "samovar": 700}
@@ -31,11 +30,11 @@ class Stage:
         self.alerts: list[SagaAlert] = []
         """What a person was told of."""
         # In a journal that is carried on with, names must not meet those of an earlier story.
-        self._run = f"-{runtime.position}" if runtime.position else ""
+        self.run = f"-{runtime.position}" if runtime.position else ""
 
     def named(self, name: str) -> str:
         """Return a name as it stands in the journal."""
-        return f"{name}{self._run}"
+        return f"{name}{self.run}"
 
     def order(self, customer: str) -> Address[Checkout]:
         """Return the address of a customer's order."""
@@ -80,22 +79,21 @@ class Stage:
 
     async def end(self, customer: str) -> None:
         """Wait for the end of an order, and tell what has become of it."""
-        sold = await self.tally.count(self.runtime.result(self.order(customer)))
-        await self.retell(customer)
+        await self.tell_end(self.order(customer), customer)
+
+    async def tell_end(self, order: Address[Checkout], customer: str) -> None:
+        """Wait for the end of an order that was taken in some other way, and tell what has become of it."""
+        sold = await self.tally.count(self.runtime.result(order))
+        for mark, step, text in steps(await self.history(order)):
+            self.page.step(mark, self.plain(step), self.plain(text), width=15)
         if sold is not None:
             self.page.step("→", "", f"{customer}'s order is on its way{', wrapped' if sold.wrapped else ''}")
         else:
             self.page.step("→", "", f"{customer}'s order is cancelled, and has left no trace but its story")
 
-    async def retell(self, customer: str, kinds: Sequence[str] = ()) -> None:
-        """Tell what has become of an order's steps so far."""
-        for mark, step, text in steps(await self.history(self.order(customer))):
-            if not kinds or mark in kinds:
-                self.page.step(mark, self.plain(step), self.plain(text), width=15)
-
     def plain(self, text: str) -> str:
         """Return a text with names as people use them."""
-        return text.replace(self._run, "") if self._run else text
+        return text.replace(self.run, "") if self.run else text
 
     async def history(self, address: Address[Any]) -> list[HistoryEntry]:
         """Return an actor's history."""

@@ -4,24 +4,28 @@ Nothing in it is staged. What it says of an order is read from the journal after
 """
 
 import shlex
-import tempfile
 import time
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 
 import anyio
 
 from demos.command_line import OpenRuntime
-from demos.orders import carrying_on, looking_back, trouble
+from demos.orders import carrying_on, looking_back, shopping, trouble
+from demos.orders.carrying_on import ENDINGS
 from demos.orders.checkout import APPROVAL_OVER, Approve, Reject, WhereIs
-from demos.orders.report import Report, Tally
 from demos.orders.stage import Stage
 from demos.page import Page
+from demos.report import Report, Tally
+from demos.words import folder_beside, how_many
 from persistence.postgres_url import without_password
 from runtime import SagaAlert
 
-CUSTOMERS = {"Ana": 100, "Ben": 30, "Cleo": 900, "Dan": 900, "Eve": 900, "Finn": 100, "Gina": 100, "Hugo": 100}
+CUSTOMERS = {
+    **dict.fromkeys(("Ana", "Finn", "Gina", "Hugo", "Jana"), 100),
+    **dict.fromkeys(("Cleo", "Dan", "Eve"), 900),
+    "Ben": 30,
+}
 IRIS = {"Iris": 900}
 
 
@@ -35,7 +39,7 @@ async def tell(open_runtime: OpenRuntime, journal: str, page: Page) -> Report:
         begin, tally = runtime.position, Tally()
         resumed = await carrying_on.finish(runtime, tally, page)
         alerts.clear()
-        stage = Stage(runtime, page, tally, letterboxes_beside(journal))
+        stage = Stage(runtime, page, tally, folder_beside(journal, "letters"))
         stage.alerts = alerts
         await stage.open({**CUSTOMERS, **IRIS})
         await an_order_that_works(stage)
@@ -54,19 +58,14 @@ async def tell(open_runtime: OpenRuntime, journal: str, page: Page) -> Report:
             await trouble.half_an_order_elsewhere(stage, journal)
             stage.runtime = await running.enter_async_context(open_runtime(alerts.append))
             await trouble.the_other_half(stage)
+        await shopping.a_cart(stage)
         await looking_back.customers(stage)
+        await shopping.a_search(stage)
         await looking_back.a_way_back(stage)
         books = await looking_back.check_books(stage)
         events = stage.runtime.position - begin
         leave(page, journal)
-    orders = tally.shipped + tally.cancelled + tally.parked
-    return Report(tally, resumed, events, orders / (time.perf_counter() - begun), books)
-
-
-def letterboxes_beside(journal: str) -> Path:
-    """Return a folder for letterboxes: beside the journal's file, or a temporary one where it is none."""
-    scheme, _, path = journal.partition(":")
-    return Path(f"{Path(path).absolute()}.letters" if scheme == "sqlite" else tempfile.mkdtemp(prefix="understudy-"))
+    return Report(ENDINGS, tally, resumed, events, tally.ended / (time.perf_counter() - begun), books)
 
 
 def introduce(page: Page, journal: str) -> None:
@@ -95,7 +94,7 @@ async def an_order_that_works(stage: Stage) -> None:
     letters = [one async for one in anyio.Path(stage.letterboxes / stage.named("Ana")).iterdir()]
     page.say(
         f"It left {runtime.position - position} events in the journal, and "
-        f"{looking_back.how_many(len(letters), 'letter')} in Ana's letterbox. Should the postman be asked again after "
+        f"{how_many(len(letters), 'letter')} in Ana's letterbox. Should the postman be asked again after "
         "a crash, he finds the letter by its id, and brings no second one."
     )
 

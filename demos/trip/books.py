@@ -32,10 +32,11 @@ class Books(NamedTuple):
     """Trips that held something and were taken back."""
     problems: list[str]
 
-    @property
-    def balance(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
+    def __str__(self) -> str:
+        return (
+            f"By replay of the journal, {self.held:,} seats, rooms and cars are held, three each by {self.booked:,} "
+            f"booked trips, and nothing by {self.compensated:,} that had to give back what they held."
+        )
 
 
 async def audit(runtime: Runtime) -> Books:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from demos.measuring import IN_FLIGHT, Figures, for_each, insist, measured
 from demos.page import Page
+from demos.report import Report, Tally, tell_books, tell_figures, tell_tally
 from demos.trip import books, carrying_on
-from demos.trip.report import Report, Tally, tell_books
+from demos.trip.carrying_on import ENDINGS
 from demos.trip.sagas import BookTrip, TripSaga
 from demos.trip.services import Cab, Flight, Hotel, OpenCab, OpenFlight, OpenHotel
 from runtime import Runtime
@@ -55,7 +56,7 @@ async def run(runtime: Runtime, trips: int, seed: int, page: Page) -> Report:
     figures = await book(runtime, trips, wishes(trips, seed, prefix), tally)
     groups = runtime.groups - groups
     audited = await books.audit(runtime)
-    report = Report(tally, resumed, runtime.position - begin, figures.per_second, audited)
+    report = Report(ENDINGS, tally, resumed, runtime.position - begin, figures.per_second, audited)
     tell(report, figures, groups, page)
     tell_books(audited, page)
     return report
@@ -83,13 +84,7 @@ async def book(runtime: Runtime, trips: int, wanted: Iterator[Wish], tally: Tall
 
 def tell(report: Report, figures: Figures, groups: int, page: Page) -> None:
     """Write the totals."""
-    tally = report.tally
     page.scene("What they came to")
-    page.figure("booked", f"{tally.booked:,}", "counting those that were unfinished before" if report.resumed else "")
-    page.figure("compensated", f"{tally.compensated:,}", "something was full, so what was held was given back")
-    page.figure("parked", f"{tally.parked:,}", "set aside for a person to look at")
+    tell_tally(report, "something was full, so what was held was given back", page)
     page.figure("events", f"{report.events:,}", f"the trips' own were written in {groups:,} groups")
-    if figures.latencies:
-        page.figure("trips a second", f"{figures.per_second:,.0f}")
-        page.figure("p50", f"{figures.percentile(50) * 1000:,.1f} ms", "half of the trips took no longer")
-        page.figure("p99", f"{figures.percentile(99) * 1000:,.1f} ms", "99 of 100 took no longer")
+    tell_figures(ENDINGS.things, figures, page)

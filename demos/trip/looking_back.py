@@ -1,20 +1,13 @@
 """The second half of the story: what can be learnt from a journal afterwards."""
 
+from demos.report import tell_books
 from demos.trip import books
 from demos.trip.books import Books
 from demos.trip.read_models import SalesOf, Trips, TripsOf
-from demos.trip.report import tell_books
 from demos.trip.retelling import because, cause, in_words
 from demos.trip.services import Flight, OpenFlight
 from demos.trip.stage import Stage
-
-WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-
-
-def how_many(number: int, noun: str) -> str:
-    """Return a number with its noun, in words where it is small."""
-    word = WORDS[number] if number < len(WORDS) else f"{number:,}"
-    return f"{word} {noun}{'' if number == 1 else 's'}"
+from demos.words import how_many
 
 
 async def state_by_replay(stage: Stage) -> None:

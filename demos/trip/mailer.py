@@ -1,8 +1,5 @@
 """A plain actor: the one that talks to the outside world, here a folder for outgoing mail."""
 
-import tempfile
-from pathlib import Path
-
 import anyio
 
 from actors import Actor, Command
@@ -29,9 +26,3 @@ class Mailer(Actor):
         await outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = f"Dear {message.customer},\n\nyour trip {message.trip} is booked.\n"
         return await letters.put(outbox, self.message_id, text)
-
-
-def outbox_beside(journal: str) -> str:
-    """Return a folder for outgoing mail: beside the journal's file, or a temporary one for a journal in memory."""
-    scheme, _, path = journal.partition(":")
-    return f"{Path(path).absolute()}.outbox" if scheme == "sqlite" else tempfile.mkdtemp(prefix="understudy-")

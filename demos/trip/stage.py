@@ -4,7 +4,7 @@ from typing import Any
 
 from actors import Address
 from demos.page import Page
-from demos.trip.report import Tally
+from demos.report import Tally
 from demos.trip.retelling import steps
 from demos.trip.sagas import BookTrip, TripSaga
 from demos.trip.services import Cab, Flight, Hotel

@@ -11,12 +11,14 @@ from contextlib import AsyncExitStack
 
 from demos.killing import killed_half_way
 from demos.page import Page
+from demos.report import Report, Tally
 from demos.trip import carrying_on, looking_back
-from demos.trip.mailer import Confirm, Mailer, outbox_beside
-from demos.trip.report import Report, Tally
+from demos.trip.carrying_on import ENDINGS
+from demos.trip.mailer import Confirm, Mailer
 from demos.trip.services import CloseDesk, OpenCab, OpenDesk, OpenFlight, OpenHotel
 from demos.trip.stage import Stage
 from demos.watching import seen
+from demos.words import folder_beside, how_many
 from persistence.postgres_url import SCHEMES, parse_url, quoted, without_password
 from runtime import Runtime
 
@@ -29,7 +31,7 @@ async def tell(open_runtime: Callable[[], Runtime], journal: str, page: Page) ->
         introduce(page, journal)
         begin, tally = runtime.position, Tally()
         resumed = await carrying_on.finish(runtime, tally, page)
-        stage = Stage(runtime, page, tally, outbox_beside(journal))
+        stage = Stage(runtime, page, tally, str(folder_beside(journal, "outbox")))
         await open_sellers(stage)
         await a_trip_that_works(stage)
         await trips_that_are_refused(stage)
@@ -54,7 +56,7 @@ async def tell(open_runtime: Callable[[], Runtime], journal: str, page: Page) ->
         books = await looking_back.check_books(stage)
         events = stage.runtime.position - begin
         leave(page, journal)
-    return Report(tally, resumed, events, tally.trips / (time.perf_counter() - begun), books)
+    return Report(ENDINGS, tally, resumed, events, tally.ended / (time.perf_counter() - begun), books)
 
 
 def introduce(page: Page, journal: str) -> None:
@@ -95,13 +97,13 @@ async def a_trip_that_works(stage: Stage) -> None:
     groups, events = runtime.groups - groups, runtime.position - position
     page.say(
         f"The trip left {events} events in the journal. They were made durable together, with "
-        f"{looking_back.how_many(groups, 'write')} to disk, and only then was Ana told."
+        f"{how_many(groups, 'write')} to disk, and only then was Ana told."
     )
     mailer, confirm = Mailer.at(stage.outbox), Confirm("Ana", stage.trip("Ana").key)
     sent = [await runtime.ask(mailer, confirm, id=f"confirm {confirm.trip}") for _ in range(2)]
     page.say(
         "Then the mailer is asked to confirm it, twice, as it may happen after a crash. Both times the request has the "
-        f"same id, so {looking_back.how_many(sum(sent), 'mail')} went out."
+        f"same id, so {how_many(sum(sent), 'mail')} went out."
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actors import Command, DefinitionError, Event, Message, Query, Saga, Service, State, Upcast, upcast
+from actors import Command, DefinitionError, Event, Message, Saga, Service, State, Upcast, upcast
 from actors.evolution import steps_of
 from actors.messages import aliases_of, revision_of
 
@@ -69,7 +69,6 @@ def test_a_class_says_its_aliases_and_its_revision() -> None:
         (Event, {"revision": True}, "a revision is a number from 1, not True"),
         (Command["Trip", None], {"revision": 2}, "only events have one"),
         (Message, {"aliases": ("Old",)}, 'write tag="Old"'),
-        (Query["Trip", None], {"aliases": ("Old",)}, 'write tag="Old"'),
         (State, {"revision": 2}, "only events have one"),
     ],
 )

@@ -54,7 +54,7 @@ async def test_a_journal_moves_to_postgresql_and_back(trips: str, beside: Beside
             assert (await beside("tail", journal, "--after", "0", "--json")).out == whole
             assert (await beside("streams", journal, "--json")).out == streams
         async with Runtime(url, ACTORS) as runtime:
-            assert (await load.run(runtime, 5, 3, Page(None))).books.balance
+            assert (await load.run(runtime, 5, 3, Page(None))).books.problems == []
 
 
 async def test_journals_that_can_not_be_read(beside: Beside) -> None:

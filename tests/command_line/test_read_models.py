@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,19 @@ from typing import Any
 
 import pytest
 
-from actors import ReadModel, RetryPolicy
+from actors import (
+    Command,
+    Decision,
+    Event,
+    Meta,
+    ReadModel,
+    RetryPolicy,
+    Service,
+    State,
+    Statement,
+    Subscriber,
+    sql,
+)
 from demos.trip import ACTORS
 from demos.trip import read_models as demo
 from runtime import Runtime
@@ -99,3 +112,68 @@ def test_bad_usage(run: Run, trips: str, arguments: tuple[str, ...], said: str) 
     done = run("rebuild", trips, *arguments)
     assert done.code == 2
     assert re.search(said, done.complaint)
+
+
+class Mailed(Event):
+    to: str
+
+
+class Post(Command["Office", None]):
+    to: str
+
+
+class Office(Service[State, Post, Mailed]):
+    initial = State()
+
+    def decide(self, state: State, command: Post) -> Decision:
+        return command.reply(None, Mailed(command.to))
+
+    def evolve(self, state: State, event: Mailed) -> State:
+        return state
+
+
+class Everything(ReadModel):
+    schema = "create table everything (position int)"
+
+    def project(self, event: Event, meta: Meta) -> Iterator[Statement]:
+        yield sql("insert into everything values (?)", meta.position)
+
+
+class Letters(Subscriber):
+    since = "beginning"
+    retry = RetryPolicy(budget=timedelta(0))
+
+    async def handle(self, event: Mailed, meta: Meta) -> None:
+        if event.to == "nobody":
+            raise ValueError("no such address")
+
+
+OFFICE = [Office, Everything, Letters]
+
+
+def test_it_tells_how_late_they_are_and_what_is_set_aside(process: Run, tmp_path: Path) -> None:
+    """Also of subscribers, and of a read model that follows all events, those of the runtime's own services too."""
+    url, actors = f"sqlite:{tmp_path / 'office.db'}", ("--actors", f"{__name__}:OFFICE")
+
+    async def write() -> None:
+        async with Runtime(url, OFFICE) as runtime:
+            for to in ("ana", "nobody", "bob"):
+                await runtime.ask(Office.at(to), Post(to))
+            await runtime.caught_up(Letters.at())
+        async with Runtime(url, [Office]) as runtime:
+            await runtime.ask(Office.at("late"), Post("late"))
+            await runtime.ask(Office.at("late"), Post("later"))
+
+    asyncio.run(write())
+    model, letters = process("read-models", url, *actors, "--json").objects
+    assert (model["read_model"], model["today"], model["behind"], model["set_aside"]) == ("Everything", True, 2, 0)
+    assert (letters["subscriber"], letters["today"], letters["behind"], letters["set_aside"]) == ("Letters", True, 2, 1)
+    for one in (model, letters):
+        assert 0 < one["behind_seconds"] < 3_600
+    lines = process("read-models", url, *actors).out.splitlines()
+    assert any(line.split()[0] == "Letters" and "subscriber" in line for line in lines)
+    refused = process("rebuild", url, "Letters", *actors)
+    assert (refused.code, "has no read model Letters" in refused.err) == (2, True)
+    assert process("rebuild", url, "Everything", *actors).code == 0
+    model, new, _ = process("read-models", url, *actors, "--json").objects
+    assert (new["tables"], new["today"], new["behind"]) == (f"{model['tables']}.1", True, 0)

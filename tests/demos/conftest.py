@@ -35,6 +35,18 @@ def orders(environment: dict[str, str]) -> Run:
     return runner("demos.orders", environment)
 
 
+@pytest.fixture
+def bank(environment: dict[str, str]) -> Run:
+    """Run ``python -m demos.bank`` to its end."""
+    return runner("demos.bank", environment)
+
+
+@pytest.fixture
+def profile(environment: dict[str, str]) -> Run:
+    """Run ``python -m demos.profile`` to its end."""
+    return runner("demos.profile", environment)
+
+
 def runner(module: str, environment: dict[str, str]) -> Run:
     def run(*arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", module, *arguments]

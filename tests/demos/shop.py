@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from datetime import timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from demos.orders.payments import OpenAccount, Payments
 from demos.orders.stock import Stock, Supply
 from persistence import Record
 from runtime import Chaos, ManualClock, Runtime
-from tests.runtime.tools import quiet, restart_of
+from tests.runtime.tools import HeldJournal, quiet, restart_of
 
 T = TypeVar("T")
 
@@ -83,6 +84,12 @@ async def in_time(runtime: Runtime, clock: ManualClock, work: Coroutine[Any, Any
             return await task
         clock.advance(10)
     raise AssertionError(f"still unfinished: {await runtime.unfinished()}")
+
+
+def crashes(journal: HeldJournal) -> list[int]:
+    """Return how much a crash may have left of a journal: what was handed in as one is durable as one."""
+    batches = (batch for group in journal.groups for batch in group)
+    return [0, *accumulate(sum(len(append.events) for append in batch) for batch in batches)]
 
 
 async def run_from(

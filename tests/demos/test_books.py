@@ -99,7 +99,6 @@ async def test_the_journal_is_replayed() -> None:
         await runtime.ask(Flight.at("F"), HoldSeat("nobody"))
         await runtime.ask(Hotel.at("H"), ReleaseRoom("t"))
         books = await audit(runtime)
-    assert not books.balance
     assert books.problems == [
         "Flight/F holds number 2 for trip nobody, which is unfinished",
         "trip t is booked, but doesn't hold number 1 of Hotel/H",

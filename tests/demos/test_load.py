@@ -107,7 +107,7 @@ async def test_the_story_finishes_what_is_unfinished_too(trip: Run, start: Start
     done = trip("--journal", journal)
     assert (done.returncode, done.stderr) == (0, "")
     assert "unfinished trip, finn" in done.stdout
-    assert "Done: 1 booked, 0 cancelled, 0 parked." in done.stdout
+    assert "Done: 1 booked, 0 compensated, 0 parked." in done.stdout
 
 
 async def test_the_doomed_process_ends_with_the_one_that_started_it(start: Start, journal: str) -> None:

@@ -10,8 +10,8 @@ from demos.orders import ACTORS, carrying_on
 from demos.orders.books import Books, audit
 from demos.orders.checkout import CheckOut, Checkout
 from demos.orders.payments import ComeBack, GoDown, Payments
-from demos.orders.report import Tally
 from demos.page import Page
+from demos.report import Tally
 from persistence import Record
 from runtime import ManualClock, Runtime
 from tests.demos.shop import NAMES, TEA, in_time, open_shop, run_from

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from actors import Command, DefinitionError, Event, Refused, Saga, Service
+from actors import Address, DefinitionError, Refused, Saga
 from demos import letters
 from demos.orders import ACTORS
 from demos.orders.carrier import BookParcel, CancelParcel, Carrier, OpenCarrier
@@ -50,92 +50,81 @@ from demos.orders.postman import Deliver, NoLetterbox, Postman
 from demos.orders.read_models import OrderRow, Orders, OrdersOf
 from demos.orders.stock import Release, Reserve, Ship, Stock, Supply
 from runtime import ManualClock, Runtime
+from runtime.simulation import given
 from tests.demos.shop import SAMOVAR, TEA, open_shop
 from tests.runtime.tools import HeldJournal, content, of, quiet, steps_of
 
 PLACED = OrderPlaced("ana", TEA, 40)
+SERVICES = {cls.__name__: cls for cls in (Order, Stock, Payments, Carrier)}
 TAKEN = (AccountOpened(100), MoneyTaken("7", "R1-ana", 40))
 
 
-def decided(
-    service: Service[Any, Any, Any], command: Command[Any, Any], *history: Event
-) -> tuple[Any, tuple[Event, ...]]:
-    """Return the reply and the events that a command leads to."""
-    state = service.initial
-    for event in history:
-        state = service.evolve(state, event)
-    decision = service.decide(state, command)
-    return decision.reply, decision.events
-
-
 @pytest.mark.parametrize(
-    ("service", "command", "history", "reply", "events"),
+    ("address", "command", "history", "reply", "events"),
     [
-        (Order("7"), Place("ana", TEA), (), None, (PLACED,)),
-        (Order("7"), Cancel(), (PLACED,), None, (OrderCancelled(),)),
-        (Order("7"), Cancel(), (PLACED, OrderCancelled()), None, ()),
-        (Order("7"), Cancel(), (), None, ()),
-        (Order("7"), MarkShipped("R", (1,)), (PLACED,), None, (OrderShipped("R", (1,)),)),
-        (Stock("cup"), Supply(3), (), None, (PiecesSupplied(3),)),
-        (Stock("cup"), Reserve("7", 3), (PiecesSupplied(3),), None, (PiecesReserved("7", 3),)),
-        (Stock("cup"), Release("7"), (PiecesSupplied(3), PiecesReserved("7", 2)), None, (PiecesReleased("7", 2),)),
-        (Stock("cup"), Release("7"), (PiecesSupplied(3),), None, ()),
-        (Stock("cup"), Ship("7"), (PiecesSupplied(3), PiecesReserved("7", 2)), 2, (PiecesShipped("7", 2),)),
-        (Payments("ana"), Pay("7", 40), (AccountOpened(100),), Receipt("R1-ana"), (TAKEN[1],)),
-        (Payments("ana"), TakeBack("7"), TAKEN, None, (MoneyGivenBack("7", "R1-ana", 40),)),
-        (Payments("ana"), TakeBack("8"), TAKEN, None, ()),
-        (Payments("ana"), Refund("R1-ana"), TAKEN, None, (MoneyGivenBack("7", "R1-ana", 40),)),
-        (Payments("ana"), Capture("R1-ana"), TAKEN, None, (MoneyPaidOut("7", "R1-ana", 40),)),
-        (Payments("ana"), GoDown(), (), None, (PaymentsDown(),)),
-        (Payments("ana"), GoDown(), (PaymentsDown(),), None, ()),
-        (Payments("ana"), ComeBack(), (PaymentsDown(),), None, (PaymentsUp(),)),
-        (Payments("ana"), ComeBack(), (), None, ()),
-        (Payments("ana"), OpenAccount(5), (), None, (AccountOpened(5),)),
-        (Carrier("Pony"), OpenCarrier(1), (), None, (CarrierOpened(1),)),
-        (Carrier("Pony"), BookParcel("7", "cup"), (CarrierOpened(1),), 1, (ParcelBooked("7", "cup", 1),)),
+        (Order.at("7"), Place("ana", TEA), (), None, (PLACED,)),
+        (Order.at("7"), Cancel(), (PLACED,), None, (OrderCancelled(),)),
+        (Order.at("7"), Cancel(), (PLACED, OrderCancelled()), None, ()),
+        (Order.at("7"), Cancel(), (), None, ()),
+        (Order.at("7"), MarkShipped("R", (1,)), (PLACED,), None, (OrderShipped("R", (1,)),)),
+        (Stock.at("cup"), Supply(3), (), None, (PiecesSupplied(3),)),
+        (Stock.at("cup"), Reserve("7", 3), (PiecesSupplied(3),), None, (PiecesReserved("7", 3),)),
+        (Stock.at("cup"), Release("7"), (PiecesSupplied(3), PiecesReserved("7", 2)), None, (PiecesReleased("7", 2),)),
+        (Stock.at("cup"), Release("7"), (PiecesSupplied(3),), None, ()),
+        (Stock.at("cup"), Ship("7"), (PiecesSupplied(3), PiecesReserved("7", 2)), 2, (PiecesShipped("7", 2),)),
+        (Payments.at("ana"), Pay("7", 40), (AccountOpened(100),), Receipt("R1-ana"), (TAKEN[1],)),
+        (Payments.at("ana"), TakeBack("7"), TAKEN, None, (MoneyGivenBack("7", "R1-ana", 40),)),
+        (Payments.at("ana"), TakeBack("8"), TAKEN, None, ()),
+        (Payments.at("ana"), Refund("R1-ana"), TAKEN, None, (MoneyGivenBack("7", "R1-ana", 40),)),
+        (Payments.at("ana"), Capture("R1-ana"), TAKEN, None, (MoneyPaidOut("7", "R1-ana", 40),)),
+        (Payments.at("ana"), GoDown(), (), None, (PaymentsDown(),)),
+        (Payments.at("ana"), GoDown(), (PaymentsDown(),), None, ()),
+        (Payments.at("ana"), ComeBack(), (PaymentsDown(),), None, (PaymentsUp(),)),
+        (Payments.at("ana"), ComeBack(), (), None, ()),
+        (Payments.at("ana"), OpenAccount(5), (), None, (AccountOpened(5),)),
+        (Carrier.at("Pony"), OpenCarrier(1), (), None, (CarrierOpened(1),)),
+        (Carrier.at("Pony"), BookParcel("7", "cup"), (CarrierOpened(1),), 1, (ParcelBooked("7", "cup", 1),)),
         (
-            Carrier("Pony"),
+            Carrier.at("Pony"),
             CancelParcel("7", "cup"),
             (CarrierOpened(1), ParcelBooked("7", "cup", 1)),
             None,
             (ParcelCancelled("7", "cup", 1),),
         ),
-        (Carrier("Pony"), CancelParcel("7", "cup"), (CarrierOpened(1),), None, ()),
+        (Carrier.at("Pony"), CancelParcel("7", "cup"), (CarrierOpened(1),), None, ()),
     ],
 )
-def test_what_is_done(service: Any, command: Any, history: Any, reply: Any, events: Any) -> None:
-    assert decided(service, command, *history) == (reply, events)
+def test_what_is_done(address: Address[Any], command: Any, history: Any, reply: Any, events: Any) -> None:
+    given(SERVICES[address.actor], *history, key=address.key).when(command).replies(reply).then(*events)
 
 
 @pytest.mark.parametrize(
-    ("service", "command", "history", "why"),
+    ("address", "command", "history", "why"),
     [
-        (Order("7"), Place("ana", ()), (), "an order needs products"),
-        (Order("7"), Place("ana", (Line("cup", 0, 5),)), (), "at least one piece"),
-        (Order("7"), Place("ana", (Line("cup", 1, -5),)), (), "an order needs products"),
-        (Order("7"), Place("ana", (TEA[0], TEA[0])), (), "names each product once"),
-        (Order("7"), Place("ana", TEA), (PLACED,), "was placed before"),
-        (Order("7"), Cancel(), (PLACED, OrderShipped("R", (1,))), "was shipped"),
-        (Stock("cup"), Supply(0), (), "nothing to put on the shelf"),
-        (Stock("cup"), Reserve("7", 1), (), "no cup left"),
-        (Stock("cup"), Reserve("7", 2), (PiecesSupplied(3), PiecesReserved("8", 2)), "only 1 of cup left"),
-        (Stock("cup"), Ship("7"), (PiecesSupplied(3),), "no cup is reserved for order 7"),
-        (Payments("ana"), Pay("7", 101), (AccountOpened(100),), "ana can't pay 101 euros"),
-        (Payments("ana"), Refund("R2-ana"), TAKEN, "stands for nothing that is kept"),
-        (Payments("ana"), Refund("R1-ana"), (*TAKEN, MoneyPaidOut("7", "R1-ana", 40)), "nothing that is kept"),
-        (Payments("ana"), Capture("R1-ana"), (*TAKEN, MoneyGivenBack("7", "R1-ana", 40)), "nothing that is kept"),
-        (Carrier("Pony"), BookParcel("7", "cup"), (), "carrier Pony has no room"),
+        (Order.at("7"), Place("ana", ()), (), "an order needs products"),
+        (Order.at("7"), Place("ana", (Line("cup", 0, 5),)), (), "at least one piece"),
+        (Order.at("7"), Place("ana", (Line("cup", 1, -5),)), (), "an order needs products"),
+        (Order.at("7"), Place("ana", (TEA[0], TEA[0])), (), "names each product once"),
+        (Order.at("7"), Place("ana", TEA), (PLACED,), "was placed before"),
+        (Order.at("7"), Cancel(), (PLACED, OrderShipped("R", (1,))), "was shipped"),
+        (Stock.at("cup"), Supply(0), (), "nothing to put on the shelf"),
+        (Stock.at("cup"), Reserve("7", 1), (), "no cup left"),
+        (Stock.at("cup"), Reserve("7", 2), (PiecesSupplied(3), PiecesReserved("8", 2)), "only 1 of cup left"),
+        (Stock.at("cup"), Ship("7"), (PiecesSupplied(3),), "no cup is reserved for order 7"),
+        (Payments.at("ana"), Pay("7", 101), (AccountOpened(100),), "ana can't pay 101 euros"),
+        (Payments.at("ana"), Refund("R2-ana"), TAKEN, "stands for nothing that is kept"),
+        (Payments.at("ana"), Refund("R1-ana"), (*TAKEN, MoneyPaidOut("7", "R1-ana", 40)), "nothing that is kept"),
+        (Payments.at("ana"), Capture("R1-ana"), (*TAKEN, MoneyGivenBack("7", "R1-ana", 40)), "nothing that is kept"),
+        (Carrier.at("Pony"), BookParcel("7", "cup"), (), "carrier Pony has no room"),
     ],
 )
-def test_what_is_refused(service: Any, command: Any, history: Any, why: str) -> None:
-    with pytest.raises(Refused, match=why):
-        decided(service, command, *history)
+def test_what_is_refused(address: Address[Any], command: Any, history: Any, why: str) -> None:
+    given(SERVICES[address.actor], *history, key=address.key).when(command).refuses(why)
 
 
 def test_a_payment_service_that_is_down_fails_and_refuses_nothing() -> None:
     for command in (Pay("7", 1), Pay("7", 1000), Refund("R1-ana"), TakeBack("7"), Capture("R1-ana")):
-        with pytest.raises(PaymentsUnreachable):
-            decided(Payments("ana"), command, *TAKEN, PaymentsDown())
+        given(Payments, *TAKEN, PaymentsDown(), key="ana").when(command).fails(PaymentsUnreachable)
 
 
 # -- the checkout -------------------------------------------------------------------------------------------------

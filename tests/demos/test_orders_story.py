@@ -15,6 +15,7 @@ SCENES = (
     "A payment service that is down for too long",
     "A letter that nobody can deliver",
     "A process that is killed while an order waits",
+    "A shopping cart",
     "What the customers see",
     "All that ever happened to Ben's order",
     "Do the books balance?",
@@ -38,7 +39,7 @@ def told(orders: Run) -> str:
 
 
 def test_the_whole_story(told: str, tmp_path: Path) -> None:
-    assert [scene(told, number).splitlines()[0] for number in range(1, 10)] == list(SCENES)
+    assert [scene(told, number).splitlines()[0] for number in range(1, 11)] == list(SCENES)
     assert "\033" not in told
     assert max(len(line) for line in told.splitlines() if "sqlite" not in line) <= 88  # a path is as long as it is
     what_became_of_the_steps(told)
@@ -46,13 +47,14 @@ def test_the_whole_story(told: str, tmp_path: Path) -> None:
     killed, reopened = re.findall(r"process (\d+) (?:is killed by signal 9|opens the journal)", scene(told, 6))
     assert killed != reopened
     a_way_back(told)
-    assert re.findall(r"^ +\d  \w+ +\d+ euros +(\w+)$", scene(told, 7), re.M) == [
+    assert re.findall(r"^ +\d+  \w+ +\d+ euros +(\w+)$", scene(told, 8), re.M) == [
         *("shipped", "cancelled", "shipped", "cancelled", "cancelled"),
-        *("shipped", "cancelled", "shipped", "shipped"),
+        *("shipped", "cancelled", "shipped", "shipped", "shipped"),
     ]
-    assert "5 orders were shipped, 8 pieces in all, and have brought 1,500 euros" in " ".join(told.split())
+    a_cart_and_a_search(told)
+    assert "6 orders were shipped, 9 pieces in all, and have brought 1,530 euros" in " ".join(told.split())
     letters = {path.parent.name: path.read_text() for path in tmp_path.glob("*/orders.db.letters/*/*.txt")}
-    assert set(letters) == {"Ana", "Cleo", "Finn", "Iris"}  # Hugo has no letterbox
+    assert set(letters) == {"Ana", "Cleo", "Finn", "Iris", "Jana"}  # Hugo has no letterbox
     assert letters["Ana"] == "Dear Ana,\n\nyour order ana is on its way.\n"
 
 
@@ -99,8 +101,19 @@ def what_olga_was_told_and_did(told: str) -> None:
     assert '"It waits for approval."' in scene(told, 3)
 
 
+def a_cart_and_a_search(told: str) -> None:
+    assert re.findall(r"→ she is told: order (.*)$", scene(told, 7), re.M) == ["Jana-1"] * 2
+    assert steps(scene(told, 7)) == [*PLACED, *PAID]
+    found = re.findall(r"^ +\d  (\w+) +([a-z ]+?)  +(shipped|cancelled)$", scene(told, 8), re.M)
+    assert found == [
+        *(("Iris", "samovar", "shipped"), ("Cleo", "samovar", "shipped")),
+        *(("Gina", "teapot", "cancelled"), ("Ben", "teapot cup", "cancelled")),
+        ("Jana", "teapot", "shipped"),
+    ]
+
+
 def a_way_back(told: str) -> None:
-    trail = re.findall(r"^ +(\d+)  (\w+)/\w+@\d+ +(.*)$", scene(told, 8), re.M)
+    trail = re.findall(r"^ +(\d+)  (\w+)/\w+@\d+ +(.*)$", scene(told, 9), re.M)
     assert [int(position) for position, _, _ in trail] == sorted({int(position) for position, _, _ in trail})
     undone = [what for _, _, what in trail if what.endswith("undone")]
     assert undone == [
@@ -112,7 +125,7 @@ def a_way_back(told: str) -> None:
 
 def test_a_journal_is_carried_on_with_while_actors_are_killed(orders: Run, tmp_path: Path) -> None:
     url = f"sqlite:{tmp_path / 'orders.db'}"
-    for shipped in (5, 10):
+    for shipped in (6, 12):
         done = orders("--journal", url, "--kill", "0.1", "--seed", "3")
         assert (done.returncode, done.stderr) == (0, "")
         assert f"{shipped} orders were shipped" in " ".join(done.stdout.split())

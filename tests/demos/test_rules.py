@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actors import Command, Event, Failed, Refused, Service
+from actors import Failed, Service
 from demos.trip import ACTORS
 from demos.trip.mailer import Confirm, Mailer
 from demos.trip.messages import (
@@ -20,8 +20,9 @@ from demos.trip.messages import (
     RoomReleased,
     SeatHeld,
     SeatReleased,
+    TripBooked,
 )
-from demos.trip.read_models import FlightSales, SalesOf, TripRow, Trips, TripsOf
+from demos.trip.read_models import FlightSales, KnownTrips, SalesOf, Sellers, TripRow, Trips, TripsOf
 from demos.trip.sagas import BookTrip, TripSaga
 from demos.trip.services import (
     Cab,
@@ -41,94 +42,63 @@ from demos.trip.services import (
     ReleaseSeat,
 )
 from runtime import Runtime
-
-AnyCommand = Command[Any, Any]
-
-
-def given(service: Service[Any, Any, Any], *history: Event) -> Any:
-    """Return the state that these events lead to."""
-    state = service.initial
-    for event in history:
-        state = service.evolve(state, event)
-    return state
-
-
-def decided(service: Service[Any, Any, Any], command: AnyCommand, *history: Event) -> tuple[Any, tuple[Event, ...]]:
-    """Return the reply and the events that a command leads to."""
-    decision = service.decide(given(service, *history), command)
-    return decision.reply, decision.events
-
+from runtime.simulation import given
 
 COMPANIES = [
-    (Flight("x"), OpenFlight, HoldSeat, ReleaseSeat, FlightOpened, SeatHeld, SeatReleased),
-    (Hotel("x"), OpenHotel, HoldRoom, ReleaseRoom, HotelOpened, RoomHeld, RoomReleased),
-    (Cab("x"), OpenCab, HoldCar, ReleaseCar, CabsOpened, CarHeld, CarReleased),
+    (Flight, OpenFlight, HoldSeat, ReleaseSeat, FlightOpened, SeatHeld, SeatReleased),
+    (Hotel, OpenHotel, HoldRoom, ReleaseRoom, HotelOpened, RoomHeld, RoomReleased),
+    (Cab, OpenCab, HoldCar, ReleaseCar, CabsOpened, CarHeld, CarReleased),
 ]
 COMPANY = ("company", "open_it", "hold", "release", "opened", "held", "released")
 
 
 @pytest.mark.parametrize(COMPANY, COMPANIES)
 def test_what_companies_sell(
-    company: Any, open_it: Any, hold: Any, release: Any, opened: Any, held: Any, released: Any
+    company: type[Service[Any, Any, Any]], open_it: Any, hold: Any, release: Any, opened: Any, held: Any, released: Any
 ) -> None:
-    assert decided(company, open_it(2)) == (None, (opened(2),))
-    assert decided(company, hold("t"), opened(2)) == (1, (held("t", 1),))
-    assert decided(company, hold("u"), opened(2), held("t", 1)) == (2, (held("u", 2),))
-    assert decided(company, hold("t"), opened(2), held("t", 1)) == (1, ())  # one to a trip
-    assert decided(company, release("t"), opened(2), held("t", 1)) == (None, (released("t", 1),))
-    assert decided(company, release("t"), opened(2)) == (None, ())
-    sold_again = opened(2), held("t", 1), held("u", 2), released("t", 1)
-    assert decided(company, hold("v"), *sold_again) == (1, (held("v", 1),))
+    one = opened(2), held("t", 1)
+    given(company).when(open_it(2)).then(opened(2)).when(hold("t")).replies(1).then(held("t", 1))
+    given(company, *one).when(hold("u")).replies(2).then(held("u", 2))
+    given(company, *one).when(hold("t")).replies(1).nothing_happens()  # one to a trip
+    given(company, *one).when(release("t")).then(released("t", 1))
+    given(company, opened(2)).when(release("t")).nothing_happens()
+    given(company, *one, held("u", 2), released("t", 1)).when(hold("v")).replies(1).then(held("v", 1))
 
 
 @pytest.mark.parametrize(COMPANY, COMPANIES)
 def test_what_companies_refuse(
-    company: Any, open_it: Any, hold: Any, release: Any, opened: Any, held: Any, released: Any
+    company: type[Service[Any, Any, Any]], open_it: Any, hold: Any, release: Any, opened: Any, held: Any, released: Any
 ) -> None:
-    for command, history, reason in (
-        (hold("t"), (), "is not open for booking"),
-        (hold("u"), (opened(1), held("t", 1)), "is full|has no car left"),
-        (open_it(2), (opened(2),), "is open already"),
-        (open_it(0), (), "nothing to sell"),
-        (open_it(-1), (), "nothing to sell"),
-    ):
-        with pytest.raises(Refused, match=reason):
-            decided(company, command, *history)
+    given(company).when(hold("t")).refuses("is not open for booking")
+    given(company, opened(1), held("t", 1)).when(hold("u")).refuses("has no car left" if company is Cab else "is full")
+    given(company, opened(2)).when(open_it(2)).refuses("is open already")
+    given(company).when(open_it(0)).refuses("nothing to sell").when(open_it(-1)).refuses("nothing to sell")
 
 
 def test_a_closed_desk_is_a_failure_and_no_refusal() -> None:
-    cab = Cab("x")
-    for command in (HoldCar("t"), HoldCar("u")):
-        with pytest.raises(DeskUnreachable):
-            decided(cab, command, CabsOpened(1), CarHeld("t", 1), DeskClosed())
-    assert decided(cab, ReleaseCar("t"), CabsOpened(1), CarHeld("t", 1), DeskClosed())[1] == (CarReleased("t", 1),)
-    assert decided(cab, HoldCar("t"), CabsOpened(1), DeskClosed(), DeskOpened())[1] == (CarHeld("t", 1),)
-    assert decided(cab, CloseDesk()) == (None, (DeskClosed(),))
-    assert decided(cab, CloseDesk(), DeskClosed()) == (None, ())
-    assert decided(cab, OpenDesk(), DeskClosed()) == (None, (DeskOpened(),))
-    assert decided(cab, OpenDesk()) == (None, ())
+    closed = given(Cab, CabsOpened(1), CarHeld("t", 1), DeskClosed()).when(HoldCar("t")).fails(DeskUnreachable)
+    closed.when(HoldCar("u")).fails(DeskUnreachable).when(ReleaseCar("t")).then(CarReleased("t", 1))
+    given(Cab, CabsOpened(1), DeskClosed(), DeskOpened()).when(HoldCar("t")).then(CarHeld("t", 1))
+    given(Cab).when(CloseDesk()).then(DeskClosed()).when(CloseDesk()).nothing_happens()
+    given(Cab, DeskClosed()).when(OpenDesk()).then(DeskOpened()).when(OpenDesk()).nothing_happens()
 
 
-def test_a_state_is_not_changed_but_replaced() -> None:
-    flight = Flight("x")
-    before = given(flight, FlightOpened(2), SeatHeld("t", 1))
-    flight.evolve(before, SeatHeld("u", 2))
-    flight.evolve(before, SeatReleased("t", 1))
-    assert before.held == {"t": 1}
+def test_the_way_of_a_trip() -> None:
+    saga = given(TripSaga, "t").when(BookTrip("Ana", "F", "H", "C"))
+    saga.sends("flight", Flight.at("F"), HoldSeat("t")).undo(ReleaseSeat("t"))
+    saga.replies("flight", 1).sends("hotel", Hotel.at("H"), HoldRoom("t")).undo(ReleaseRoom("t"))
+    saga.replies("hotel", 2).sends("cab", Cab.at("C"), HoldCar("t")).undo(ReleaseCar("t"))
+    saga.fails("cab", DeskUnreachable("closed")).retries("cab").replies("cab", 3)
+    saga.ends_with(TripBooked("t", "Ana", "F", 1, "H", 2, "C", 3))
 
 
-async def test_the_travel_agencys_tables() -> None:
-    async with Runtime("memory:", ACTORS) as runtime:
-        await runtime.ask(Flight.at("F"), OpenFlight(3))
-        await runtime.ask(Hotel.at("H"), OpenHotel(1))
-        await runtime.ask(Cab.at("C"), OpenCab(1))
-        await runtime.ask(TripSaga.at("t"), BookTrip("Ana", "F", "H", "C"))
-        with pytest.raises(Refused, match="hotel H is full"):
-            await runtime.ask(TripSaga.at("u"), BookTrip("Ben", "F", "H", "C"))
-        assert await runtime.ask(Trips.at(), TripsOf("Ana"), consistent=True) == [TripRow("t", "F", 1, "H", "C")]
-        assert await runtime.ask(Trips.at(), TripsOf("Ben"), consistent=True) == []
-        assert await runtime.ask(Trips.at(), SalesOf("F"), consistent=True) == FlightSales("F", 3, 1)
-        assert await runtime.ask(Trips.at(), SalesOf("G"), consistent=True) is None
+def test_the_travel_agencys_tables() -> None:
+    tables = given(Trips).events(Flight.at("F"), FlightOpened(3), SeatHeld("t", 1), SeatHeld("u", 2))
+    tables.events(Flight.at("F"), SeatReleased("u", 2))
+    tables.events(TripSaga.at("t"), TripBooked("t", "Ana", "F", 1, "H", 1, "C", 1))
+    tables.asks(TripsOf("Ana")).answers([TripRow("t", "F", 1, "H", "C")]).asks(TripsOf("Ben")).answers([])
+    tables.asks(SalesOf("F")).answers(FlightSales("F", 3, 1)).asks(SalesOf("G")).answers(None)
+    tables.asks(Sellers()).answers([("Flight", "F")]).asks(KnownTrips()).answers(["t", "u"])
 
 
 def mails(outbox: Path) -> dict[str, str]:

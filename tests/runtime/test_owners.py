@@ -9,7 +9,7 @@ import pytest
 from actors import Elsewhere, OutcomeUnknown, ReadModelBehind, Refused
 from persistence import AppendFailed, JournalUnusable, postgres_schema
 from persistence.postgres import PostgresJournal
-from runtime import Runtime, projector
+from runtime import Runtime, follower
 from tests.postgres import a_schema, needs_server, run, url_of
 from tests.relay import a_relay
 from tests.runtime.cast import (
@@ -253,7 +253,7 @@ async def test_while_the_server_is_down_nobody_is_parked(schema: str, caplog: py
 
 async def test_a_read_model_reads_on_when_it_can(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage is not its fault either: this one may not fail once."""
-    monkeypatch.setattr(projector, "AGAIN", 0.001)
+    monkeypatch.setattr(follower, "AGAIN", 0.001)
     ana, bob = two(schema)
     async with ana, bob:
         journal: Any = node_of(bob).journal

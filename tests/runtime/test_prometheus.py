@@ -5,9 +5,10 @@ import threading
 
 import pytest
 
+from actors import Meta, Subscriber
 from runtime import ManualClock, Runtime
 from tests.extras import need
-from tests.runtime.cast import ALL, Board, Desk, Hold, Lines, Look, Note, Room
+from tests.runtime.cast import ALL, Board, Desk, Hold, Lines, Look, Note, Room, WasHeld
 from tests.runtime.tools import HeldJournal, comes, quiet
 
 need("prometheus_client")
@@ -37,6 +38,16 @@ BY_READ_MODEL = {
     "understudy_read_model_log_bytes": "gauge",
     "understudy_read_model_set_aside": "gauge",
     "understudy_read_model_failures": "counter",
+    "understudy_read_model_lag_seconds": "gauge",
+    "understudy_read_model_events_per_second": "gauge",
+}
+BY_SUBSCRIBER = {
+    "understudy_subscriber_under_way": "gauge",
+    **{
+        name.replace("read_model", "subscriber"): kind
+        for name, kind in BY_READ_MODEL.items()
+        if not name.endswith("log_bytes")
+    },
 }
 OF_ALL = {
     "understudy_journal_position": "gauge",
@@ -76,17 +87,26 @@ def value(metrics: dict[str, Metric], name: str, **labels: str) -> float:
 
 
 async def test_all_is_there_with_its_type_its_labels_and_a_word_of_help(registry: CollectorRegistry) -> None:
-    runtime = Runtime("memory:", ALL)
+    class Mails(Subscriber):
+        async def handle(self, event: WasHeld, meta: Meta) -> None: ...
+
+    runtime = Runtime("memory:", [*ALL, Mails])
     registry.register(PrometheusCollector(runtime))  # before it is open
     assert scraped(registry) == {}
     async with runtime:
         for key in range(20):
             await runtime.ask(Room.at(str(key)), Look())
         metrics = scraped(registry)
-    assert {name: metric.type for name, metric in metrics.items()} == {**BY_CLASS, **BY_READ_MODEL, **OF_ALL}
+    assert {name: metric.type for name, metric in metrics.items()} == {
+        **BY_CLASS,
+        **BY_READ_MODEL,
+        **BY_SUBSCRIBER,
+        **OF_ALL,
+    }
     assert all(metric.documentation for metric in metrics.values())
     for name, metric in metrics.items():
-        label = {"class"} if name in BY_CLASS else {"read_model"} if name in BY_READ_MODEL else set[str]()
+        of = [("class", BY_CLASS), ("read_model", BY_READ_MODEL), ("subscriber", BY_SUBSCRIBER)]
+        label = {label for label, names in of if name in names}
         assert all(set(sample.labels) - {"le"} == label for sample in metric.samples), name
     assert len(metrics["understudy_actors"].samples) == len(runtime_classes(metrics))
     assert scraped(registry) == {}
@@ -95,7 +115,7 @@ async def test_all_is_there_with_its_type_its_labels_and_a_word_of_help(registry
 def runtime_classes(metrics: dict[str, Metric]) -> set[str]:
     classes = {sample.labels["class"] for name in BY_CLASS for sample in metrics[name].samples}
     assert {"Room", "Desk", "Trip"} <= classes
-    assert "Board" not in classes
+    assert classes.isdisjoint(("Board", "Mails"))
     return classes
 
 

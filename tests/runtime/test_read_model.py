@@ -14,6 +14,7 @@ from persistence import MemoryJournal, Record
 from persistence.journal import PAGE
 from persistence.sqlite_view import SqliteView
 from runtime import ManualClock, Runtime
+from runtime import follower as following
 from runtime import projector as projecting
 from runtime.projection import Poison
 from tests.runtime.cast import (
@@ -317,7 +318,7 @@ async def test_what_stands_before_a_poison_event_is_projected() -> None:
 
 async def test_closing_while_it_comes_to_a_poison_event(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is parked while the runtime waits for it to catch up, and the runtime closes as if nothing were wrong."""
-    monkeypatch.setattr(projecting, "BATCH", 1)
+    monkeypatch.setattr(following, "BATCH", 1)
     async with Runtime("memory:", ALL) as runtime:
         await runtime.tell(Room.at("r"), Hold("fine"))
         await runtime.tell(Room.at("r"), Hold("unprintable"))
@@ -364,8 +365,8 @@ async def test_catching_up_and_live_without_gap_or_repeat(tmp_path: Path) -> Non
 
 async def test_live_events_beyond_the_limit_are_read_from_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A group that was too much is not skipped when the next one fits again."""
-    monkeypatch.setattr(projecting, "LIVE_LIMIT", 10)
-    monkeypatch.setattr(projecting, "BATCH", 3)
+    monkeypatch.setattr(following, "LIVE_LIMIT", 10)
+    monkeypatch.setattr(following, "BATCH", 3)
     gate, apply = asyncio.Event(), SqliteView.apply
 
     async def slowly(view: SqliteView, statements: Sequence[Any], checkpoint: int, **more: Any) -> None:

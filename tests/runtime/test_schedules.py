@@ -16,6 +16,8 @@ from actors import (
     UnknownSchedule,
     planned_time,
 )
+from persistence import Sleeper
+from persistence.journal import PAGE
 from runtime import ManualClock, Runtime, ScheduledRun, planner
 from runtime.planner import has_ended
 from runtime.schedule_events import RUNS_KEPT
@@ -388,3 +390,25 @@ async def test_what_was_looked_at_before_it_was_set_anew_decides_nothing(monkeyp
     commands = [found["command"]["line"] for found in writes(journal, "saga.started")]
     assert commands == ["", "new"]
     check_schedules(journal.records)
+
+
+async def test_one_that_moves_on_while_they_are_listed_is_listed_once() -> None:
+    moves: list[bool] = []
+
+    class Moving(HeldJournal):
+        """A run begins between two pages of those that sleep."""
+
+        async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:
+            page = await super().sleeping(after, limit)
+            if moves:
+                moves.pop()
+                await pass_time(runtime, clock, MINUTE)
+            return page
+
+    lasts(0)
+    clock = ManualClock()
+    async with Runtime(Moving(), ALL, clock=clock) as runtime:
+        await runtime.schedule("s", Play, Begin(), every=MINUTE)
+        moves.append(True)
+        (info,) = await runtime.schedules()
+        assert [run.outcome for run in info.runs] == ["started"]

@@ -4,7 +4,8 @@
 This file is only read by the checkers; ``test_typing.py`` runs them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, assert_never, assert_type
 from uuid import UUID
@@ -44,6 +45,7 @@ from actors import (
     Statement,
     Step,
     Stopped,
+    Subscriber,
     Timer,
     Upcast,
     planned_time,
@@ -63,6 +65,7 @@ from runtime import (
     ScheduledRun,
     ScheduleInfo,
 )
+from runtime.simulation import ReadModelGiven, SagaPlay, SentStep, ServiceTurn, Stored, given
 
 
 class Held(Message):
@@ -115,6 +118,14 @@ class Seats(State):
     held: dict[str, int] = {}
 
 
+class SeatsLeft(Query["Flight", int]):
+    pass
+
+
+class Holder(Query["Flight", str | None]):
+    seat: int
+
+
 class Flight(Service[Seats, HoldSeat | ReleaseSeat, SeatHeld | SeatReleased]):
     initial = Seats()
     upcasts = (releases_have_reasons, a_swap_is_two_events)
@@ -137,6 +148,15 @@ class Flight(Service[Seats, HoldSeat | ReleaseSeat, SeatHeld | SeatReleased]):
                 return command.reply(None, SeatReleased(trip), SeatReleased(trip, why="twice"))
             case _:
                 assert_never(command)
+
+    def answer(self, state: Seats, query: SeatsLeft | Holder) -> int | str | None:
+        match query:
+            case SeatsLeft():
+                return state.capacity - len(state.held)
+            case Holder(seat):
+                return next((trip for trip, held in state.held.items() if held == seat), None)
+            case _:
+                assert_never(query)
 
     def evolve(self, state: Seats, event: SeatHeld | SeatReleased) -> Seats:
         match event:
@@ -218,6 +238,11 @@ class TripSaga(Saga[BookTrip, TripBooked]):
         many = await self.parallel(*[self.ask(name, Flight.at(name), hold) for name in ("a", "b")])
         assert_type(many, tuple[Held, ...])
 
+        left = await self.ask("left", Flight.at(command.flight), SeatsLeft(), timeout=timedelta(1))
+        assert_type(left, int)
+        assert_type(self.ask("who", command.other, Holder(left), retry=RetryPolicy()), Step[str | None])
+        assert_type(await self.ask("where", Journey.at("j"), Whereabouts()), str)
+
         receipt = await self.pivot("charge", Payments.at(), Charge(self.key, command.price))
         assert_type(receipt, Receipt)
         assert_type(self.now(), datetime)
@@ -296,6 +321,24 @@ class Bell(Actor):
                 return None
             case _:
                 assert_never(message)
+
+
+class Clerk(Actor):
+    async def receive(self, message: Ring) -> None:
+        assert_type(await self.ask(Flight.at("LH441"), SeatsLeft()), int)
+        assert_type(await self.ask(Trips.at(), SeatOf("trip-7"), consistent=True, timeout=5), int | None)
+
+
+async def asking(runtime: Runtime) -> None:
+    flight = Flight.at("LH441")
+    assert_type(await runtime.ask(flight, SeatsLeft()), int)
+    assert_type(await runtime.ask(flight, Holder(1), timeout=5, consistent=True), str | None)
+    async for left in runtime.watch(flight, SeatsLeft()):
+        assert_type(left, int)
+    async with aclosing(runtime.watch(Trips.at(), SeatOf("trip-7"), consistent=True)) as seats:
+        assert_type(seats, AsyncGenerator[int | None])
+    assert_type(await anext(runtime.watch(Journey.at("j"), Whereabouts(), after=7)), str)
+    print(await runtime.ask(flight, Lookup()), await runtime.ask(Trips.at(), Lookup()))
 
 
 class Lookup(Query["Flight | Trips", str]):
@@ -413,6 +456,41 @@ class Locks(ReadModel):
         yield sql("insert into locks values (?)", f"{event.lock} {event.holder} {meta.key}")
 
 
+class Receipts(Subscriber):
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    at_once = 4
+    retry = RetryPolicy(final=(ValueError,))
+    time_limit = None
+    categories = ("Flight",)
+
+    async def started(self) -> None:
+        self.sent = 0
+
+    async def handle(self, event: TripBooked | SeatReleased, meta: Meta) -> None:
+        assert_type(self.event_id, str)
+        match event:
+            case TripBooked(trip):
+                assert_type(await self.ask(Flight.at("LH441"), HoldSeat(trip), timeout=1.0), Held)
+            case SeatReleased(trip):
+                self.tell(Flight.at("LH441"), ReleaseSeat(trip), id=meta.event_id)
+            case _:
+                assert_never(event)
+
+    def key(self, event: TripBooked | SeatReleased, meta: Meta) -> str:
+        return event.trip
+
+
+async def subscribed(runtime: Runtime) -> None:
+    await runtime.caught_up(Receipts.at(), timeout=1.0)
+    await runtime.caught_up(Trips.at())
+    assert_type(await runtime.retry_parked(Receipts.at()), int)
+    assert_type(await runtime.skip_parked(Receipts.at(), "trip-7", reason="wrong address", by="ana"), int)
+    assert_type((await runtime.parked_events(Receipts.at()))[0].key, str)
+    assert_type(runtime.stats().subscribers["Receipts"].lag_seconds, float)
+    assert_type(runtime.stats().read_models["Trips"].last_error, str | None)
+    await runtime.kill(Receipts.at())
+
+
 async def locked(runtime: Runtime) -> None:
     assert_type(await runtime.locks(Berth.at("LH441")), list[HeldLock])
     assert_type(await runtime.unlock(Berth.at("LH441"), "seat", reason="stale", by="ana"), int)
@@ -482,3 +560,25 @@ async def travels(runtime: Runtime) -> None:
     await runtime.saga(journey).retry(step="seat", command=HoldSeat("j"), by="ana", reason="another name")
     async for progress in runtime.sagas(status="parked", type=Journey):
         assert_type(progress.saga, Address[Any])
+
+
+def tested() -> None:
+    turn = given(Flight, SeatHeld("t", 1), Stored("SeatFreed", {"of": "t"}), key="LH441").when(HoldSeat("u"))
+    assert_type(turn, ServiceTurn[Flight, Held])
+    assert_type(turn.then(SeatHeld("u", 2)).replies(Held(2)), ServiceTurn[Flight, Held])
+    assert_type(turn.when(ReleaseSeat("u")), ServiceTurn[Flight, None])
+    turn.reminds("expire", ReleaseSeat("u"), after=timedelta(minutes=10)).refuses("full").fails(ValueError)
+    journey = given(Journey, "j").when(Travel("LH441"))
+    assert_type(journey, SagaPlay[Journey, Held])
+    assert_type(journey.sends("seat", Flight.at(), HoldSeat("j")), SentStep[Flight])
+    journey.sends("seat", Flight.at(), HoldSeat("j")).undo(ReleaseSeat("j"))
+    journey.replies("seat", Held(1)).receives(GoOn("ana")).asks(Whereabouts()).answers("j").waits_for("seat", GoOn)
+    journey.ends_with(Held(1))
+    table = (
+        given(Trips)
+        .events(Flight.at("LH441"), SeatHeld("t", 1))
+        .then("select 1", (1,))
+        .asks(TripsOf("ana"))
+        .answers([])
+    )
+    assert_type(table, ReadModelGiven[Trips])

@@ -24,11 +24,13 @@ from actors import (
     Saga,
     Service,
     State,
+    Subscriber,
     sql,
     upcast,
 )
 from actors.actor import Context
 from runtime import Runtime
+from runtime.simulation import given
 
 
 class Held(Message):
@@ -102,8 +104,18 @@ class Thawed(Message, frozen=False):  # mistake: a message that can be changed
     seat: int
 
 
+class SeatsLeft(Query["Flight", int]): ...
+
+
+class RoomsLeft(Query["Hotel", int]):
+    floor: int = 0
+
+
 class Flight(Service[Seats, HoldSeat | ReleaseSeat, SeatHeld]):
     initial = Seats()
+
+    def answer(self, state: Rooms, query: SeatsLeft) -> int:  # mistake: answered from another service's state
+        return state.capacity
 
     def decide(self, state: Seats, command: HoldSeat | ReleaseSeat) -> Decision:
         command.trip = "trip-8"  # mistake: a command's field set
@@ -190,7 +202,7 @@ class TripSaga(Saga[BookTrip, TripBooked]):
         await self.ask("b", flight, hold, undo=ReleaseRoom(self.key))  # mistake: the undo of another actor
         await self.ask("c", flight, hold, undo=SeatHeld("trip-7"))  # mistake: an event as an undo
         await self.ask("d", Flight, hold)  # mistake: a class in place of an address
-        await self.ask("e", Flights.at(), SeatOf("trip-7"))  # mistake: a query in a saga
+        await self.ask("e", Flights.at(), SeatOf("trip-7"))  # mistake: a read model asked by a saga
         await self.pivot("f", flight, HoldRoom(self.key))  # mistake: a pivot sent to the wrong actor
         await self.pivot("g", flight, hold, undo=release)  # mistake: a pivot with an undo
         await self.sleep("h", 60)  # mistake: a sleep of a bare number
@@ -235,6 +247,21 @@ class Flights(ReadModel):
 class Trips(ReadModel):
     def project(self, event: SeatHeld, meta: int) -> Iterator[Any]:  # mistake: project takes no Meta
         yield "delete from flights"
+
+
+class Receipts(Subscriber):
+    since = "yesterday"  # mistake: a beginning that is none
+    at_once = "8"  # mistake: how many at once, as a text
+
+    async def handle(self, event: SeatHeld, meta: int) -> None:  # mistake: handle takes no Meta
+        self.tell(Hotel.at(), HoldSeat("trip-7"))  # mistake: a subscriber tells the wrong actor
+        print((await self.ask(Flight.at(), HoldSeat("trip-7"))).number)  # mistake: a reply that has no number
+
+
+async def subscribed(runtime: Runtime) -> None:
+    await runtime.ask(Receipts.at(), HoldSeat("trip-7"))  # mistake: a subscriber is asked
+    await runtime.caught_up(Flight.at())  # mistake: a service that follows nothing
+    await runtime.rebuild(Receipts.at())  # mistake: effects built anew
 
 
 class Mailer(Actor):
@@ -403,6 +430,39 @@ class Journey(Saga[Travel, Held]):
         return held
 
 
+class Asking(Saga[Travel, Held]):
+    async def run(self, command: Travel) -> Held:
+        await self.ask("a", Flight.at(), RoomsLeft())  # mistake: a saga's query sent to the wrong actor
+        await self.ask("b", Flight.at(), SeatsLeft(), undo=ReleaseSeat(self.key))  # mistake: a query undone
+        await self.ask("c", Flight.at(), SeatsLeft(), lock=True)  # mistake: a query that takes a lock
+        await self.pivot("d", Flight.at(), SeatsLeft())  # mistake: a query as the pivot
+        text: str = await self.ask("e", Flight.at(), SeatsLeft())  # mistake: a step's answer of another type
+        raise Refused(text)
+
+
+class Porter(Actor):
+    async def receive(self, message: HoldSeat) -> None:
+        await self.ask(Hotel.at(), SeatsLeft())  # mistake: a plain actor's query sent to the wrong actor
+        self.tell(Flight.at(), SeatsLeft())  # mistake: a query told by a plain actor
+        text: str = await self.ask(Flight.at(), SeatsLeft())  # mistake: a plain actor's answer of another type
+        del text
+
+
+async def asks(runtime: Runtime) -> None:
+    await runtime.ask(Hotel.at("Ritz"), SeatsLeft())  # mistake: a service's query sent to another service
+    await runtime.ask(Flights.at(), SeatsLeft())  # mistake: a service's query sent to a read model
+    text: str = await runtime.ask(Flight.at("LH441"), SeatsLeft())  # mistake: an answer used as another type
+    runtime.tell(Flight.at("LH441"), SeatsLeft())  # mistake: a query told
+    await runtime.transact((Flight.at("LH441"), SeatsLeft()))  # mistake: a query in a transaction
+    runtime.watch(Hotel.at("Ritz"), SeatsLeft())  # mistake: another service's query watched
+    runtime.watch(Flight.at("LH441"), HoldSeat("t"))  # mistake: a command watched
+    await runtime.watch(Flight.at("LH441"), SeatsLeft())  # mistake: a watch awaited
+    async for name in runtime.watch(Flight.at("LH441"), SeatsLeft()):
+        name.upper()  # mistake: what is watched used as another type
+    RoomsLeft(floor="1")  # mistake: a query's field of another type
+    del text
+
+
 async def travels(runtime: Runtime) -> None:
     await runtime.start(Journey.at("j"), HoldSeat("j"))  # mistake: a saga started by another actor's command
     number: int = await runtime.ask(Journey.at("j"), Whereabouts())  # mistake: a query's reply of another type
@@ -411,3 +471,28 @@ async def travels(runtime: Runtime) -> None:
     await runtime.result(Flight.at())  # mistake: the result of what is no saga
     runtime.sagas(status="asleep")  # mistake: a status that there is not
     print(number)
+
+
+def tested() -> None:
+    turn = given(Flight, SeatHeld("t")).when(HoldSeat("u"))
+    given(Flight, HoldSeat("t"))  # mistake: a command in place of an event that has happened
+    given(Flight).when(HoldRoom("t"))  # mistake: another service's command in a test
+    given(Flight, "LH441")  # mistake: a service's key without key=
+    turn.replies(Room(1))  # mistake: a reply of another command
+    turn.when(BookTrip("t"))  # mistake: a saga's command sent to a service
+    turn.then(Held(1))  # mistake: a reply in place of an event
+    turn.reminds("a", ReleaseRoom("t"), after=timedelta(1), to=Flight.at())  # mistake: a reminder that nobody takes
+    turn.fails("full")  # mistake: a text in place of an error
+    given(Journey, "j").when(HoldSeat("t"))  # mistake: a saga begun by another actor's command
+    journey = given(Journey, "j").when(Travel("LH441"))
+    journey.sends("seat", Flight.at(), HoldRoom("t"))  # mistake: a step that its service doesn't take
+    journey.sends("seat", Flight.at(), HoldSeat("t")).undo(ReleaseRoom("t"))  # mistake: an undo of another service
+    journey.undoes_by("seat", Flight.at(), ReleaseRoom("t"))  # mistake: an undo expected of another service
+    journey.receives(HoldSeat("t"))  # mistake: a message of another actor's
+    journey.asks(Whereabouts()).answers(1)  # mistake: an answer of another type
+    journey.ends_with(Room(1))  # mistake: another result than the saga's
+    journey.refuses("seat", Refused("full"))  # mistake: an error in place of the reason
+    journey.fails("seat", "down")  # mistake: a reason in place of an error
+    given(Flights).asks(SeatOf("t")).answers("1A")  # mistake: an answer of another type than the query's
+    given(Flights).events(SeatHeld("t"))  # mistake: events without whose they are
+    given(Mailer)  # mistake: a plain actor, which needs a loop

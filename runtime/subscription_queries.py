@@ -1,0 +1,132 @@
+"""Subscription queries: the answer now, and again whenever it changes.
+
+Who watches is told that there may be something new (``news.py``), and asks again. So what stands between two answers
+that he has the time to look at is passed over, and nothing waits for him.
+"""
+
+from collections.abc import AsyncGenerator
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from actors import Actor, Address, MailboxFull, NotTaken, OutcomeUnknown, Query, RuntimeClosed
+from persistence import JournalUnusable
+from runtime import queries
+from runtime.answering import head
+from runtime.inspection import Inspection
+from runtime.news import ANY
+from runtime.node import Node
+from runtime.timers import Timer
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+AGAIN = 1.0
+"""Seconds after which it is asked again, where what stood in the way tells nobody that it has passed."""
+
+NONE = object()
+"""No answer has been given yet."""
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+class SubscriptionQueries(Inspection):
+    """The part of a runtime that tells of answers that change."""
+
+    def watch(
+        self, address: Address[A], query: Query[A, R], /, *, consistent: bool = False, after: int | None = None
+    ) -> AsyncGenerator[R]:
+        """Yield the answer to a query now, and again whenever it has changed, until the runtime is closed.
+
+        Of a read model, when rows have changed that the query may be about (``ReadModel.about``); of a service or a
+        saga, when something in its stream has become durable. Answers never go back to an earlier state, each differs
+        from the one before, and who is slow sees the latest. With ``consistent=True`` or ``after`` a read model's first
+        answer sees as much as that of :meth:`Runtime.ask` would.
+
+        It goes on when the actor crashes, the read model is built anew or the journal is away for a while. Leave it by
+        ``contextlib.aclosing``, or by cancelling; a ``break`` alone leaves the rest to the garbage collector.
+
+        Raises:
+            NotTaken, UnknownActor: at once; nobody here answers this, or it is a plain actor, which keeps no events.
+            RuntimeClosed: the runtime is closed meanwhile, or another process takes its place.
+            Parked: the actor is set aside, or the read model, and nothing more will come.
+            Refused, Failed, Exception: whatever :meth:`Runtime.ask` raises, because ``answer`` does.
+        """
+        node = self._open_node()
+        kind = node.kind(address.actor)
+        if address.actor not in node.projectors:
+            if issubclass(kind.cls, Actor):
+                raise NotTaken(f"{address} is a plain actor, whose answers change unseen; ask it when you want to know")
+            node.directory.check_answers(address, query)
+        return _Watch(node, address, query).answers(consistent=consistent, after=after)
+
+
+class _Watch(Generic[A, R]):
+    """One who watches."""
+
+    def __init__(self, node: Node, address: Address[A], query: Query[A, R]) -> None:
+        self._node = node
+        self._address = address
+        self._query = query
+        self._last: Any = NONE
+        """What tells the last answer from another one."""
+
+    async def answers(self, *, consistent: bool, after: int | None) -> AsyncGenerator[R]:
+        """Yield the answers, as they change."""
+        node, address, key = self._node, self._address, self._address.key
+        projector = node.projectors.get(address.actor)
+        if projector is not None:
+            key = projector.model.about(self._query) or ANY
+            if consistent:
+                after = max(await head(node.journal), after or 0)
+        with node.news.of((address.actor, key)) as news:
+            while True:
+                news.clear()
+                self._check_open()
+                timer: Timer | None = None
+                try:
+                    answer = await queries.ask(node, address, self._query, after=after)
+                except Exception as error:
+                    self._check_open(error)
+                    if not self._passes(error):
+                        raise
+                    timer = node.delays.after(AGAIN, news.set)
+                else:
+                    if self._is_new(answer):
+                        yield answer
+                    self._check_parked()
+                try:
+                    await news.wait()
+                finally:
+                    if timer is not None:
+                        timer.cancel()
+
+    def _is_new(self, answer: R) -> bool:
+        """Whether an answer differs from the last one, which its reader may have changed since."""
+        before = self._last
+        try:
+            self._last = _encode(answer)
+        except (TypeError, ValueError, OverflowError):
+            self._last = answer  # what can't be encoded is compared as it is
+        return before is NONE or bool(before != self._last)
+
+    def _passes(self, error: Exception) -> bool:
+        """Whether it is not the query that went wrong, and another try may do."""
+        if isinstance(error, OutcomeUnknown):  # the journal was lost, and is read again
+            return not self._node.writer.ended
+        if isinstance(error, MailboxFull):
+            return True
+        projector = self._node.projectors.get(self._address.actor)
+        away = projector is not None and (isinstance(error, JournalUnusable) or projector.view.passes(error))
+        return away and self._last is not NONE
+
+    def _check_open(self, error: Exception | None = None) -> None:
+        node, taken = self._node, self._node.trouble.taken
+        if node.news.closed or taken.done():
+            why = f"{taken.result()}" if taken.done() and not taken.cancelled() else "the runtime was closed"
+            raise RuntimeClosed(f"{self._address} can't be watched any more: {why}") from error
+
+    def _check_parked(self) -> None:
+        projector = self._node.projectors.get(self._address.actor)
+        if projector is not None and projector.error is not None:
+            raise projector.parked_error()

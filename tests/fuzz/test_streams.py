@@ -1,0 +1,166 @@
+"""An event that was altered, and its checksum made right again: who reads it says so, or is parked."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors import Address
+from persistence import MemoryJournal, Record
+from runtime import ManualClock, Runtime, check_journal
+from runtime.timeline import diagram, timeline
+from tests.fuzz.mutations import altered, check_ours, examples, mutated
+from tests.runtime.cast import ALL, Hold, Look, Room, Trip
+from tests.runtime.reminding import BELL, Bell, Wind, strike
+from tests.runtime.tools import HeldJournal, quiet
+from tests.runtime.voyage import ACTORS, VOYAGE, Aboard, Sail, Voyage
+
+EVERYBODY: list[type] = list(dict.fromkeys([*ALL, *ACTORS, Bell]))
+ROOM, OPEN = Room.at("r"), Voyage.at("open")
+ADDRESSES: list[Address[Any]] = [ROOM, BELL, VOYAGE, OPEN, Trip.at("v trip"), Room.at("cabin")]
+SECONDS = 200
+"""Longer than a service may fail until it is parked."""
+
+
+async def _write() -> list[Record]:
+    journal, clock = HeldJournal(), ManualClock()
+    async with Runtime(journal, EVERYBODY, clock=clock) as runtime:
+        await runtime.ask(ROOM, Hold("t"), id="c1")
+        await runtime.ask(BELL, Wind("x", (strike("soon", 5), strike("often", 3, every=7), strike("late", 90_000))))
+        await runtime.start(VOYAGE, Sail("full bunk"))
+        await quiet(runtime)
+        await runtime.ask(VOYAGE, Aboard("ana"), id="aboard")
+        for _ in range(60):
+            clock.advance(1)
+            await quiet(runtime)
+        await runtime.start(OPEN, Sail())
+        await quiet(runtime)
+    return journal.records
+
+
+@cache
+def written() -> tuple[Record, ...]:
+    return tuple(asyncio.run(_write()))
+
+
+class Forgery(NamedTuple):
+    """A journal in which something was altered; its other events need not be shown."""
+
+    records: list[Record]
+    how: str
+    position: int
+
+    def __repr__(self) -> str:
+        before = written()[self.position - 1]
+        return f"{self.how} at {before}: {[one for one in self.records if one.position == self.position]}"
+
+
+@st.composite
+def forged(draw: st.DrawFn) -> Forgery:
+    """Return a journal with one event that was altered, left out, or put in another's place."""
+    records = [msgspec.structs.replace(record, value=None) for record in written()]
+    at = draw(st.integers(0, len(records) - 1))
+    record, other = records[at], records[draw(st.integers(0, len(records) - 1))]
+    how = draw(st.sampled_from(["data", "data", "data", "bytes", "meta", "type", "event", "gone", "twice", "command"]))
+    match how:
+        case "data":
+            record.data = draw(altered(record.data))
+        case "bytes":
+            record.data = draw(mutated(record.data))
+        case "meta":
+            record.meta = draw(altered(record.meta) | mutated(record.meta))
+        case "type":
+            record.type = other.type
+        case "event":
+            record.type, record.data = other.type, other.data
+        case "gone":
+            del records[at]
+        case "twice":
+            records.insert(at, msgspec.structs.replace(record, command=None))
+        case _:
+            record.command = draw(st.none() | st.just("c1"))
+    return Forgery(_numbered(records), how, at + 1)
+
+
+def _numbered(records: list[Record]) -> list[Record]:
+    versions: dict[Any, int] = {}
+    for position, record in enumerate(records, 1):
+        versions[record.stream] = record.version = versions.get(record.stream, 0) + 1
+        record.position = position
+    return records
+
+
+def journal_of(records: Sequence[Record]) -> MemoryJournal:
+    """Return a journal in which everybody is to be woken."""
+    copies = [msgspec.structs.replace(record) for record in records]
+    return MemoryJournal(copies, list(dict.fromkeys(record.stream for record in records)))
+
+
+async def collected(found: Any) -> None:
+    _ = [one async for one in found]
+
+
+async def told(asked: Any) -> None:
+    """Wait for what may raise an error of ours, and no other."""
+    try:
+        await asked
+    except Exception as error:  # noqa: BLE001 (looked at)
+        check_ours(error)
+
+
+async def run_on(records: Sequence[Record]) -> None:
+    """Go on with a journal, and ask everybody for everything."""
+    clock = ManualClock(records[-1].time + 1)
+    async with Runtime(journal_of(records), EVERYBODY, clock=clock) as runtime:
+        for address in ADDRESSES:
+            await told(runtime.progress_of(address))
+            await told(runtime.plan_of(address))
+            await told(runtime.state_of(address))
+            await told(collected(runtime.history(address)))
+            await told(collected(timeline(journal_of(records), address)))
+            await told(diagram(journal_of(records), address))
+        await told(collected(runtime.sagas()))
+        asked: list[Any] = [
+            runtime.ask(ROOM, Look()),
+            runtime.ask(ROOM, Hold("t"), id="c1"),
+            runtime.ask(BELL, Wind("y")),
+            runtime.ask(Room.at("cabin"), Look()),
+            runtime.ask(VOYAGE, Aboard("ben")),
+            runtime.reminders(BELL),
+        ]
+        answers = [asyncio.ensure_future(told(one)) for one in asked]
+        sagas = [asyncio.ensure_future(told(runtime.result(address))) for address in (VOYAGE, OPEN)]
+        for _ in range(SECONDS // 5):
+            await quiet(runtime)
+            clock.advance(5)
+        await quiet(runtime)
+        assert all(one.done() for one in answers)
+        for one in answers:
+            one.result()
+        for one in sagas:
+            if one.done():
+                one.result()
+            one.cancel()
+
+
+@given(forged())
+@examples(40, slow=20)
+def test_a_runtime_parks_who_can_not_go_on_and_answers_everybody(
+    caplog: pytest.LogCaptureFixture, forgery: Forgery
+) -> None:
+    caplog.clear()
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(run_on(forgery.records))
+    assert [one for one in caplog.messages if "task failed" in one or "timer failed" in one] == []
+
+
+@given(forged())
+@examples(60, slow=5)
+def test_a_check_tells_what_would_not_load(forgery: Forgery) -> None:
+    asyncio.run(told(check_journal(journal_of(forgery.records), EVERYBODY, ended=True)))

@@ -1,0 +1,1 @@
+"""Tests of what users test with: given, when, then for one actor."""
