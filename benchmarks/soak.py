@@ -1,6 +1,6 @@
 """Trips and orders at full load for a while, in a process that is killed and paused again and again.
 
-    python -m benchmarks.soak [--minutes 10] [--postgres URL] [--seed N] [--every 5 40]
+    python -m benchmarks.soak [--minutes 10] [--postgres URL] [--seed N] [--every 5 60]
 
 Actors die, wait and lose replies on the way too. Beside it the journal is read and checked, event by event, and what
 the process has acknowledged is kept. At the end all that is unfinished is finished, and the books are checked. Told are
@@ -10,6 +10,7 @@ figures for each minute, what the process takes, and what is wrong; the exit cod
 import argparse
 import asyncio
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -237,6 +238,7 @@ async def journal(options: argparse.Namespace) -> AsyncGenerator[str]:
 
 
 async def main(options: argparse.Namespace) -> int:
+    logging.getLogger("understudy").addHandler(logging.NullHandler())  # what matters here is told as figures
     async with journal(options) as url:
         with tempfile.TemporaryDirectory(prefix="understudy-") as letterboxes:
             soak = Soak(url, options)
