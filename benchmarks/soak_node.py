@@ -2,8 +2,8 @@
 
     python -m benchmarks.soak_node URL SEED LETTERBOXES [--trips 300] [--orders 40] [--active 5000]
 
-Each line on its standard output is a JSON object: a sample, once a second, or what became of trips, as it becomes
-known. Actors are killed, delayed and robbed of their replies on the way.
+On its standard output it says what becomes of each trip, at once (``completed TRIP``), and once a second how it fares,
+as JSON. Actors are killed, delayed and robbed of their replies on the way.
 """
 
 import argparse
@@ -32,8 +32,6 @@ BLOCK = 1_000
 """So many trips, or orders, want what the same sellers have."""
 AHEAD = 1_000
 """Wishes that are ready before somebody sees to them."""
-TOLD_EVERY = 0.05
-"""Seconds between two lines that tell what became of trips."""
 FINENESS = 20
 """Buckets of latencies for each factor of e."""
 
@@ -61,22 +59,15 @@ class Counts:
 
     def __init__(self) -> None:
         self.latencies: dict[str, Counter[int]] = {"trips": Counter(), "orders": Counter()}
-        self.booked: list[str] = []
-        self.refused: list[str] = []
-        self.parked: list[str] = []
-
-    def tell_ends(self) -> None:
-        if self.booked or self.refused or self.parked:
-            tell({"booked": self.booked, "refused": self.refused, "parked": self.parked})
-            self.booked, self.refused, self.parked = [], [], []
 
     def take_latencies(self) -> dict[str, Counter[int]]:
         taken, self.latencies = self.latencies, {"trips": Counter(), "orders": Counter()}
         return taken
 
 
-def tell(line: dict[str, Any]) -> None:
-    print(json.dumps(line), flush=True)
+def tell(line: str) -> None:
+    """Say it at once: what is said before it is durable must be found out."""
+    print(line, flush=True)
 
 
 async def wanted_trips(runtime: Runtime, seed: int, run: str) -> AsyncIterator[trip_load.Wish]:
@@ -107,11 +98,11 @@ async def book(runtime: Runtime, counts: Counts, queue: "asyncio.Queue[trip_load
         try:
             await insist(lambda: runtime.ask(TripSaga.at(wish.trip), wish.command))  # noqa: B023 (asked at once)
         except Refused:
-            counts.refused.append(wish.trip)
+            tell(f"compensated {wish.trip}")
         except Parked:
-            counts.parked.append(wish.trip)
+            tell(f"parked {wish.trip}")
         else:
-            counts.booked.append(wish.trip)
+            tell(f"completed {wish.trip}")
         counts.latencies["trips"][bucket(time.perf_counter() - asked)] += 1
 
 
@@ -129,24 +120,17 @@ async def watch(runtime: Runtime, counts: Counts, chaos: Chaos, journal: str) ->
     begun = time.monotonic()
     while True:
         await asyncio.sleep(1)
-        tell(
-            {
-                "pid": os.getpid(),
-                "age": time.monotonic() - begun,
-                "rss": resident(),
-                "files": len(os.listdir("/proc/self/fd")),
-                "wal": log_size(journal) / 1e6,
-                "active": runtime.stats().active,
-                "chaos": [chaos.kills, chaos.delays, chaos.lost_replies],
-                **counts.take_latencies(),
-            }
-        )
-
-
-async def tell_ends(counts: Counts) -> None:
-    while True:
-        await asyncio.sleep(TOLD_EVERY)
-        counts.tell_ends()
+        sample = {
+            "pid": os.getpid(),
+            "age": time.monotonic() - begun,
+            "rss": resident(),
+            "files": len(os.listdir("/proc/self/fd")),
+            "wal": log_size(journal) / 1e6,
+            "active": runtime.stats().active,
+            "chaos": [chaos.kills, chaos.delays, chaos.lost_replies],
+            **counts.take_latencies(),
+        }
+        tell(json.dumps(sample))
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -160,7 +144,6 @@ async def main(options: argparse.Namespace) -> None:
     ):
         run = f"s{runtime.position}"  # the journal only grows, so no other run begins here
         tasks.create_task(watch(runtime, counts, chaos, options.url))
-        tasks.create_task(tell_ends(counts))
         trips: asyncio.Queue[Any] = asyncio.Queue(AHEAD)
         tasks.create_task(feed(wanted_trips(runtime, options.seed, run), trips))
         for _ in range(options.trips):
