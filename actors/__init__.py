@@ -15,6 +15,7 @@ from actors.errors import (
     ExtraMissing,
     Failed,
     Forgotten,
+    InterceptorMisuse,
     JournalMismatch,
     Locked,
     MailboxFull,
@@ -35,16 +36,19 @@ from actors.errors import (
     UnknownSchedule,
 )
 from actors.evolution import Upcast, upcast
+from actors.interceptors import Call, Interceptor, Proceed
 from actors.locks import ServiceLocked, ServiceUnlocked
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
 from actors.personal import Personal, SubjectForgotten
 from actors.policies import UNDO_RETRY, Backoff, Group, Mailbox, Passivation, Pool, Rate, RestartPolicy, RetryPolicy
 from actors.read_model import ReadModel, Statement, sql
+from actors.request_context import context, current_context
 from actors.saga import Saga
 from actors.schedules import planned_time
 from actors.service import Service
 from actors.steps import Chosen, Parallel, Select, Step
 from actors.subscriber import Subscriber
+from actors.verbs import Verb
 
 __all__ = [
     "UNDO_RETRY",
@@ -53,6 +57,7 @@ __all__ = [
     "Address",
     "AskCycle",
     "Backoff",
+    "Call",
     "Chosen",
     "Command",
     "CommandIdReused",
@@ -67,6 +72,8 @@ __all__ = [
     "Failed",
     "Forgotten",
     "Group",
+    "Interceptor",
+    "InterceptorMisuse",
     "JournalMismatch",
     "Locked",
     "Mailbox",
@@ -81,6 +88,7 @@ __all__ = [
     "Personal",
     "PoisonMessage",
     "Pool",
+    "Proceed",
     "Query",
     "Rate",
     "ReadModel",
@@ -117,6 +125,9 @@ __all__ = [
     "UnknownActor",
     "UnknownSchedule",
     "Upcast",
+    "Verb",
+    "context",
+    "current_context",
     "planned_time",
     "sql",
     "upcast",

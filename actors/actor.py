@@ -1,13 +1,14 @@
 """Plain actors: state in memory, timers, children, and, where they are async, the outside world."""
 
 import inspect
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from actors.address import Address
 from actors.definition import annotated, by_name, check_actor, check_rate
 from actors.errors import ActorMisuse
+from actors.interceptors import Interceptor, check_interceptors
 from actors.messages import Command, Request
 from actors.policies import Group, Mailbox, Passivation, Pool, Rate, RestartPolicy
 from actors.reminders import Remind
@@ -132,6 +133,8 @@ class Actor:
     """The message classes that it takes, by stable name; read from the annotation of ``receive``."""
     is_async: ClassVar[bool] = True
     """Whether ``receive`` is async; read from its definition."""
+    interceptors: ClassVar[Sequence[Interceptor]] = ()
+    """What stands around requests to actors of this class, inside the runtime's own; see :mod:`actors.interceptors`."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -139,6 +142,7 @@ class Actor:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        check_interceptors(cls.__name__, cls.interceptors)
         if "receive" in cls.__dict__:
             cls.commands = by_name(cls, annotated(cls, "receive", "message: A | B"), Request)
             cls.is_async = inspect.iscoroutinefunction(cls.__dict__["receive"])

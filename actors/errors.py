@@ -93,6 +93,10 @@ class ActorMisuse(UnderstudyError):
     """A plain actor's code did what it can't do; the message says what to write instead."""
 
 
+class InterceptorMisuse(UnderstudyError):
+    """An interceptor did what it can't do; the message says what to write instead."""
+
+
 class RuntimeClosed(UnderstudyError):
     """The runtime is not open: it has not been entered yet, is closing, or another process has taken its place."""
 

@@ -17,7 +17,7 @@ the first one any more; see :mod:`actors.evolution`.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
@@ -200,7 +200,8 @@ class Meta(msgspec.Struct, frozen=True):
 
     ``position`` counts from 1 through the whole journal without gaps, ``version`` from 1 through one stream.
     ``causation`` is the id of the message that caused the event, ``correlation`` the id of the request or saga
-    in whose name all of it happened.
+    in whose name all of it happened. ``context`` is the request context in which that was asked for; see
+    :class:`actors.request_context.context`.
     """
 
     actor: str
@@ -211,6 +212,7 @@ class Meta(msgspec.Struct, frozen=True):
     causation: str
     correlation: str
     tags: tuple[str, ...] = ()
+    context: Mapping[str, str] = {}
 
     @property
     def event_id(self) -> str:

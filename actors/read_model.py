@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from actors.address import Address
 from actors.definition import annotated, by_name, check_choices
 from actors.errors import DefinitionError
+from actors.interceptors import Interceptor, check_interceptors
 from actors.messages import Event, Meta
 from actors.policies import RetryPolicy
 
@@ -52,9 +53,12 @@ class ReadModel:
     """The classes of actors whose events it follows, by name; none: those of all."""
     tags: ClassVar[Sequence[str]] = ()
     """Only events that have all of these tags are followed; see ``Service.tags``."""
+    interceptors: ClassVar[Sequence[Interceptor]] = ()
+    """What stands around requests to actors of this class, inside the runtime's own; see :mod:`actors.interceptors`."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        check_interceptors(cls.__name__, cls.interceptors)
         if "project" in cls.__dict__:
             cls.follows = by_name(cls, annotated(cls, "project", "event: A | B, meta: Meta"), Event)
         check_choices(cls)

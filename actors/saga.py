@@ -27,6 +27,7 @@ from actors.definition import (
 )
 from actors.errors import Refused, SagaMisuse
 from actors.evolution import Upcast, steps_of
+from actors.interceptors import Interceptor, check_interceptors
 from actors.messages import Command, Event, Query, Request
 from actors.policies import UNDO_RETRY, Mailbox, Passivation, Rate, RetryPolicy
 from actors.service import Service
@@ -96,6 +97,8 @@ class Saga(Generic[C, R_co]):
     events: ClassVar[Mapping[str, type[Event]]] = {}
     upcasts: ClassVar[Sequence[Upcast]] = ()
     """What becomes of results that were stored as events in another form; see :mod:`actors.evolution`."""
+    interceptors: ClassVar[Sequence[Interceptor]] = ()
+    """What stands around requests to actors of this class, inside the runtime's own; see :mod:`actors.interceptors`."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -106,6 +109,7 @@ class Saga(Generic[C, R_co]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        check_interceptors(cls.__name__, cls.interceptors)
         for base in getattr(cls, "__orig_bases__", ()):
             if get_origin(base) is Saga:
                 command, cls.result = get_args(base)

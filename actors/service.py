@@ -15,6 +15,7 @@ from actors.definition import (
     queries_of,
 )
 from actors.evolution import Upcast, steps_of
+from actors.interceptors import Interceptor, check_interceptors
 from actors.locks import WhenLocked
 from actors.messages import Command, Decision, Event, Query, State
 from actors.policies import Mailbox, Passivation, Rate, RestartPolicy
@@ -73,6 +74,8 @@ class Service(Generic[S, C, E]):
     """The queries that it answers, by stable name; read from the annotation of ``answer``."""
     upcasts: ClassVar[Sequence[Upcast]] = ()
     """What becomes of events that were stored in another form; see :mod:`actors.evolution`."""
+    interceptors: ClassVar[Sequence[Interceptor]] = ()
+    """What stands around requests to actors of this class, inside the runtime's own; see :mod:`actors.interceptors`."""
 
     locked_by: Mapping[str, tuple[Address[Any], ...]] = NOBODY
     """The locks that sagas hold, by name, without those that the command is a part of; for ``decide`` to look at, and
@@ -83,6 +86,7 @@ class Service(Generic[S, C, E]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        check_interceptors(cls.__name__, cls.interceptors)
         for base in getattr(cls, "__orig_bases__", ()):
             if get_origin(base) is Service:
                 state, commands, events = get_args(base)

@@ -11,6 +11,7 @@ from runtime.instruments import BaseInstrument, Instrument
 from runtime.journal_check import CheckReport, check_archive, check_journal
 from runtime.locks import HeldLock
 from runtime.reminders import PendingReminder
+from runtime.retrying import retrying
 from runtime.runtime import Runtime
 from runtime.saga_alerts import OnAlert, SagaAlert
 from runtime.saga_progress import PlannedUndo, SagaProgress, StepProgress
@@ -52,5 +53,6 @@ __all__ = [
     "check_archive",
     "check_journal",
     "draw",
+    "retrying",
     "stop_on_signals",
 ]

@@ -10,23 +10,18 @@ from typing import Any, TypeVar
 from actors import Actor, Address, Command, Failed, Query, Request, Stopped
 from actors.actor import Reason
 from runtime import queries
-from runtime.actor_life import Handling, Life, handling
+from runtime.actor_life import RESISTS, TURNS, Handling, Life, acting_for, handling, origin_here
 from runtime.cells import Phase, World
 from runtime.failures import failure
 from runtime.kinds import Kind
 from runtime.log import log
 from runtime.mailbox import Envelope, recycle
+from runtime.origin import Origin
 from runtime.plain_cell import PlainCell
 from runtime.slow_turns import Timed
 
 A = TypeVar("A")
 R = TypeVar("R")
-
-RESISTS = 10.0
-"""Seconds after which an actor that was told to end and goes on is told again, and named in the log."""
-
-TURNS = 16
-"""Messages that an actor may handle before the event loop gets its turn, if it doesn't wait for anything itself."""
 
 
 class ActorCell(PlainCell):
@@ -343,6 +338,11 @@ class ActorCell(PlainCell):
         now = handling()
         return now.envelope if now is not None and now.cell is self else None
 
+    @property
+    def origin(self) -> Origin | None:
+        """In whose name the running task acts."""
+        return origin_here()
+
     def next_id(self, envelope: Envelope) -> str:
         """Return the id of the next request that is sent for a message: the same, should the message come again."""
         now = handling()
@@ -354,9 +354,9 @@ class ActorCell(PlainCell):
 
     def tell(self, address: Address[A], message: Command[A, Any], id: str | None = None, /) -> None:  # noqa: A002
         """Send a command without waiting for anything."""
-        self._envelope = envelope = self.envelope  # of the task that runs now
-        if envelope is not None and id is None:
-            id = self.next_id(envelope)  # noqa: A001
+        if id is None and self.envelope is not None:
+            id = self.next_id(self.envelope)  # noqa: A001
+        self._envelope = acting_for(self.envelope)  # of the task that runs now
         try:
             super().tell(address, message, id)
         finally:
@@ -375,10 +375,9 @@ class ActorCell(PlainCell):
         """Ask another actor, in the name of the message that is being handled."""
         if isinstance(request, Query):
             return await queries.ask(self.world, address, request, timeout=timeout, consistent=consistent)
-        envelope, correlation = self.envelope, None
-        if envelope is not None:
-            correlation, id = envelope.correlation, self.next_id(envelope) if id is None else id  # noqa: A001
-        return await self.world.ask(address, request, request_id=id, correlation=correlation, timeout=timeout)
+        if id is None and (envelope := self.envelope) is not None:
+            id = self.next_id(envelope)  # noqa: A001
+        return await self.world.ask_inside(address, request, request_id=id, origin=self.origin, timeout=timeout)
 
     def stash(self) -> None:
         """Put the message that is being handled aside."""

@@ -1,13 +1,19 @@
 """One incarnation of an async plain actor, and what its tasks are in the middle of."""
 
 import asyncio
-from contextvars import ContextVar
 from typing import Any
 
 from actors import Actor, Address
 from actors.actor import Reason
+from actors.request_context import Texts, Turn, Within, scope
 from runtime.mailbox import Envelope
+from runtime.origin import Origin, origin_of
 from runtime.plain_cell import PlainCell
+
+RESISTS = 10.0
+"""Seconds after which an actor that was told to end and goes on is told again, and named in the log."""
+TURNS = 16
+"""Messages that an actor may handle before the event loop gets its turn, if it doesn't wait for anything itself."""
 
 
 class Handling:
@@ -29,7 +35,18 @@ class Handling:
 
     def begin(self) -> None:
         """Be what the running task handles."""
-        _handling.set(self)
+        scope.set(self)
+
+    @property
+    def origin(self) -> Origin | None:
+        """In whose name it is."""
+        return self.envelope.origin if self.envelope is not None else None
+
+    @property
+    def texts(self) -> Texts | None:
+        """The request context of the message."""
+        origin = self.origin
+        return None if origin is None else origin.context
 
     @property
     def path(self) -> tuple[Address[Any], ...]:
@@ -42,14 +59,33 @@ class Handling:
         return self.envelope.due if self.envelope is not None else 0
 
 
-_handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
-"""What the running task handles; tasks that the author's code starts inherit it."""
-
-
 def handling() -> Handling | None:
-    """Return what the running task handles, if it is an actor's."""
-    now = _handling.get()
-    return None if now is None or now.over else now
+    """Return what the running task handles, if it is an actor's; tasks that the author's code starts inherit it."""
+    now = scope.get()
+    if now is None:
+        return None
+    if isinstance(now, Within):
+        now = now.around
+    return now if isinstance(now, Handling) and not now.over else None
+
+
+def origin_here() -> Origin | None:
+    """Return in whose name the running task acts: in that of the message that its actor handles, or in a context."""
+    now = scope.get()
+    if isinstance(now, Handling) and not now.over:
+        return now.origin
+    if now is None or isinstance(now, Turn):
+        return None
+    handled = handling()
+    origin = None if handled is None else handled.origin
+    return origin_of("" if origin is None else origin.correlation, now.texts)
+
+
+def acting_for(envelope: Envelope | None) -> Envelope | None:
+    """Return what stands for the message that is being handled, where something is told within another context."""
+    if not isinstance(scope.get(), Within):
+        return envelope
+    return Envelope(None, None if envelope is None else envelope.id, origin=origin_here())
 
 
 class Life:

@@ -18,6 +18,7 @@ from actors import Address, Failed, Parked, Request
 from actors.actor import Reason
 from persistence import Journal, Record, Stream
 from persistence.writer import Writer
+from runtime.asking import Asks
 from runtime.clock import Clock
 from runtime.flow import Flow
 from runtime.inbox import Inbox
@@ -26,6 +27,7 @@ from runtime.lock_waits import LockWaits
 from runtime.log import log
 from runtime.mailbox import NO_MAIL, SPARE, Envelope, new_lane
 from runtime.observer import Observer
+from runtime.origin import Origin
 from runtime.owner import Owner
 from runtime.projector import Projector
 from runtime.restarts import Budget
@@ -109,13 +111,16 @@ class World(Protocol):
         """Note a message that nobody waits for and that could not be handled."""
         ...
 
+    ask_inside: Asks
+    """What plain actors' requests go through."""
+
     async def ask(
         self,
         address: Address[A],
         request: Request[A, R],
         *,
         request_id: str | None = None,
-        correlation: str | None = None,
+        origin: Origin | None = None,
         timeout: float | None = None,
     ) -> R:
         """Send a command from outside of the turns, and wait for the reply."""

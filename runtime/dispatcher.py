@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from actors import OutcomeUnknown
+from actors.request_context import TURN, scope
 from persistence.writer import Writer
 from runtime.cells import Cell
 from runtime.clock import Clock
@@ -46,6 +47,7 @@ class Dispatcher:
         self._armed = False
         # A callback runs in the context of whoever scheduled it; turns must not see a sender's context variables.
         self._context = contextvars.Context()
+        self._context.run(scope.set, TURN)
         self.turns = 0
         """Turns taken since the start."""
 

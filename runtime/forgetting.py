@@ -10,6 +10,7 @@ from runtime.directory import Directory
 from runtime.inspection import Inspection
 from runtime.log import log
 from runtime.node import Node
+from runtime.origin import caller
 from runtime.personal import holds_personal
 from runtime.replay import stream
 from runtime.subjects import SUBJECTS, NoteForgotten
@@ -64,7 +65,7 @@ async def tell(node: Node, keys: Sequence[Key]) -> None:
     """
     for key in keys:
         key_id = key.id.hex()
-        await node.ask(SUBJECTS, NoteForgotten(key.subject, key_id), request_id=key_id)
+        await node.ask(SUBJECTS, NoteForgotten(key.subject, key_id), request_id=key_id, origin=caller())
 
 
 async def reconcile(node: Node) -> list[Key]:

@@ -1,15 +1,17 @@
 """What can be seen of a running runtime: its past, its actors, and what is on its way."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from actors import Address, NotTaken, RuntimeClosed, Saga, Service, State
+from actors import Address, Interceptor, NotTaken, RuntimeClosed, Saga, Service, State
+from actors.request_context import FIRST_USE
 from runtime import history as past
 from runtime.cells import Phase
 from runtime.dead_letters import DeadLetter
 from runtime.differences import Difference, Moment, difference
+from runtime.doors import Doors
 from runtime.history import HistoryEntry
 from runtime.kinds import Kind
 from runtime.node import Node
@@ -26,9 +28,34 @@ class Inspection:
     """Where requests go, while they are let in."""
     _inside: Node | None
     """What runs, from entering to leaving."""
+    _plain: Node | None
+    """Where requests go at once, while nothing stands before the doors."""
+    _doors: Doors | None
+    """Where they go else."""
 
-    def _let_nobody_in(self, _: object) -> None:
-        self._node = None
+    def _open_doors(self, node: Node, interceptors: Sequence[Interceptor]) -> None:
+        """Let requests in: by the shortest way that there is."""
+        doors, self._node = Doors(node, interceptors), node
+        if doors.stand:
+            self._doors, node.ask_inside = doors, doors.ask_inside
+        elif FIRST_USE.begun:
+            self._doors = doors
+        else:
+            self._plain = node
+            FIRST_USE.tell(self._look_for_context)
+
+    def _look_for_context(self) -> None:
+        """Look at the request context from here on."""
+        if self._plain is not None:
+            self._doors, self._plain = Doors(self._plain), None
+
+    def _doors_open(self) -> Doors:
+        self._open_node()
+        assert self._doors is not None
+        return self._doors
+
+    def _let_nobody_in(self, _: object = None) -> None:
+        self._node = self._plain = None
         if self._inside is not None:
             self._inside.news.close()
 

@@ -27,6 +27,7 @@ from actors import (
 from actors.endings import ENDINGS
 from actors.evolution import names_by_alias
 from actors.messages import name_of, reply_type
+from actors.request_context import Texts
 from persistence import BURIED, DELETED, JournalDamaged, KeyMissing, NewEvent, NotDecodable, NotEncodable, Record
 from persistence.codec import PLAIN, WRAPPING, Codec, Decoder, encode
 from persistence.intake import check_text
@@ -62,7 +63,7 @@ class EventMeta(msgspec.Struct, omit_defaults=True, gc=False):
 
     ``fingerprint`` and ``reply`` stand on the first event of a command that has an id of its sender's. ``trace`` is
     the trace context in which the event happened, where the runtime was traced. ``revision`` is that of its class,
-    stored where it is not the first.
+    stored where it is not the first. ``context`` is the request context in which the event happened.
     """
 
     causation: str = ""
@@ -71,11 +72,12 @@ class EventMeta(msgspec.Struct, omit_defaults=True, gc=False):
     reply: msgspec.Raw = msgspec.Raw(b"null")
     trace: str = ""
     revision: int = 1
+    context: Texts | None = None
 
 
-def deletion(cause: str, *, for_good: bool) -> NewEvent:
+def deletion(cause: str, context: Texts | None = None, *, for_good: bool) -> NewEvent:
     """Return the event by which a stream is deleted."""
-    return NewEvent(BURIED if for_good else DELETED, b"{}", encode(EventMeta(cause, cause)))
+    return NewEvent(BURIED if for_good else DELETED, b"{}", encode(EventMeta(cause, cause, context=context)))
 
 
 REVISED = b'{"revision":'

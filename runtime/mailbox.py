@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from actors import Address
+from runtime.origin import Origin
 
 
 class ReplyTo(Protocol):
@@ -30,8 +31,8 @@ class ReplyTo(Protocol):
 class Envelope(msgspec.Struct, gc=False):
     """A message on its way.
 
-    ``id`` names the request, so that it can be asked again; None: its sender never will. ``correlation`` is the
-    request or saga in whose name it is sent. ``sender`` is the plain actor that sent it. ``due`` is when its asker
+    ``id`` names the request, so that it can be asked again; None: its sender never will. ``origin`` says in
+    whose name it is sent; None: in its own. ``sender`` is the plain actor that sent it. ``due`` is when its asker
     stops waiting, in microseconds of steady time; 0: never. ``path`` names the actors that wait for the reply, the
     first asker first. ``undoes`` is the id of the command that this one undoes. ``data`` is the message as JSON, where
     its sender has written it down already. ``trace`` is the trace context that it is sent in (W3C ``traceparent``),
@@ -41,7 +42,7 @@ class Envelope(msgspec.Struct, gc=False):
     message: Any
     id: str | None = None
     reply: ReplyTo | None = None
-    correlation: str | None = None
+    origin: Origin | None = None
     sender: Address[Any] | None = None
     due: int = 0
     path: tuple[Address[Any], ...] = ()

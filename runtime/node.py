@@ -15,6 +15,7 @@ from persistence.records import to_records
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
 from runtime.alarm import Alarm
+from runtime.asking import Asks
 from runtime.built_in import built_in
 from runtime.cells import Cell, Phase
 from runtime.chaos import Chaos
@@ -33,6 +34,7 @@ from runtime.news import News
 from runtime.observed_cells import ObservedSaga, makers
 from runtime.observed_writer import new_writer
 from runtime.observer import Observer
+from runtime.origin import Origin
 from runtime.owner import Owner
 from runtime.passivation import ACTIVE, Passivator
 from runtime.personal import PersonalData
@@ -66,6 +68,8 @@ GRACE = 5.0
 
 class Node:
     """The parts of one runtime, made and used on one event loop."""
+
+    ask_inside: Asks
 
     def __init__(
         self,
@@ -126,7 +130,7 @@ class Node:
         self.trouble = Trouble(self.writer, self.promises, self.delays)
         self.closing = False
         self.alert = Alerts(self.writer, on_alert).tell
-        self._name, self._count = os.urandom(6).hex(), 0
+        self._name, self._count, self.ask_inside = os.urandom(6).hex(), 0, self.ask
 
     def new_id(self) -> str:
         """Return an id for a message that came without one."""
@@ -153,7 +157,7 @@ class Node:
         request: Request[A, R],
         *,
         request_id: str | None = None,
-        correlation: str | None = None,
+        origin: Origin | None = None,
         timeout: float | None = None,
     ) -> R:
         """Send a command, or a query of the actor's own, and wait for the reply."""
@@ -166,7 +170,7 @@ class Node:
         if cell.limit <= len(cell.mail) or cell.gate is not None or path:
             cell = await self.room(cell, request, due, path)
         promise = self.promises.make(address, request)
-        cell.put(Envelope(request, request_id, promise, correlation, None, due, path))
+        cell.put(Envelope(request, request_id, promise, origin, None, due, path))
         reply: R = await promise.wait(due)
         return reply
 
@@ -242,6 +246,16 @@ class Node:
                 cell.put(Envelope(message, message_id))
             return self.sent
         return self._tell_crowded(cell.target(message), Envelope(message, message_id))
+
+    def tell_for(
+        self, origin: Origin | None, address: Address[Any], message: Any, message_id: str | None
+    ) -> Awaitable[None]:
+        """Send a command in somebody's name, without waiting for a reply."""
+        cell, envelope = self.taker(address, message), Envelope(message, message_id, origin=origin)
+        if cell.limit <= len(cell.mail) or cell.gate is not None:
+            return self._tell_crowded(cell.target(message), envelope)
+        cell.put(envelope)
+        return self.sent
 
     def _tell_crowded(self, cell: Cell, envelope: Envelope) -> Awaitable[None]:
         if not cell.crowded:

@@ -9,6 +9,7 @@ import msgspec
 
 from actors import Actor, Address, Saga, Service
 from actors.actor import Reason
+from actors.verbs import Verb
 from persistence import Record
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import Life
@@ -24,7 +25,7 @@ from runtime.reminder_mail import Look, Sent
 from runtime.saga_cell import SagaCell
 from runtime.saga_events import NAMES, Released
 from runtime.saga_locks import GivenBack
-from runtime.saga_mail import Begin, Bury, Join, Pass, StepOutcome, Verb, Wake
+from runtime.saga_mail import Begin, Bury, Join, Pass, StepOutcome, Wake
 from runtime.saga_story import StepStory
 from runtime.service_cell import ServiceCell
 from runtime.service_mail import Delete, Erase, TakeSnapshot

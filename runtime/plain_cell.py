@@ -26,6 +26,7 @@ from runtime.actor_timer import ActorTimer
 from runtime.cells import Cell, Phase, World
 from runtime.kinds import Kind
 from runtime.mailbox import NO_MAIL, Envelope
+from runtime.origin import Origin
 from runtime.saga_mail import join
 from runtime.supervision import Supervisor
 
@@ -118,6 +119,11 @@ class PlainCell(Cell):
         return self._envelope
 
     @property
+    def origin(self) -> Origin | None:
+        """In whose name it acts."""
+        return None if self._envelope is None else self._envelope.origin
+
+    @property
     def message_id(self) -> str:
         """The id of the message that is being handled."""
         envelope = self.envelope
@@ -154,12 +160,12 @@ class PlainCell(Cell):
         if cell is None or type(message) not in cell.kind.takes:
             cell = world.taker(address, message)
         envelope = self._envelope
-        correlation = None
+        origin = None
         if envelope is not None:
-            correlation = envelope.correlation
+            origin = envelope.origin
             if id is None and envelope.id is not None:
                 id = self.next_id(envelope)  # noqa: A001
-        cell.put_from_inside(Envelope(message, id, None, correlation, self.address))
+        cell.put_from_inside(Envelope(message, id, None, origin, self.address))
 
     def watch(self, address: Address[Any], /) -> None:
         """Have the actor told when another one ends; at once, if it is not alive."""
@@ -241,11 +247,11 @@ class PlainCell(Cell):
 
     async def remind(self, reminder: Remind, /) -> None:
         """Set a reminder for the actor, which is durable."""
-        await reminders.remind(self.world, reminder)
+        await reminders.remind(self.world, reminder, self.origin)
 
     async def forget_reminder(self, name: str, /) -> None:
         """Drop a reminder of the actor."""
-        await reminders.forget(self.world, self.address, name)
+        await reminders.forget(self.world, self.address, name, self.origin)
 
     # -- stash --------------------------------------------------------------------------------------------------
 

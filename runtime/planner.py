@@ -11,13 +11,13 @@ import msgspec
 
 from actors import Actor, Address, Stopped
 from actors.schedules import run_key
+from actors.verbs import Compensate
 from runtime.cells import Phase, World
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.promises import Promises
 from runtime.reminder_mail import Look
 from runtime.saga_cell import SagaCell
-from runtime.saga_mail import Compensate
 from runtime.saga_progress import told
 from runtime.schedule_events import Run, ScheduleState
 from runtime.schedule_rules import Outlook, due_of, passed_over

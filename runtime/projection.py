@@ -159,4 +159,5 @@ def to_meta(record: Record) -> Meta:
         causation=meta.causation,
         correlation=meta.correlation,
         tags=record.tags,
+        context=meta.context or {},
     )

@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 from actors import Address, Query
-from runtime.actor_life import handling
+from runtime.actor_life import handling, origin_here
 from runtime.answering import head
 from runtime.cells import World
 
@@ -32,9 +32,7 @@ async def ask(
     """
     projector = world.projectors.get(address.actor)
     if projector is None:
-        now = handling()
-        correlation = now.envelope.correlation if now is not None and now.envelope is not None else None
-        return await world.ask(address, query, correlation=correlation, timeout=timeout)
+        return await world.ask(address, query, origin=origin_here(), timeout=timeout)
     position = max(await head(world.journal) if consistent else 0, after or 0)
     reply: R = await projector.ask(query, position, _left(world, timeout))
     return reply

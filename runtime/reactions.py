@@ -6,8 +6,10 @@ from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 from actors import ActorMisuse, Address, Command, Meta, Refused, Request
+from actors.request_context import Within, scope
 from runtime.cells import Cell, World
 from runtime.mailbox import Envelope
+from runtime.origin import Origin, origin_of
 from runtime.promises import Promise, Promises
 from runtime.saga_cell import SagaCell
 from runtime.saga_mail import OnlyStart
@@ -28,12 +30,13 @@ class Place(World, Protocol):
 class Happening:
     """One event that is being handled."""
 
-    __slots__ = ("correlation", "event_id", "over", "sent", "told")
+    __slots__ = ("context", "correlation", "event_id", "over", "sent", "told")
 
     def __init__(self, meta: Meta, number: int) -> None:
         """``number`` is which one it is of those that a stored event has become."""
         self.event_id = meta.event_id if number == 1 else f"{meta.event_id}#{number}"
         self.correlation = meta.correlation
+        self.context = dict(meta.context)
         self.sent = 0
         """How many requests it has led to."""
         self.told: list[tuple[Address[Any], Command[Any, Any], Promise]] = []
@@ -58,8 +61,9 @@ class Reactions:
         self._name = name
 
     def begin(self, happening: Happening) -> None:
-        """Have the running task handle an event."""
+        """Have the running task handle an event, in the request context in which that has happened."""
         _now.set(happening)
+        scope.set(Within(happening.context, None) if happening.context else None)
 
     def _here(self) -> Happening:
         now = _now.get()
@@ -84,9 +88,7 @@ class Reactions:
         """Send a request; await the reply."""
         now = self._here()
         request_id = id if id is not None else now.next_id()
-        return self._place.ask(
-            address, request, request_id=request_id, correlation=now.correlation or None, timeout=timeout
-        )
+        return self._place.ask(address, request, request_id=request_id, origin=_origin(now), timeout=timeout)
 
     def tell(self, address: Address[A], message: Command[A, Any], id: str | None = None, /) -> None:  # noqa: A002
         """Send a command; the event is handled when it has arrived."""
@@ -98,7 +100,7 @@ class Reactions:
         promise = place.promises.make(address, message)
         now.told.append((address, message, promise))
         reply = OnlyStart(promise) if _starts(cell, message) else promise
-        cell.put_from_inside(Envelope(message, message_id, reply, now.correlation or None))
+        cell.put_from_inside(Envelope(message, message_id, reply, _origin(now)))
 
     async def arrived(self, happening: Happening) -> None:
         """Wait until all that was told has taken effect, durably.
@@ -120,6 +122,12 @@ class Reactions:
             promise.future.add_done_callback(_looked_at)
             if not promise.future.done():
                 promise.future.cancel()
+
+
+def _origin(now: Happening) -> Origin | None:
+    """Return in whose name a request is sent: the event's, in the request context that is current."""
+    around = scope.get()
+    return origin_of(now.correlation, None if around is None else around.texts)
 
 
 def _looked_at(future: "asyncio.Future[Any]") -> None:

@@ -7,9 +7,11 @@ import msgspec
 
 from actors import Address
 from actors.reminders import Remind
+from actors.request_context import Texts
 from persistence import NEVER, NewEvent, Record
 from persistence.codec import WRAPPING, Decoder, encode
 from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT, decoded, out_of_place
+from runtime.origin import Origin, origin_of
 
 PENDING_LIMIT = 1_000
 """How many reminders a service may have pending. Those that the runtime sets are counted for each address apart."""
@@ -24,6 +26,7 @@ class ReminderSet(msgspec.Struct, omit_defaults=True):
     every: int = 0
     to: Address[Any] | None = None
     correlation: str = ""
+    context: Texts | None = None
 
 
 class Reminded(msgspec.Struct, omit_defaults=True):
@@ -67,6 +70,13 @@ class Pending(msgspec.Struct, frozen=True):
     """How often in a row the process has crashed while it was overdue, as far as that is counted."""
     position: int = 0
     """The position of the last event about it that was read from the journal; 0: it was written since."""
+    context: Texts | None = None
+    """The request context in which it was set."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """In whose name its command is sent."""
+        return origin_of(self.correlation, self.context)
 
     @property
     def time(self) -> int:
@@ -119,7 +129,15 @@ def _apply(pending: dict[str, Pending], event: ReminderEvent, version: int, posi
     if isinstance(event, ReminderSet):
         command = bytes(event.command)
         pending[event.name] = Pending(
-            event.name, version, event.due, event.every, command, event.to, event.correlation, position=position
+            event.name,
+            version,
+            event.due,
+            event.every,
+            command,
+            event.to,
+            event.correlation,
+            position=position,
+            context=event.context,
         )
     elif isinstance(event, Reminded) and event.next:
         pending[event.name] = msgspec.structs.replace(
@@ -144,7 +162,7 @@ class Changes:
         self.events: list[NewEvent] = []
         self._version = version
 
-    def set(self, reminder: Remind, command: bytes, now: int, correlation: str) -> None:
+    def set(self, reminder: Remind, command: bytes, now: int, origin: Origin) -> None:
         """Set a reminder; it replaces the one of the same name.
 
         Raises:
@@ -157,7 +175,8 @@ class Changes:
             )
         due, every = reminder.first(now), reminder.interval
         raw = msgspec.Raw(command)
-        self._add(REMINDER, ReminderSet(reminder.name, raw, due, every, reminder.to, correlation))
+        name, to = reminder.name, reminder.to
+        self._add(REMINDER, ReminderSet(name, raw, due, every, to, origin.correlation, origin.context))
 
     def forget(self, name: str) -> None:
         """Drop a reminder, if there is one of this name."""

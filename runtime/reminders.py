@@ -11,6 +11,7 @@ from actors.reminders import EPOCH, Remind
 from persistence import NotDecodable
 from runtime.cells import World
 from runtime.mailbox import Envelope
+from runtime.origin import Origin
 from runtime.promises import Promises
 from runtime.reminder_events import Pending
 from runtime.reminder_mail import Look
@@ -69,7 +70,7 @@ def reminders_for(address: Address[Any]) -> Address[Reminders]:
     return Reminders.at(f"{address.actor}/{address.key}")
 
 
-async def remind(world: World, reminder: Remind) -> None:
+async def remind(world: World, reminder: Remind, origin: Origin | None) -> None:
     """Set a reminder for another actor; it is durable then.
 
     Raises:
@@ -81,10 +82,10 @@ async def remind(world: World, reminder: Remind) -> None:
     world.check(reminder.to, reminder.command)
     if not isinstance(reminder.command, Command):
         raise NotTaken(f"{type(reminder.command).__name__} is no command; only commands can be sent later")
-    await world.ask(reminders_for(reminder.to), SetReminder(reminder))
+    await world.ask(reminders_for(reminder.to), SetReminder(reminder), origin=origin)
 
 
-async def forget(world: World, address: Address[Any], name: str) -> None:
+async def forget(world: World, address: Address[Any], name: str, origin: Origin | None) -> None:
     """Drop a reminder that :func:`remind` has set, if there is one; that is durable then.
 
     Raises:
@@ -92,7 +93,7 @@ async def forget(world: World, address: Address[Any], name: str) -> None:
         OutcomeUnknown: it may or may not have been dropped; drop it again.
     """
     world.kind(address.actor)
-    await world.ask(reminders_for(address), DropReminder(name))
+    await world.ask(reminders_for(address), DropReminder(name), origin=origin)
 
 
 async def reminders_of(world: World, promises: Promises, address: Address[Any]) -> list[PendingReminder]:

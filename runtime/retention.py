@@ -10,6 +10,7 @@ from runtime.inspection import Inspection
 from runtime.kinds import FENCED, LOCK_EVENTS, deletion
 from runtime.lock_events import Locks
 from runtime.mailbox import Envelope
+from runtime.origin import caller
 from runtime.replay import stream
 from runtime.saga_mail import Bury
 from runtime.service_mail import Delete, Erase, ServiceMail, TakeSnapshot
@@ -102,7 +103,7 @@ class Retention(Inspection):
         else:
             (cell,) = await node.services([address], due)
         promise = node.promises.make(address, message)
-        cell.put(Envelope(message, None, promise))
+        cell.put(Envelope(message, None, promise, caller()))
         return await promise.wait(due)
 
     async def _first(self, stream: Stream) -> int:
@@ -144,7 +145,8 @@ class Retention(Inspection):
         if not head:
             return 0
         snapshot = snapshot_of_lost(cell.kind, head + 1, known, locks, buried=for_good)
-        events = [deletion(node.new_id(), for_good=for_good)]
+        origin = caller()
+        events = [deletion(node.new_id(), None if origin is None else origin.context, for_good=for_good)]
         cell.written = True  # so that who comes next waits until it is durable
         outcome = node.writer.submit((Append(name, head, events, node.clock.now(), None, NEVER, snapshot),))
         node.writer.kick()

@@ -13,14 +13,15 @@ from actors import (
     Address,
     Command,
     Group,
-    NotTaken,
+    Interceptor,
     Query,
     Request,
     RuntimeClosed,
-    Service,
     State,
 )
+from actors.interceptors import check_interceptors
 from actors.reminders import Remind
+from actors.request_context import FIRST_USE, turn
 from persistence import Journal, Keys
 from persistence.connection import shielded
 from persistence.opening import journal_for
@@ -36,6 +37,7 @@ from runtime.locks import Locking
 from runtime.log import log
 from runtime.node import Node
 from runtime.observer import Observer
+from runtime.origin import caller
 from runtime.passivation import ACTIVE
 from runtime.personal import PersonalData
 from runtime.projecting import Projecting
@@ -47,7 +49,7 @@ from runtime.slow_turns import SLOW_TURN
 from runtime.subscription_queries import SubscriptionQueries
 from runtime.subscriptions import open_subscribers
 from runtime.tracing import Tracing
-from runtime.transaction import Transaction
+from runtime.transacting import transact
 from runtime.views import Views, ViewsOption
 
 A = TypeVar("A")
@@ -75,7 +77,8 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
     ``tracing`` follows each request (``docs/observability.md``). ``keys`` seal what is personal
     (``docs/personal_data.md``). ``on_alert`` is told when a saga needs a person: it is parked, or an undo fails.
     ``views`` is where read models are, a URL for all or URLs by class; subscribers' checkpoints are with the journal,
-    unless theirs is given by class.
+    unless theirs is given by class. ``interceptors`` stand around each request, the first one outermost
+    (``docs/interceptors.md``).
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets subscribers and plain actors end what they
@@ -111,23 +114,30 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
         keys: Keys | None = None,
         views: ViewsOption = None,
         on_alert: OnAlert | None = None,
+        interceptors: Sequence[Interceptor] = (),
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
+        check_interceptors("Runtime", interceptors)
         self._journal = journal_for(journal, durability, max_payload)
         self._actors = actors
         self._clock = clock or SystemClock()
         self._chaos, self._groups, self._active, self._slow_turn = chaos, groups, active, slow_turn
         self._observer = Observer(self._clock, instruments, tracing)
         self._keys, self._personal = keys, PersonalData(keys, actors, max_payload=self._journal.max_payload)
-        self._views, self._on_alert = Views(views), on_alert
+        self._views, self._on_alert, self._interceptors = Views(views), on_alert, tuple(interceptors)
         self._shutdown_timeout, self._stack = shutdown_timeout, AsyncExitStack()
-        self._entered, self._node, self._inside = False, None, None
+        self._entered, self._node, self._inside, self._plain, self._doors = False, None, None, None, None
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         if self._entered:
             raise RuntimeClosed("a runtime is entered once; make another one")
+        with turn():  # what goes on by itself is in the request context of nobody who happens to open it
+            await self._enter()
+        return self
+
+    async def _enter(self) -> None:
         failure: Exception | None = None
         async with AsyncExitStack() as stack:
             if self._keys is not None:
@@ -173,16 +183,18 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             except Exception as error:  # noqa: BLE001 (raised below: the task group would wrap it into a group)
                 failure = error
             else:
-                self._entered, self._node, self._inside, self._stack = True, node, node, stack.pop_all()
+                self._entered, self._inside, self._stack = True, node, stack.pop_all()
+                self._open_doors(node, self._interceptors)
                 node.trouble.taken.add_done_callback(self._let_nobody_in)
         if failure is not None:
             raise failure
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        node, self._node, self._inside = self._inside, None, None
+        node, self._inside = self._inside, None
+        self._let_nobody_in()
+        FIRST_USE.forget(self._look_for_context)
         assert node is not None
         try:
             await shielded(self._finish(node))
@@ -231,7 +243,11 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             MailboxFull: there was no room in the mailbox within ``timeout``; nothing was sent.
             NotTaken, UnknownActor: nobody here takes this.
         """
-        node = self._node or self._open_node()
+        node = self._plain
+        if node is None:
+            doors = self._doors_open()
+            reply: R = await doors.ask(address, request, id, timeout, consistent=consistent, after=after)
+            return reply
         if isinstance(request, Query):
             return await queries.ask(node, address, request, timeout=timeout, consistent=consistent, after=after)
         promise = node.send(address, request, id) if timeout is None else None
@@ -259,7 +275,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             NotTaken, UnknownActor: at once; nobody here takes this.
             RuntimeClosed: when awaited; the runtime was closed before there was room.
         """
-        return (self._node or self._open_node()).tell(address, message, id)
+        return (self._plain or self._doors_open()).tell(address, message, id)
 
     @overload
     async def transact(
@@ -308,25 +324,10 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             OutcomeUnknown: it may or may not have taken effect; ask again with the same id.
             MailboxFull: one had no room within ``timeout``; nothing was sent.
         """
-        node = self._open_node()
-        for address, command in requests:
-            node.directory.check(address, command)
-            if not issubclass(node.directory.kind(address.actor).cls, Service):
-                raise NotTaken(f"{address} is no service; only services can change together")
-        if not requests:
-            return ()
-        due = node.deadline(timeout)
-        cells = await node.services([address for address, _ in requests], due)
-        promise = node.promises.make(*requests[0])
-        transaction = Transaction(
-            node, list(zip(cells, [command for _, command in requests], strict=True)), id, promise
-        )
-        transaction.start()
-        try:
-            replies: tuple[Any, ...] = await promise.wait(due)
-        finally:
-            transaction.end(None)  # where it has not been decided: nobody waits for it any more
-        return replies
+        node = self._plain
+        if node is None:
+            return await self._doors_open().transact(requests, id, timeout)
+        return await transact(node, requests, id, node.deadline(timeout), None)
 
     async def remind(
         self,
@@ -351,7 +352,11 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             Failed: it can't be stored, or 1,000 are pending for this actor.
             OutcomeUnknown: it may or may not have been set; set it again.
         """
-        await reminders.remind(self._open_node(), Remind(name, command, after, at, every, address))
+        reminder = Remind(name, command, after, at, every, address)
+        if self._plain is not None:
+            await reminders.remind(self._plain, reminder, None)
+        else:
+            await self._doors_open().remind(reminder)
 
     async def forget(self, address: Address[Any], name: str, /) -> None:
         """Drop a reminder that :meth:`remind`, or the plain actor itself, has set; durable when this returns.
@@ -362,7 +367,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             UnknownActor: there is no such class of actors.
             OutcomeUnknown: it may or may not have been dropped; drop it again.
         """
-        await reminders.forget(self._open_node(), address, name)
+        await reminders.forget(self._open_node(), address, name, caller())
 
     def unpark(self, address: Address[Any]) -> None:
         """Let a parked actor try again at once, with a new budget of restarts; does nothing where it is not parked."""

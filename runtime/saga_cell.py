@@ -20,6 +20,7 @@ from actors import (
     UnknownActor,
 )
 from actors.actor import Reason
+from actors.verbs import Verb
 from persistence import NEVER, Append, NotDecodable
 from runtime import saga_events as events
 from runtime.cells import Phase, World
@@ -39,7 +40,6 @@ from runtime.saga_mail import (
     Resume,
     StepOutcome,
     StepReturn,
-    Verb,
     Waiters,
     Wake,
 )
@@ -296,7 +296,8 @@ class SagaCell(SagaQueue):
             self.give_back(envelope, Refused(f"{self.address} {why}, so it can't be deleted"))
             return
         if not self.story.buried:
-            event = deletion(self.world.new_id(), for_good=True)
+            context = None if envelope.origin is None else envelope.origin.context
+            event = deletion(self.world.new_id(), context, for_good=True)
             append = Append(self.stream, self._version, [event], self.world.clock.now(), wake=NEVER, sound=True)
             self._version = append.erase_before = self._version + 1
             self.world.writer.enqueue((append,))

@@ -187,7 +187,7 @@ class SagaCourse(SagaPace):
             self.give_back(envelope, error)
             return
         if data is not None:
-            self._turn(message_id, self._take_message, events.Received(msgspec.Raw(data), message_id))
+            self._turn_for(envelope, message_id, self._take_message, events.Received(msgspec.Raw(data), message_id))
         if envelope.reply is not None:
             envelope.reply.done(None)
 
@@ -274,6 +274,3 @@ class SagaCourse(SagaPace):
             self._undo_next()
         elif self._run is not None and self._run.ended:
             self._complete(self._run.result)
-
-    def _turn(self, cause: str, handle: Any, message: Any) -> None:
-        raise NotImplementedError

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, Parked
+from actors import Address, Parked
 from actors.actor import Reason
 from runtime.cells import Cell
 from runtime.mailbox import Envelope, ReplyTo
@@ -80,36 +80,6 @@ class Join(msgspec.Struct):
 
 class Bury(msgspec.Struct):
     """Erase the whole story, if it has ended, and refuse everything from then on."""
-
-
-class Verb(msgspec.Struct, frozen=True):
-    """What a person or a program tells a saga to do; ``by`` and ``reason`` are kept in its story."""
-
-    by: str
-    reason: str
-
-
-class Retry(Verb, frozen=True):
-    """Go on, with new budgets; where a step is named, with another command or undo for it."""
-
-    step: str = ""
-    command: Command[Any, Any] | None = None
-    undo: Command[Any, Any] | None = None
-
-
-class Skip(Verb, frozen=True):
-    """Take a step as done with this reply or, where the saga goes back, its undo as done."""
-
-    step: str = ""
-    reply: Any = None
-
-
-class Compensate(Verb, frozen=True):
-    """Go back, also from the end; answered when that is done. It is also how a saga undoes one that it has asked."""
-
-
-class Kill(Verb, frozen=True):
-    """End where it stands."""
 
 
 class OnlyStart(msgspec.Struct, gc=False):

@@ -20,6 +20,7 @@ from runtime.cells import World
 from runtime.failures import failure
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope, ReplyTo
+from runtime.origin import Origin
 from runtime.priorities import priority_in
 from runtime.saga_fit import check_same
 from runtime.saga_intent import later
@@ -99,7 +100,8 @@ class SagaQueue(SagaVerbs):
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
             self.give_back(envelope, failure(self.address, command, error))
             return
-        self._correlation = envelope.correlation or self._correlation
+        if envelope.origin is not None:
+            self._go_on_for(Origin(envelope.origin.correlation or self.name, envelope.origin.context))
         if self._must_wait(envelope.path):
             self.emit(events.Queued(msgspec.Raw(data), priority, envelope.path))
             self._join(envelope.reply)

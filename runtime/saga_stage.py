@@ -1,5 +1,6 @@
 """What a saga's turn does to the world: events, messages and timers, which all take effect at its end."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import msgspec
 
 from actors import Address, Query, Request, Saga
+from actors.verbs import Compensate
 from persistence import AT_ONCE, BURIED, NEVER, Append, NewEvent, Record
 from persistence.codec import encode
 from runtime import saga_events as events
@@ -15,9 +17,10 @@ from runtime.kinds import EventMeta, Kind, meta_of
 from runtime.lock_mail import Unlock
 from runtime.log import log
 from runtime.mailbox import Envelope
+from runtime.origin import Origin
 from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
-from runtime.saga_mail import Compensate, Held, StepReturn, Wake
+from runtime.saga_mail import Held, StepReturn, Wake
 from runtime.saga_places import wake_of
 from runtime.saga_reading import take_in
 from runtime.saga_run import SagaRun
@@ -42,9 +45,11 @@ class SagaStage(Cell):
         "_alerts",
         "_asked_back",
         "_cause",
+        "_context",
         "_correlation",
         "_held",
         "_new",
+        "_origin",
         "_outbox",
         "_position",
         "_run",
@@ -86,7 +91,7 @@ class SagaStage(Cell):
         """Start from an empty story."""
         self.story = Story()
         self.now = self._version = self._position = 0
-        self._correlation = self.name
+        self._go_on_for(Origin(self.name))
         self._cause = ""
         self._new: list[NewEvent] = []
         self._alerts: list[SagaAlert] = []
@@ -101,10 +106,31 @@ class SagaStage(Cell):
         """Take in one event of the stream; the result as an event of the author's is passed over."""
         event = take_in(self.story, record)
         if isinstance(event, (events.Started, events.Queued)):
-            self._correlation = meta_of(record).correlation or self._correlation
+            meta = meta_of(record)
+            self._go_on_for(Origin(meta.correlation or self.name, meta.context))
         elif record.type == BURIED:
             self.story = Story(ended=True, buried=True)
         self._version, self._position = record.version, record.position
+
+    def _go_on_for(self, origin: Origin) -> None:
+        """Do everything from here on in this name."""
+        self._origin = origin
+        """What goes with its messages."""
+        self._correlation, self._context = origin.correlation, origin.context
+        """What stands in the metadata of its events."""
+
+    def _turn_for(self, envelope: Envelope, cause: str, handle: Callable[[Any], None], message: Any) -> None:
+        """Take a turn whose events happen in the context of who has sent a message, be it that of nobody."""
+        own, origin = self._context, envelope.origin
+        self._context = None if origin is None else origin.context
+        try:
+            self._turn(cause, handle, message)
+        finally:
+            self._context = own
+
+    def _turn(self, cause: str, handle: Callable[[Any], None], message: Any) -> None:
+        """Take a turn."""
+        raise NotImplementedError
 
     @property
     def code(self) -> type[Saga[Any, Any]]:
@@ -125,7 +151,7 @@ class SagaStage(Cell):
         """Enqueue what is new, then send what it announces: decide, evolve, enqueue, reply."""
         story = self.story
         if self._new:
-            meta = encode(EventMeta(self._cause, self._correlation))
+            meta = encode(EventMeta(self._cause, self._correlation, context=self._context))
             for event in self._new:
                 event.meta = meta
             if self.kind.revised:
@@ -190,7 +216,7 @@ class SagaStage(Cell):
         message = Unlock(self.address, unsettled=tuple([self.request(step) for step in steps]))
         back = ReleaseReturn(self.world.find, self.address, to)
         try:
-            self.world.cell(to).post(Envelope(message, None, back, self._correlation))
+            self.world.cell(to).post(Envelope(message, None, back, self._origin))
         except Exception as error:  # noqa: BLE001 (its class is gone, say; the next process tries again)
             log.error("locks can't be given back", saga=self.name, service=str(to), error=repr(error))
 
@@ -267,7 +293,7 @@ class SagaStage(Cell):
         started = self.story.started
         path = (*started.path, self.address) if started is not None else (self.address,)
         message_id = None if isinstance(message, Query) else request  # a query has no effect to be told from another
-        envelope = Envelope(message, message_id, back, self._correlation, None, due, path, undoes, bytes(data))
+        envelope = Envelope(message, message_id, back, self._origin, None, due, path, undoes, bytes(data))
         envelope.lock = step.asked.lock and undoes is None
         if now or throttle is None:
             self._outbox.append((to, envelope))

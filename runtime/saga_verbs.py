@@ -6,12 +6,13 @@ import msgspec
 
 from actors import Failed, NotTaken, Parked, Refused, UnknownActor
 from actors.messages import reply_type
+from actors.verbs import Compensate, Retry, Skip, Verb
 from runtime import saga_events as events
 from runtime.cells import World
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
 from runtime.saga_course import SagaCourse
-from runtime.saga_mail import Compensate, Retry, Skip, StepReturn, Verb, Waiters
+from runtime.saga_mail import StepReturn, Waiters
 from runtime.saga_story import COMPENSATE, StepStory
 
 
@@ -43,7 +44,7 @@ class SagaVerbs(SagaCourse):
         except Exception as error:  # noqa: BLE001 (what is wrong with the verb goes to who said it)
             self.give_back(envelope, error)
             return
-        self._turn(envelope.id or self.world.new_id(), self._begin_anew, event)
+        self._turn_for(envelope, envelope.id or self.world.new_id(), self._begin_anew, event)
         if envelope.reply is not None:
             envelope.reply.done(None)
 
@@ -142,9 +143,10 @@ class SagaVerbs(SagaCourse):
                 self._undoers = Waiters()
             self._undoers.add(reply)
         if story.reason is None:
-            self._turn(envelope.id or self.world.new_id(), self._turn_back, verb)
+            self._turn_for(envelope, envelope.id or self.world.new_id(), self._turn_back, verb)
         elif story.error is not None:
-            self._turn(envelope.id or self.world.new_id(), self._begin_anew, events.Retried(verb.by, verb.reason))
+            event = events.Retried(verb.by, verb.reason)
+            self._turn_for(envelope, envelope.id or self.world.new_id(), self._begin_anew, event)
 
     def _turn_back(self, verb: Compensate) -> None:
         self._go_back(verb.reason, verb.by)

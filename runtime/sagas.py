@@ -5,13 +5,17 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from actors import Address, Command, NotTaken, RuntimeClosed, Saga
+from actors.verbs import Compensate, Kill, Retry, Skip, Verb
 from runtime import saga_progress
+from runtime.doors import Doors
 from runtime.inspection import Inspection
 from runtime.mailbox import Envelope
 from runtime.node import Node
+from runtime.origin import caller
 from runtime.saga_cell import SagaCell
-from runtime.saga_mail import Compensate, Join, Kill, OnlyStart, Retry, Skip, Verb
+from runtime.saga_mail import Join
 from runtime.saga_progress import PlannedUndo, SagaProgress, Status, Told
+from runtime.saga_sending import say, start
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -23,8 +27,9 @@ class SagaControl(Generic[A]):
     Each verb says by whom and why, and both are kept in the saga's story. All of them are durable when they return.
     """
 
-    def __init__(self, node: Node, address: Address[A]) -> None:
+    def __init__(self, node: Node, doors: Doors | None, address: Address[A]) -> None:
         self._node = node
+        self._doors = doors
         self._address = address
 
     async def progress(self) -> SagaProgress:
@@ -107,11 +112,10 @@ class SagaControl(Generic[A]):
     async def _tell(self, verb: Verb, timeout: float | None = None) -> None:
         if not verb.by or not verb.reason:
             raise ValueError('a verb says who wants it and why: by="ana", reason="the bank was called"')
-        node, address = self._node, self._address
-        promise = node.promises.make(address, verb)
-        due = node.deadline(timeout)
-        node.directory.cell(address).post(Envelope(verb, None, promise, due=due))
-        await promise.wait(due)
+        if self._doors is not None:
+            await self._doors.say(self._address, verb, timeout)
+        else:
+            await say(self._node, self._address, verb, self._node.deadline(timeout), caller())
 
 
 class Sagas(Inspection):
@@ -128,16 +132,11 @@ class Sagas(Inspection):
             MailboxFull: it had no room within ``timeout`` seconds; nothing was sent.
             OutcomeUnknown: it may or may not have been started; start it again.
         """
-        node = self._open_node()
-        cell = node.taker(address, command)
-        if not isinstance(cell, SagaCell) or type(command) in cell.kind.messages:
-            raise NotTaken(f"{type(command).__name__} starts nothing at {address}; ask it or tell it")
-        due = node.deadline(timeout)
-        if cell.crowded:
-            cell = await node.room(cell, command, due)
-        promise = node.promises.make(address, command)
-        cell.put(Envelope(command, None, OnlyStart(promise), due=due))
-        await promise.wait(due)
+        node = self._plain
+        if node is None:
+            await self._doors_open().start(address, command, timeout)
+        else:
+            await start(node, address, command, node.deadline(timeout))
 
     async def result(self, address: Address[Saga[Any, R]], *, timeout: float | None = None) -> R:
         """Wait for the end of a saga that was started before, maybe by another process.
@@ -165,7 +164,7 @@ class Sagas(Inspection):
             NotTaken, UnknownActor: it is no saga.
         """
         self._check_saga(address)
-        return SagaControl(self._open_node(), address)
+        return SagaControl(self._open_node(), self._doors, address)
 
     async def progress_of(self, address: Address[Saga[Any, Any]], /) -> SagaProgress:
         """Return where a saga has come to, as far as that is durable; one that was never started is ``"new"``.

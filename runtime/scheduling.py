@@ -13,6 +13,7 @@ from runtime.fingerprint import fingerprint_of
 from runtime.inspection import Inspection
 from runtime.kinds import Kind
 from runtime.node import Node
+from runtime.origin import caller
 from runtime.planner import has_ended
 from runtime.schedule_events import Content, Run, ScheduleState
 from runtime.schedule_times import LATEST, check_cron
@@ -134,7 +135,7 @@ class Scheduling(Inspection):
         content = Content(kind.name, data, fingerprint, expression, zone, first, interval, overlap, catch_up)
         if (await self._schedule(node, name)).content is None:
             await _check_room(node, name)
-        await node.ask(Schedules.at(name), SetSchedule(content, now))
+        await node.ask(Schedules.at(name), SetSchedule(content, now), origin=caller())
 
     async def unschedule(self, name: str, /) -> None:
         """Drop a schedule, if there is one; durable when this returns. What runs goes on, and what waits is dropped.
@@ -143,7 +144,7 @@ class Scheduling(Inspection):
             Elsewhere: it belongs to another owner of the journal.
             OutcomeUnknown: it may or may not have been dropped; drop it again.
         """
-        await self._open_node().ask(Schedules.at(name), UnsetSchedule())
+        await self._open_node().ask(Schedules.at(name), UnsetSchedule(), origin=caller())
 
     async def pause_schedule(self, name: str, /) -> None:
         """Start nothing by this schedule until :meth:`resume_schedule`; durable when this returns.
@@ -156,7 +157,7 @@ class Scheduling(Inspection):
             OutcomeUnknown: it may or may not be paused; pause it again.
         """
         await self._schedule_there(name)
-        await self._open_node().ask(Schedules.at(name), PauseSchedule())
+        await self._open_node().ask(Schedules.at(name), PauseSchedule(), origin=caller())
 
     async def resume_schedule(self, name: str, /) -> None:
         """Let a schedule go on with the first time that is still to come; durable when this returns.

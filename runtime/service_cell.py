@@ -21,6 +21,7 @@ from runtime.fingerprint import fingerprint_of
 from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, own_meta
 from runtime.lock_mail import LockMail
 from runtime.mailbox import Envelope
+from runtime.origin import Origin
 from runtime.reminder_events import Pending, PendingByName, wake_of
 from runtime.reminder_mail import ReminderMail
 from runtime.repeats import answer_again, first_reply
@@ -139,7 +140,7 @@ class ServiceCell(ServiceMemory):
                         self.kind.check_reply(message.__class__, decision.reply)
                         envelope.reply.done(decision.reply)
                     return
-                outcome = self._outcome(message, decision, command_id, envelope.correlation, envelope.data)
+                outcome = self._outcome(message, decision, command_id, envelope.origin, envelope.data)
                 if takes:
                     self.locking.take(envelope, outcome)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything; it goes to the asker)
@@ -197,7 +198,7 @@ class ServiceCell(ServiceMemory):
         self,
         command: Command[Any, Any],
         command_id: str | None,
-        correlation: str | None,
+        origin: Origin | None,
         data: bytes | None = None,
         fired: Pending | None = None,
         path: tuple[Address[Any], ...] = (),
@@ -209,14 +210,14 @@ class ServiceCell(ServiceMemory):
         """
         if self.locks is not None:
             self.locking.check(command, path)
-        return self._outcome(command, self._decide(command), command_id, correlation, data, fired)
+        return self._outcome(command, self._decide(command), command_id, origin, data, fired)
 
     def _outcome(
         self,
         command: Command[Any, Any],
         decision: Decision,
         command_id: str | None,
-        correlation: str | None,
+        origin: Origin | None,
         data: bytes | None,
         fired: Pending | None = None,
     ) -> Outcome:
@@ -225,15 +226,18 @@ class ServiceCell(ServiceMemory):
         for event in events:
             state = service.evolve(state, event)
         cause = command_id or self.world.new_id()
+        correlation, context = (cause, None) if origin is None else (origin.correlation or cause, origin.context)
         if command_id is None:
             kind.check_reply(command.__class__, decision.reply)
-            meta = encode(EventMeta(cause, correlation)) if correlation else own_meta(EventMeta(cause, cause))
-            correlation = correlation or cause
+            if origin is None:
+                meta = own_meta(EventMeta(cause, cause))
+            else:
+                meta = encode(EventMeta(cause, correlation, context=context))
         else:
-            correlation = correlation or cause
             check_text("a command's id", command_id, ID_LENGTH)
             told = kind.reply(command.__class__).encode(decision.reply, "the reply")
-            meta = encode(EventMeta(cause, correlation, fingerprint_of(command, data, kind.codec), msgspec.Raw(told)))
+            print_ = fingerprint_of(command, data, kind.codec)
+            meta = encode(EventMeta(cause, correlation, print_, msgspec.Raw(told), context=context))
         new = kind.new_events(events, meta) if events else []
         if kind.tagged:
             tag(service, events, new)
@@ -241,14 +245,14 @@ class ServiceCell(ServiceMemory):
         changes = None
         if decision.reminders or fired is not None:
             version, now = self.version + len(new), self.world.clock.now()
-            changes = changes_of(self, decision.reminders, fired, version, now, correlation)
+            changes = changes_of(self, decision.reminders, fired, version, now, Origin(correlation, context))
             new += changes.events
         if not new:
             if command_id is None:  # it dropped a reminder that was not there, or only asks whether something holds
                 return Outcome(state, decision.reply, self._append([], None) if conditions else None, None, conditions)
             new = [NewEvent(HANDLED, b"{}", meta)]
         if len(new) > 1:
-            rest = encode(EventMeta(cause, correlation))
+            rest = encode(EventMeta(cause, correlation, context=context))
             for other in new[1:]:
                 other.meta = rest
         new[0].meta = meta
@@ -317,7 +321,8 @@ class ServiceCell(ServiceMemory):
         """Undo a step that has not come: nothing to undo, but it must not come later. P9."""
         command_id = envelope.id or self.world.new_id()
         fingerprint = fingerprint_of(envelope.message, envelope.data, self.kind.codec)
-        meta = EventMeta(command_id, envelope.correlation or command_id, fingerprint)
+        origin = envelope.origin or Origin()
+        meta = EventMeta(command_id, origin.correlation or command_id, fingerprint, context=origin.context)
         append = self._append([NewEvent(FENCED, encode(Fenced(step)), encode(meta))], command_id)
         self.seen.note(step, -(self.version + 1))
         if self._locking is not None:

@@ -12,6 +12,7 @@ from runtime.lock_events import MOST_LOCKS, Held, Locks, Others, locked, unlocke
 from runtime.lock_lines import LockLines
 from runtime.lock_mail import LockMail, LookAtLocks, MustWait, Next, Unlock
 from runtime.mailbox import Envelope
+from runtime.origin import Origin
 from runtime.seen import Seen
 from runtime.service_memory import Fenced
 from runtime.transaction import Outcome
@@ -162,7 +163,7 @@ class ServiceLocks:
         if events[0].type == HANDLED:
             events = [locked(outcome.lock, events[0].meta)]  # that carries the reply as well
         else:
-            events.append(locked(outcome.lock, encode(_meta(envelope.id, envelope.correlation))))
+            events.append(locked(outcome.lock, encode(_meta(envelope.id, envelope.origin))))
         append.events = events
 
     # -- turns --------------------------------------------------------------------------------------------------
@@ -222,7 +223,7 @@ class ServiceLocks:
     def _give_back(self, envelope: Envelope, message: Unlock, held: list[Held]) -> None:
         owner = self._owner
         cause = owner.world.new_id()
-        meta = encode(_meta(cause, envelope.correlation))
+        meta = encode(_meta(cause, envelope.origin))
         events = [unlocked(one, message.reason, message.by, meta) for one in held]
         fences = [step for step in message.unsettled if not owner.seen.get(step, 0)]
         events += [NewEvent(FENCED, encode(Fenced(step)), meta) for step in fences]
@@ -255,5 +256,7 @@ def _words(lock: str) -> str:
     return f"the lock {lock!r}" if lock else "its lock"
 
 
-def _meta(cause: str, correlation: str | None) -> EventMeta:
-    return EventMeta(cause, correlation or cause)
+def _meta(cause: str, origin: Origin | None) -> EventMeta:
+    if origin is None:
+        return EventMeta(cause, cause)
+    return EventMeta(cause, origin.correlation or cause, context=origin.context)

@@ -30,6 +30,7 @@ from runtime.kinds import EventMeta, Kind
 from runtime.lock_mail import MustWait
 from runtime.log import log
 from runtime.mailbox import Envelope
+from runtime.origin import Origin
 from runtime.reminder_events import Changes, FiringKey, Pending, PendingByName, wake_of
 from runtime.reminder_mail import Due, Look, ReminderMail, ReminderReturn, Resend, Sent
 from runtime.seen import Seen
@@ -75,7 +76,7 @@ class Owner(Protocol):
         self,
         command: Any,
         command_id: str | None,
-        correlation: str | None,
+        origin: Origin | None,
         data: bytes | None = None,
         fired: Pending | None = None,
     ) -> Outcome:
@@ -96,7 +97,7 @@ class Owner(Protocol):
 
 
 def changes_of(
-    owner: Owner, decided: Sequence[Remind | Forget], fired: Pending | None, version: int, now: int, correlation: str
+    owner: Owner, decided: Sequence[Remind | Forget], fired: Pending | None, version: int, now: int, origin: Origin
 ) -> Changes:
     """Return what a decision changes about the reminders; ``fired`` is the one whose command was decided.
 
@@ -112,7 +113,7 @@ def changes_of(
         if isinstance(one, Forget):
             changes.forget(one.name)
         else:
-            changes.set(one, _data_of(owner, one), now, correlation)
+            changes.set(one, _data_of(owner, one), now, origin)
     return changes
 
 
@@ -179,8 +180,7 @@ class ServiceReminders:
         except Exception as error:  # noqa: BLE001 (a class that is gone or has changed: nothing here may stop the others)
             reply.failed(error)
             return
-        correlation = one.correlation or None
-        cell.put_from_inside(Envelope(command, one.id_at(self._owner.name), reply, correlation, data=one.command))
+        cell.put_from_inside(Envelope(command, one.id_at(self._owner.name), reply, one.origin, data=one.command))
 
     # -- after a crash of the process ---------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class ServiceReminders:
             return
         try:
             command = owner.kind.command(msgspec.Raw(one.command))
-            outcome = owner.consider(command, command_id, one.correlation or None, fired=one)
+            outcome = owner.consider(command, command_id, one.origin, fired=one)
         except MustWait as must:
             self._wait(one, must.lock, envelope)
         except Exception as error:  # noqa: BLE001 (the author's code may raise anything)
@@ -306,7 +306,7 @@ class ServiceReminders:
 
     def _note(self, one: Pending, changes: Changes, wake: int | None) -> None:
         command_id = one.id_at(self._owner.name)
-        meta = encode(EventMeta(command_id, one.correlation or command_id))
+        meta = encode(EventMeta(command_id, one.correlation or command_id, context=one.context))
         for event in changes.events:
             event.meta = meta
         self._write(changes.events, changes.pending, wake)

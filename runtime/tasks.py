@@ -21,9 +21,9 @@ class Tasks:
     def __bool__(self) -> bool:
         return bool(self._tasks)
 
-    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run something as a task."""
-        task = self._loop.create_task(work, context=self._context.copy())
+    def start(self, work: Coroutine[Any, Any, Any], context: contextvars.Context | None = None) -> asyncio.Task[Any]:
+        """Run something as a task; in the context variables of who wants it, where these are given."""
+        task = self._loop.create_task(work, context=self._context.copy() if context is None else context)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task

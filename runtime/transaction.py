@@ -13,6 +13,7 @@ import msgspec
 
 from actors import Address, CommandIdReused, MailboxFull, Refused
 from actors.messages import Condition
+from actors.request_context import Texts
 from persistence import Append
 from runtime.actor_life import handling
 from runtime.cells import World
@@ -22,6 +23,7 @@ from runtime.fingerprint import canonical
 from runtime.kinds import Kind
 from runtime.lock_mail import MustWait
 from runtime.mailbox import Envelope
+from runtime.origin import Origin, origin_of
 from runtime.promises import Promise
 from runtime.seen import Seen
 
@@ -66,7 +68,7 @@ class Participant(Protocol):
         self,
         command: Any,
         command_id: str | None,
-        correlation: str | None,
+        origin: Origin | None,
         data: bytes | None,
         *,
         path: tuple[Address[Any], ...],
@@ -137,10 +139,12 @@ class Transaction:
         requests: Sequence[tuple[Participant, Any]],
         transaction_id: str | None,
         promise: Promise,
+        context: Texts | None = None,
     ) -> None:
         self._world = world
         self._requests = requests
         self._id = transaction_id
+        self._origin = origin_of(transaction_id or "", context)
         self._promise = promise
         self._cells = {id(cell): cell for cell, _ in requests}
         self._missing = set(self._cells)
@@ -220,7 +224,7 @@ class Transaction:
         outcomes: list[Outcome] = []
         for (cell, command), command_id in zip(self._requests, ids, strict=True):
             try:
-                outcome = cell.consider(command, command_id, self._id, self._data, path=self._path)
+                outcome = cell.consider(command, command_id, self._origin, self._data, path=self._path)
             except BaseException as error:  # the author's code may raise anything; it goes to the asker
                 for key, other in self._cells.items():
                     other.roll_back(*before[key])

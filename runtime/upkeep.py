@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from actors import Address, Failed
+from actors.request_context import Texts
 from persistence import NEVER, Append, Snapshot, Stream
 from runtime.cells import World
 from runtime.kinds import Kind, deletion
@@ -62,7 +63,7 @@ def keep_up(cell: Kept, envelope: Envelope) -> None:
     """Do what a message says about a service's stream."""
     message: TakeSnapshot | Erase | Delete = envelope.message
     try:
-        reply = _done(cell, message)
+        reply = _done(cell, message, None if envelope.origin is None else envelope.origin.context)
     except (Failed, ValueError) as error:
         cell.give_back(envelope, error)
         return
@@ -70,7 +71,7 @@ def keep_up(cell: Kept, envelope: Envelope) -> None:
         envelope.reply.done(reply)
 
 
-def _done(cell: Kept, message: TakeSnapshot | Erase | Delete) -> int:
+def _done(cell: Kept, message: TakeSnapshot | Erase | Delete, context: Texts | None) -> int:
     append = Append(cell.stream, cell.version, [], cell.world.clock.now())
     match message:
         case TakeSnapshot():
@@ -89,7 +90,7 @@ def _done(cell: Kept, message: TakeSnapshot | Erase | Delete) -> int:
         case Delete(for_good, erase_before):
             if cell.buried or not cell.version:
                 return cell.version
-            _delete(cell, append, for_good=for_good)
+            _delete(cell, append, context, for_good=for_good)
             append.erase_before = min(erase_before, cell.version)
     cell.world.writer.enqueue((append,))
     cell.written = True
@@ -106,8 +107,8 @@ def _snapshot(cell: Kept) -> Snapshot:
     return snapshot
 
 
-def _delete(cell: Kept, append: Append, *, for_good: bool) -> None:
-    append.events = [deletion(cell.world.new_id(), for_good=for_good)]
+def _delete(cell: Kept, append: Append, context: Texts | None, *, for_good: bool) -> None:
+    append.events = [deletion(cell.world.new_id(), context, for_good=for_good)]
     append.wake = NEVER
     cell.version += 1
     if for_good:

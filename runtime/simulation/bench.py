@@ -18,6 +18,7 @@ from actors.reminders import EPOCH
 from persistence import Journal, JournalError, MemoryJournal, Record, Written
 from persistence.journal import Batch
 from persistence.writer import Writer
+from runtime.asking import Asks
 from runtime.cells import Cell
 from runtime.clock import Clock, ManualClock
 from runtime.flow import Flow
@@ -25,6 +26,7 @@ from runtime.kinds import Kind
 from runtime.lock_waits import LockWaits
 from runtime.mailbox import Envelope
 from runtime.observer import Observer
+from runtime.origin import Origin
 from runtime.owner import Owner
 from runtime.projector import Projector
 from runtime.saga_alerts import SagaAlert
@@ -183,6 +185,7 @@ class Bench:
         self.lock_waits = LockWaits()
         self.observer = Observer(self.manual)
         self.closing = False
+        self.ask_inside: Asks = self.ask
         self.projectors: dict[str, Projector] = {}
         self.owners: dict[Address[Any], Owner] = {}
         self.kind, self.check, self.check_answers = company.kind, company.check, company.check_answers
@@ -273,7 +276,7 @@ class Bench:
         request: Request[A, R],
         *,
         request_id: str | None = None,  # noqa: ARG002 (as in World)
-        correlation: str | None = None,  # noqa: ARG002
+        origin: Origin | None = None,  # noqa: ARG002
         timeout: float | None = None,  # noqa: ARG002
     ) -> R:
         """Refuse: nobody is there to answer."""

@@ -7,11 +7,12 @@ from typing import Any, Generic, Self, TypeVar
 import msgspec
 
 from actors import Address, Command, Query, Refused, Request, Saga, UnderstudyError
+from actors.verbs import Compensate
 from persistence import JournalError
 from runtime.failures import failure
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
-from runtime.saga_mail import Compensate, StepReturn
+from runtime.saga_mail import StepReturn
 from runtime.saga_story import COMPENSATE, StepStory, has
 from runtime.simulation.asked import Asked
 from runtime.simulation.bench import Answer, Bench, Mail

@@ -1,13 +1,17 @@
 """info, streams, show, tail: what they say is what the journal holds."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
+from actors import context
 from persistence.command_line import VARIABLE
 from persistence.command_line_page import local, utc
+from runtime import Runtime
 from tests.command_line.conftest import Run
+from tests.runtime.cast import ALL, Hold, Room
 from tests.unit.journals import NOON
 
 EVENTS = 19
@@ -183,3 +187,17 @@ def test_a_time_that_no_calendar_has_is_a_number() -> None:
     for time in (2**63, -(2**63)):
         assert local(time) == str(time)
         assert utc(time) == time
+
+
+def test_show_tells_who_it_was(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'who.db'}"
+
+    async def hold() -> None:
+        async with Runtime(url, ALL) as runtime:
+            with context(user="ana"):
+                await runtime.ask(Room.at("r"), Hold("t"))
+
+    asyncio.run(hold())
+    (found,) = run("show", url, "Room/r", "--json").objects
+    assert found["meta"]["context"] == {"user": "ana"}
+    assert '"context":{"user":"ana"}' in run("show", url, "Room/r", "--long").out

@@ -1,13 +1,25 @@
 """P3: what a subscriber asks and tells takes effect once, however often its event comes, and none of it is lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import ClassVar
 
 import pytest
 
-from actors import Actor, ActorMisuse, Command, Meta, Refused, RetryPolicy, Saga, Subscriber, UnknownActor
+from actors import (
+    Actor,
+    ActorMisuse,
+    Command,
+    Meta,
+    Refused,
+    RetryPolicy,
+    Saga,
+    Subscriber,
+    UnknownActor,
+    context,
+    current_context,
+)
 from runtime import ManualClock, Runtime
 from runtime import reactions as reactions_module
 from tests.runtime.cast import DOWN, Hold, Room, WasHeld
@@ -222,3 +234,33 @@ async def test_what_it_must_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ActorMisuse, match="Reacts is not run by a runtime, or has ended"):
         left[0].event_id  # noqa: B018
     assert RetryPolicy() == Reacts.retry
+
+
+async def test_it_acts_in_the_request_context_of_its_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Mapping[str, str]] = []
+
+    async def looks(self: Reacts, event: WasHeld) -> None:
+        seen.append(dict(current_context()))
+        await self.ask(Room.at("y"), Hold(f"by {event.trip}"))
+        with context(step="2"):
+            self.tell(Room.at("z"), Hold(f"by {event.trip}"))
+
+    doing(monkeypatch, looks)
+    async with Runtime("memory:", [Room, Reacts]) as runtime:
+        with context(user="ana"):
+            await runtime.ask(Room.at("x"), Hold("t1"))
+        await runtime.ask(Room.at("x"), Hold("t2"))
+        await runtime.caught_up(Reacts.at())
+        written = {
+            (key, record.event.trip): dict(record.meta.context)
+            for key in ("y", "z")
+            async for record in runtime.history(Room.at(key))
+            if isinstance(record.event, WasHeld)
+        }
+    assert sorted(seen, key=len) == [{}, {"user": "ana"}]
+    assert written == {
+        ("y", "by t1"): {"user": "ana"},
+        ("z", "by t1"): {"user": "ana", "step": "2"},
+        ("y", "by t2"): {},
+        ("z", "by t2"): {"step": "2"},
+    }

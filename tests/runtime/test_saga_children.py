@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from actors import Command, Parked, Refused, Saga
+from actors.verbs import Compensate
 from persistence import Record
 from runtime.mailbox import Envelope
-from runtime.saga_mail import Compensate, StepReturn
+from runtime.saga_mail import StepReturn
 from tests.runtime.cast import (
     ALL,
     DOWN,

@@ -17,6 +17,7 @@ from actors import (
     Actor,
     Address,
     Backoff,
+    Call,
     Chosen,
     Command,
     Deadlock,
@@ -31,10 +32,12 @@ from actors import (
     Passivation,
     Personal,
     Pool,
+    Proceed,
     Query,
     Rate,
     ReadModel,
     Refused,
+    Request,
     RestartPolicy,
     RetryPolicy,
     Saga,
@@ -48,6 +51,9 @@ from actors import (
     Subscriber,
     Timer,
     Upcast,
+    Verb,
+    context,
+    current_context,
     planned_time,
     sql,
     upcast,
@@ -64,6 +70,7 @@ from runtime import (
     Runtime,
     ScheduledRun,
     ScheduleInfo,
+    retrying,
 )
 from runtime.simulation import ReadModelGiven, SagaPlay, SentStep, ServiceTurn, Stored, given
 
@@ -582,3 +589,33 @@ def tested() -> None:
         .answers([])
     )
     assert_type(table, ReadModelGiven[Trips])
+
+
+async def only_held(call: Call, proceed: Proceed) -> object:
+    assert_type(call.request, Request[Any, Any] | Verb)
+    assert_type(call.context, Mapping[str, str])
+    assert_type(call.sender, Address[Any] | None)
+    if isinstance(call.request, HoldSeat):
+        assert_type(call.request.trip, str)
+        call = call.with_(request=HoldSeat("another"), timeout=1.5)
+    assert_type(call.identified(), Call)
+    reply = await proceed(call)
+    assert_type(reply, object)
+    return reply
+
+
+class Within:
+    async def __call__(self, call: Call, proceed: Proceed) -> object:
+        with context(tenant="acme") as texts:
+            assert_type(texts, Mapping[str, str])
+            assert_type(current_context(), Mapping[str, str])
+            return await proceed(call)
+
+
+class Guarded(Actor):
+    interceptors = [only_held, Within()]
+
+    async def receive(self, message: Any) -> None: ...
+
+
+Runtime("memory:", [Guarded], interceptors=[only_held, Within(), retrying()])

@@ -12,12 +12,14 @@ import msgspec
 from actors import (
     Actor,
     Address,
+    Call,
     Command,
     Decision,
     Event,
     Message,
     Meta,
     Personal,
+    Proceed,
     Query,
     ReadModel,
     Refused,
@@ -25,6 +27,7 @@ from actors import (
     Service,
     State,
     Subscriber,
+    context,
     sql,
     upcast,
 )
@@ -496,3 +499,25 @@ def tested() -> None:
     given(Flights).asks(SeatOf("t")).answers("1A")  # mistake: an answer of another type than the query's
     given(Flights).events(SeatHeld("t"))  # mistake: events without whose they are
     given(Mailer)  # mistake: a plain actor, which needs a loop
+
+
+async def no_proceed(call: Call) -> object:
+    return call
+
+
+def not_async(call: Call, proceed: Proceed) -> None: ...
+
+
+async def intercepts(call: Call, proceed: Proceed) -> Held:
+    with context(user=7):  # mistake: a context that holds a number
+        call.with_(request="hold")  # mistake: a request that is a text
+        print(call.request.trip)  # mistake: a field before the class is known
+        return await proceed(call)  # mistake: a reply of which the type is not known
+
+
+Runtime("memory:", [], interceptors=[no_proceed])  # mistake: an interceptor that can't go on
+Runtime("memory:", [], interceptors=[not_async])  # mistake: an interceptor that returns at once
+
+
+class Guarded(Service[Seats, HoldSeat, SeatHeld]):
+    interceptors = [3]  # mistake: an interceptor that is none
