@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from actors import OutcomeUnknown
+from actors.verbs import Verb
 from persistence.writer import Writer
 from runtime.cells import Cell
 from runtime.chaos import Chaos
@@ -14,7 +15,7 @@ from runtime.dispatcher import Dispatcher
 from runtime.log import log
 from runtime.mailbox import ReplyTo
 from runtime.promises import Promise
-from runtime.saga_mail import StepReturn, Verb
+from runtime.saga_mail import StepReturn
 from runtime.slow_turns import SlowTurns
 
 
