@@ -10,7 +10,7 @@ Systems" (SIGMOD 1984), where group commit comes from.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
@@ -142,6 +142,11 @@ class Writer:
             self._groups[-1].held.append(release)
         else:
             release(not self.ended)
+
+    def enqueued(self) -> Iterator[Batch]:
+        """Yield what is enqueued and not durable yet, in order."""
+        for group in self._groups:
+            yield from group.batches
 
     def kick(self) -> None:
         """Start a group with what is enqueued, unless one is being written."""

@@ -34,6 +34,10 @@ class Clock(Protocol):
         ...
 
 
+class WakesAtSteps:
+    """Base of clocks that call all wake-ups when their wall time is set, so that nobody need look from time to time."""
+
+
 class SystemClock:
     """The machine's clock."""
 

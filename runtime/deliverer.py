@@ -302,7 +302,7 @@ class Deliverer(Follower):
         final = delivery.broken is not None or isinstance(error, PoisonMessage) or retry.is_final(error)
         spent = (now - delivery.since) / 1e6 >= retry.budget.total_seconds()
         if not final and (not spent or self._place.writer.error is not None):  # an outage of the journal is nobody's
-            pause = retry.backoff.pause(delivery.attempts, self._random)
+            pause = retry.backoff.pause(delivery.attempts, self.random)
             log.warning(
                 "event not handled", **self.named, id=_id(delivery), retry_in=round(pause, 3), error=repr(error)
             )

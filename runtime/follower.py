@@ -94,7 +94,8 @@ class Follower:
         self._timers = timers
         self._now = now
         self._changed = changed
-        self._random = Random()
+        self.random = Random()
+        """For the jitter of its pauses."""
         self._since = 0
         self._begun = False
         self._log_watch = LogWatch(f"{self.what} {kind.name}")
@@ -198,7 +199,7 @@ class Follower:
         self._go_back()
 
     async def _pause(self, error: Exception) -> None:
-        pause = self.retry.backoff.pause(self.failures, self._random)
+        pause = self.retry.backoff.pause(self.failures, self.random)
         log.warning(self.failed, **self.named, retry_in=pause, error=repr(error))
         await self._timers.pause(pause)
 

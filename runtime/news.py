@@ -27,7 +27,7 @@ class News:
     """Those who follow streams, and read models by the keys of their events."""
 
     def __init__(self) -> None:
-        self._followers: dict[str, dict[str, set[asyncio.Event]]] = {}
+        self._followers: dict[str, dict[str, dict[asyncio.Event, None]]] = {}
         """By the class of actors, then by the key."""
         self.closed = False
         """Whether nothing more will be told."""
@@ -38,11 +38,11 @@ class News:
         event = asyncio.Event()
         category, key = stream
         of_category = self._followers.setdefault(category, {})
-        of_category.setdefault(key, set()).add(event)
+        of_category.setdefault(key, {})[event] = None
         try:
             yield event
         finally:
-            of_category[key].discard(event)
+            of_category[key].pop(event, None)
             if not of_category[key]:
                 del of_category[key]
             if not of_category:
@@ -90,14 +90,14 @@ def _set(events: Iterable[asyncio.Event]) -> None:
         event.set()
 
 
-def _keys_of(projection: Projection, records: Sequence[Record]) -> set[str]:
+def _keys_of(projection: Projection, records: Sequence[Record]) -> dict[str, None]:
     """Return whose rows may have changed; none: that can't be said."""
-    keys = {ANY}
+    keys: dict[str, None] = {ANY: None}
     try:
         for record in records:
             events = projection.events(record)
             if events:
-                keys.add(projection.key(record, events))
+                keys[projection.key(record, events)] = None
     except Exception:  # noqa: BLE001 (the author's code, or a record that the projector stops at: it says so, not we)
-        return set()
+        return {}
     return keys

@@ -1,28 +1,29 @@
 """A node: the parts of one running runtime, wired together. What cells know of the world around them."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from random import Random
 from typing import Any, TypeVar
 
-from actors import Address, Group, Parked, Request, RuntimeClosed, Saga, Stopped
+from actors import Address, Group, Parked, Request, RuntimeClosed, Stopped
 from persistence import Batch, Journal
 from persistence.records import to_records
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
+from runtime.after_loss import start_again
 from runtime.alarm import Alarm
 from runtime.asking import Asks
 from runtime.built_in import built_in
-from runtime.cells import Cell, Phase
+from runtime.cells import Cell
+from runtime.chance import Chance
 from runtime.chaos import Chaos
 from runtime.clock import Clock, stopwatch
 from runtime.dead_letters import DeadLetters
 from runtime.deliverer import Deliverer
-from runtime.directory import Directory
+from runtime.directory import Directory, MakeCell
+from runtime.dispatcher import Dispatcher
 from runtime.disturbed_turns import new_dispatcher
 from runtime.flow import Flow
 from runtime.follower import Follower
@@ -44,7 +45,6 @@ from runtime.projector import Projector
 from runtime.promises import Promise, Promises
 from runtime.recovery import Recovery
 from runtime.saga_alerts import Alerts, OnAlert
-from runtime.saga_mail import join
 from runtime.service_cell import ServiceCell
 from runtime.slow_turns import SlowTurns
 from runtime.stats import Groups
@@ -66,7 +66,7 @@ GRACE = 5.0
 """Seconds for which closing waits for a task that it has cancelled, and that resists."""
 
 
-class Node:
+class Node(Chance):
     """The parts of one runtime, made and used on one event loop."""
 
     ask_inside: Asks
@@ -92,20 +92,20 @@ class Node:
         self.personal = personal or PersonalData()
         self.observer = observer or Observer(clock)
         self._observed = self.observer.on
-        self.random = Random()
+        self.random = self._new_random()
         self.tasks = Tasks()
         self.timers = Timers(clock)
         self.delays = Timers(clock, clock.steady)
-        self.suspects, self.lock_waits = Suspects(journal, clock, self.delays), LockWaits()
+        self.suspects, self.lock_waits = Suspects(journal, clock, self.delays, self._new_name()), LockWaits()
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.writer.prepare = self.personal.prepare
         self.written = Groups()
         self.writer.on_group, self.writer.stopwatch = self._written, stopwatch(clock)
         self.slow = SlowTurns(clock, slow_turn)
-        self.dispatcher = new_dispatcher(chaos, self.writer, clock, self._start_group, self.slow)
+        self.dispatcher = self._new_dispatcher(chaos)
         self.recovery = Recovery(journal, self.writer, self._settle)
         pools = partial(PoolCell, self)
-        self.directory = Directory([*actors, *built_in(self)], makers(self), pools, self.personal.codec)
+        self.directory = Directory([*actors, *built_in(self)], self._makers(), pools, self.personal.codec)
         self.dead_letters = DeadLetters(clock, self.observer.dead_letter)
         self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added
@@ -130,7 +130,15 @@ class Node:
         self.trouble = Trouble(self.writer, self.promises, self.delays)
         self.closing = False
         self.alert = Alerts(self.writer, on_alert).tell
-        self._name, self._count, self.ask_inside = os.urandom(6).hex(), 0, self.ask
+        self._name, self._count, self.ask_inside = self._new_name(), 0, self.ask
+
+    # What a simulation puts its own in the place of.
+
+    def _new_dispatcher(self, chaos: Chaos | None) -> Dispatcher:
+        return new_dispatcher(chaos, self.writer, self.clock, self._start_group, self.slow)
+
+    def _makers(self) -> dict[type, MakeCell]:
+        return makers(self)
 
     def new_id(self) -> str:
         """Return an id for a message that came without one."""
@@ -370,20 +378,6 @@ class Node:
         """All who follow the journal."""
         return [*self.projectors.values(), *self.builders.values(), *self.deliverers.values()]
 
-    def _start_again(self, supervised: dict[Address[Any], Phase]) -> None:
-        """Bring back members of groups that were there when the journal was lost, and have the ends of sagas told."""
-        for address, phase in supervised.items():
-            owner = self.owners.get(address)
-            if owner is None:
-                continue  # its parent is gone
-            if phase is Phase.PARKED:
-                owner.unpark()
-            elif phase is not Phase.STOPPED and (cell := self.cell(address)).phase is Phase.STOPPED:
-                cell.revive()
-        for address in self.watches:
-            if issubclass(self.kind(address.actor).cls, Saga):
-                join(self.cell(address))
-
     async def _lost(self, error: BaseException) -> None:
         """Drop all that rests on events that may be lost, and begin again from what the journal holds."""
         log.error("the journal could not be written", error=repr(error))
@@ -400,6 +394,6 @@ class Node:
             for follower in self.followers:
                 follower.look()  # what failed may have been written all the same
             await self.wake_unfinished()
-            self._start_again(supervised)
+            start_again(self, supervised)
 
         await self.trouble.mend(error, begin_again)

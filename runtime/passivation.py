@@ -8,7 +8,7 @@ from runtime.cells import Cell
 from runtime.directory import Directory
 from runtime.kinds import Kind
 from runtime.service_memory import ServiceMemory
-from runtime.timers import Timers
+from runtime.timers import Timer, Timers
 
 ACTIVE = 1_000_000
 """How many actors a runtime keeps in memory, unless it is told otherwise."""
@@ -28,18 +28,25 @@ class Passivator:
         self._timers = timers
         self._active = active
         self._loop = asyncio.get_running_loop()
-        self._crowds: set[Kind | None] = set()
+        self._crowds: dict[Kind | None, None] = {}
         """Classes of which there are too many; None: there are too many of all together."""
         self._patience: set[Kind | None] = set()
         """Classes of which the last look found too few that rest; they are looked at again in a moment."""
         idles = [kind.passivation.idle for kind in directory.all_kinds if kind.passivation.idle is not None]
         self._pause = max(min(idles).total_seconds() / 4, SHORTEST) if idles else None
-        self._next_round()
+        self._round: Timer | None = None
+        """The next one; None: nobody is in memory."""
+        self.stretch = 1
+        """So many times longer is each pause than the last, while nobody is used; for time that passes in leaps."""
+        self._longer, self._last = 1, 0
 
     # -- too many -----------------------------------------------------------------------------------------------
 
     def added(self, kind: Kind) -> None:
         """Take note of one more actor in memory."""
+        if self._round is None or self._longer > 1:
+            self._longer = 1
+            self._next_round()
         self._count(kind, kind.counts.active, kind.passivation.active)
         self._count(None, len(self._directory), self._active)
 
@@ -47,10 +54,10 @@ class Passivator:
         if active > most and crowd not in self._patience:
             if not self._crowds:
                 self._loop.call_soon(self._make_room)
-            self._crowds.add(crowd)
+            self._crowds[crowd] = None
 
     def _make_room(self) -> None:
-        crowds, self._crowds = self._crowds, set()
+        crowds, self._crowds = self._crowds, {}
         for crowd in crowds:
             most = self._active if crowd is None else crowd.passivation.active
             cells = [cell for cell in self._directory if crowd is None or cell.kind is crowd]
@@ -73,8 +80,19 @@ class Passivator:
     # -- too long -----------------------------------------------------------------------------------------------
 
     def _next_round(self) -> None:
-        if self._pause is not None:
-            self._timers.after(self._pause, lambda: self._look_at(list(self._directory)))
+        if self._round is not None:
+            self._round.cancel()
+            self._round = None
+        if self._pause is not None and len(self._directory):
+            self._round = self._timers.after(self._pause * self._longer, self._look_at_all)
+
+    def _look_at_all(self) -> None:
+        cells = list(self._directory)
+        if self.stretch > 1:
+            used = max((cell.used for cell in cells), default=0)
+            self._longer = self._longer * self.stretch if used <= self._last else 1
+            self._last = used
+        self._look_at(cells)
 
     def _look_at(self, cells: list[Cell]) -> None:
         now = self._timers.now()

@@ -114,6 +114,9 @@ class Projector(Follower):
         except Exception as error:
             if not self._is_blamed(error):
                 raise
+            if self.view.checkpoint > self.position:  # it came behind the commit
+                self._go_back()
+                return
             # Some statement has failed. One by one it shows whose, and what stands before it is no worse for it.
             for record in records:
                 if record.position > self.view.checkpoint:

@@ -17,8 +17,8 @@ class Promises:
         self.writer = writer
         self.timers = timers
         self._loop = asyncio.get_running_loop()
-        self.open: set[Promise] = set()
-        """Those that somebody waits on."""
+        self.open: dict[Promise, None] = {}
+        """Those that somebody waits on, in the order in which they were made."""
         self._closed = False
 
     def make(self, address: Address[Any], message: object) -> "Promise":
@@ -30,7 +30,7 @@ class Promises:
         if self._closed:
             raise RuntimeClosed(f"{address} can't be asked any more: the runtime was closed")
         promise = Promise(self, self._loop.create_future(), address, message)
-        self.open.add(promise)
+        self.open[promise] = None
         return promise
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class Promise(msgspec.Struct, eq=False):
 
     def forget(self) -> None:
         """Nobody waits any more."""
-        self._promises.open.discard(self)
+        self._promises.open.pop(self, None)
 
     async def wait(self, due: int) -> Any:
         """Wait for the reply until ``due`` (microseconds of steady time; 0: for ever); then the outcome is unknown."""

@@ -86,6 +86,7 @@ class Keeper:
         projector = make(
             self._kind, projection, node.journal, view, node.delays, node.clock.now, node.slow, changed=changed
         )
+        projector.random = node.random
         if isinstance(projector, ObservedProjector):
             projector.observer = node.observer
         return projector

@@ -1,6 +1,6 @@
 """The runtime: one node, from opening its journal to closing it. What programs embed."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -128,6 +128,9 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
         self._shutdown_timeout, self._stack = shutdown_timeout, AsyncExitStack()
         self._entered, self._node, self._inside, self._plain, self._doors = False, None, None, None, None
 
+    _make_node: Callable[..., Node] = Node
+    """What makes its node; a simulation makes another one."""
+
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
@@ -146,7 +149,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             await self._journal.open()
             stack.push_async_callback(self._journal.close)
             tasks = anyio.create_task_group()
-            node = Node(
+            node = self._make_node(
                 self._journal,
                 self._actors,
                 self._clock,

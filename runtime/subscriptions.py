@@ -39,6 +39,7 @@ class Subscription:
         following = Following(kind, producers, kind.cls(), "subscriber")
         make = ObservedDeliverer if node.observer.on else Deliverer
         self.deliverer = make(node, kind, following, self.view, self._stand)
+        self.deliverer.random = node.random
         self.deliverer.on_commit = self._moved
         self.deliverer.note_try = self._try
         self._noted = 0

@@ -47,11 +47,11 @@ class Suspect:
 class Suspects:
     """Who is suspect in this process, and the line in which they go on."""
 
-    def __init__(self, journal: Journal, clock: Clock, delays: Timers) -> None:
-        """Look at a journal that has just been opened."""
+    def __init__(self, journal: Journal, clock: Clock, delays: Timers, run: str = "") -> None:
+        """Look at a journal that has just been opened; ``run`` is a random name."""
         self.position = journal.position if journal.crashed else 0
         """Who was under way by an event up to here, and has written none since, is suspect; 0: nobody is."""
-        self.run = os.urandom(6).hex()
+        self.run = run or os.urandom(6).hex()
         """Tells this process's work on the journal from that of all others."""
         self.time = clock.now()
         """When the journal was opened, in microseconds since 1970."""

@@ -13,7 +13,7 @@ class Tasks:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._waiting: list[asyncio.Future[None]] = []
         # Not the context of whoever sent the message: an actor must not see a sender's context variables.
         self._context = contextvars.Context()
@@ -24,12 +24,12 @@ class Tasks:
     def start(self, work: Coroutine[Any, Any, Any], context: contextvars.Context | None = None) -> asyncio.Task[Any]:
         """Run something as a task; in the context variables of who wants it, where these are given."""
         task = self._loop.create_task(work, context=self._context.copy() if context is None else context)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._done)
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task failed", error=repr(error))
         if not self._tasks:

@@ -8,8 +8,9 @@ must not make a pause of 50 ms an hour long.
 import asyncio
 import heapq
 from collections.abc import Callable
+from math import inf
 
-from runtime.clock import Clock, Handle
+from runtime.clock import Clock, Handle, WakesAtSteps
 from runtime.log import log
 
 LONGEST_NAP = 10.0
@@ -45,6 +46,7 @@ class Timers:
         self._clock = clock
         self.now = now or clock.now
         """Return the time by which they go, in microseconds."""
+        self._longest_nap = inf if isinstance(clock, WakesAtSteps) else LONGEST_NAP
         self._heap: list[Timer] = []
         self._count = 0
         self._cancelled = 0
@@ -100,7 +102,7 @@ class Timers:
             self._handle = None
         if self._heap and not self._closed:
             now = self.now()
-            nap = min(max(0.0, (self._heap[0].due - now) / 1e6), LONGEST_NAP)
+            nap = min(max(0.0, (self._heap[0].due - now) / 1e6), self._longest_nap)
             self._wakes_at = now + round(nap * 1e6)
             self._handle = self._clock.call_after(nap, self._wake)
 

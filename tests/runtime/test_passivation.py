@@ -291,3 +291,17 @@ async def test_what_it_tells_itself_at_its_end_brings_it_back() -> None:
             assert in_memory(runtime) == []
     finally:
         Resting.hook = None
+
+
+async def test_where_nobody_is_in_memory_nobody_looks() -> None:
+    clock = ManualClock()
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        node = node_of(runtime)
+        assert not len(node.delays)
+        await runtime.ask(Room.at("r"), Look())
+        assert len(node.delays) == 1
+        clock.advance(3_600)
+        await quiet(runtime)
+        assert (len(node.directory), len(node.delays)) == (0, 0)
+        await runtime.ask(Room.at("r"), Look())
+        assert len(node.delays) == 1

@@ -247,6 +247,21 @@ async def test_killed_between_rows_and_checkpoint(after_commit: bool, monkeypatc
     assert kills >= 10
 
 
+async def test_an_error_behind_the_commit_parks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one that gets no second try has its rows in, it goes on from there."""
+    apply = SqliteView.apply
+
+    async def apply_and_fail(view: SqliteView, statements: Sequence[Any], checkpoint: int, **more: Any) -> None:
+        await apply(view, statements, checkpoint, **more)
+        raise RuntimeError("the driver says so, and it is done")
+
+    monkeypatch.setattr(SqliteView, "apply", apply_and_fail)
+    async with Runtime(await filled(5), [Room, Board]) as runtime:
+        assert len(await runtime.ask(Board.at(), Lines(), consistent=True)) == 5
+        await runtime.ask(Room.at("r"), Hold("t"))
+        assert len(await runtime.ask(Board.at(), Lines(), consistent=True)) == 6
+
+
 async def test_a_changed_schema_or_version_builds_it_anew(tmp_path: Path) -> None:
     url = f"sqlite:{tmp_path / 'journal.db'}"
     async with Runtime(url, [Room, Board]) as runtime:

@@ -313,6 +313,7 @@ async def test_a_read_model_says_how_far_it_is_and_that_it_is_parked() -> None:
 async def test_timers_that_run_are_counted_and_those_taken_back_are_not() -> None:
     clock = ManualClock()
     async with Runtime("memory:", ALL, clock=clock) as runtime:
+        await runtime.ask(R, Look())  # with somebody in memory there are rounds of passivation
         before = runtime.stats().timers
         asked = asyncio.ensure_future(runtime.ask(Tour.at("t"), TakeTour(["r"], "ann", nap=60.0), timeout=90.0))
         await quiet(runtime)

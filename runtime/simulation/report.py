@@ -1,0 +1,117 @@
+"""The report of a broken invariant: what failed, the smallest story that shows it, and how to see it again."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from persistence import Record
+from runtime.drawing import label
+from runtime.simulation.labels import CLIENT
+from runtime.simulation.machine import Moment
+from runtime.simulation.run import RunResult
+from runtime.timeline import duration
+
+LONGEST = 200
+"""How many moments, and events, are shown; of more, the last ones."""
+
+
+def report(result: RunResult, runs: int, again: str, points: Counter[str]) -> str:
+    """Return the report of a run; ``again`` runs it again, ``points`` are those that all runs have come to."""
+    assert result.broken is not None
+    return "\n".join(
+        [
+            f"broken: {result.broken.name}",
+            f"  {result.broken.what}",
+            f"found by run {runs:,}; the smallest that shows it has {_size(result)}",
+            "",
+            "what happened:",
+            *_moments(result),
+            "",
+            *_journals(result),
+            "run it again:",
+            f"  {again}",
+            "",
+            "as a Mermaid diagram:",
+            diagram(result),
+            f"points reached so far: {', '.join(f'{count} x {sort}' for sort, count in points.most_common(20))}",
+        ]
+    )
+
+
+def _size(result: RunResult) -> str:
+    return f"{_many(len(result.fired), 'fault')} and {_many(len(result.plan.given), 'choice')} of the schedule"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _moments(result: RunResult) -> Iterator[str]:
+    moments = result.moments
+    if len(moments) > LONGEST:
+        yield f"  ({len(moments) - LONGEST} moments before are left out)"
+    for moment in moments[-LONGEST:]:
+        yield f"  {duration(moment.time):>10}  {_line(moment)}"
+
+
+def _line(moment: Moment) -> str:
+    match moment.kind:
+        case "message":
+            return f"{moment.sender or '(runtime)'} -> {moment.to}: {moment.text}"
+        case "reply":
+            return f"{moment.sender} -> {moment.to}: {moment.text}"
+        case "write":
+            return f"durable: {moment.text}"
+        case "fault":
+            return f">>> {moment.text}"
+        case "log":
+            return f"log: {moment.text}"
+        case _:
+            return f"--- {moment.text}"
+
+
+def _journals(result: RunResult) -> Iterator[str]:
+    for fault in result.fired:
+        before = result.durable_before[str(fault)]
+        yield f"the journal when {fault} happened ({_many(before, 'event')}):"
+        yield from _events(result.records[:before])
+        yield ""
+    yield f"the journal at the end ({_many(len(result.records), 'event')}):"
+    yield from _events(result.records)
+    yield ""
+
+
+def _events(records: list[Record]) -> Iterator[str]:
+    if len(records) > LONGEST:
+        yield f"  ({len(records) - LONGEST} events before are left out)"
+    for record in records[-LONGEST:]:
+        data = record.data.decode("utf-8", "replace")
+        data = data if len(data) <= 100 else f"{data[:97]}..."
+        yield f"  {record.position:>5} {record.stream[0]}/{record.stream[1]} {record.version}: {record.type} {data}"
+
+
+def diagram(result: RunResult) -> str:
+    """Return the run as the text of a Mermaid sequence diagram (https://mermaid.js.org)."""
+    names: dict[str, str] = {}
+    lines: list[str] = []
+
+    def name(who: str) -> str:
+        who = who or "runtime"
+        if who not in names:
+            names[who] = f"actor{len(names) + 1}"
+        return names[who]
+
+    for moment in result.moments[-LONGEST:]:
+        match moment.kind:
+            case "message":
+                lines.append(f"    {name(moment.sender)}->>{name(moment.to)}: {label(moment.text)}")
+            case "reply":
+                lines.append(f"    {name(moment.sender)}-->>{name(CLIENT)}: {label(moment.text)}")
+            case "write":
+                lines.append(f"    Note over {name('journal')}: durable: {label(moment.text)}")
+            case "log":
+                continue
+            case _:
+                mark = "#9889; " if moment.kind == "fault" else ""
+                lines.append(f"    Note over {name('journal')}: {mark}{label(moment.text)}")
+    participants = [f"    participant {short} as {label(who)}" for who, short in names.items()]
+    return "\n".join(["sequenceDiagram", *participants, *lines]) + "\n"
