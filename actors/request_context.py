@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from types import MappingProxyType
 from typing import Protocol
+from weakref import WeakMethod
 
 import msgspec
 
@@ -74,24 +75,42 @@ class FirstUse:
 
     def __init__(self) -> None:
         self.begun = False
-        self._told: set[Callable[[], None]] = set()
+        self._told: dict[WeakMethod[Callable[[], None]], None] = {}
 
     def tell(self, told: Callable[[], None]) -> None:
-        """Call this at the first use; not at all, if there was one."""
+        """Call this method at the first use, if its object is there yet; not at all, if there was one."""
         if not self.begun:
-            self._told.add(told)
+            self._told[WeakMethod(told, self._gone)] = None
+
+    def _gone(self, told: "WeakMethod[Callable[[], None]]") -> None:
+        self._told.pop(told, None)
 
     def forget(self, told: Callable[[], None]) -> None:
         """Call it no more."""
-        self._told.discard(told)
+        self._told.pop(WeakMethod(told), None)
 
     def begin(self) -> None:
         """Note a use."""
         if not self.begun:
             self.begun = True
-            told, self._told = self._told, set()
+            told, self._told = self._told, {}
             for one in told:
-                one()
+                method = one()
+                if method is not None:
+                    method()
+
+    @contextmanager
+    def anew(self) -> Generator[None, None, None]:
+        """Let what is done meanwhile begin as it does in a new process."""
+        begun, told = self.begun, self._told
+        self.begun, self._told = False, {}
+        try:
+            yield
+        finally:
+            used = self.begun
+            self.begun, self._told = begun, told
+            if used:
+                self.begin()
 
 
 FIRST_USE = FirstUse()

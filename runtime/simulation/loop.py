@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from math import ceil, inf
 from typing import Any, NoReturn, TypeVar
 
+from actors.request_context import FIRST_USE
 from runtime.simulation.errors import Deadlock, Endless, NoRealIO
 from runtime.simulation.handles import Handle, SimulatedFuture, SimulatedTask, take
 from runtime.simulation.real import REAL
@@ -97,7 +98,7 @@ class SimulatedLoop(_Protocol):  # type: ignore[misc]
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finalize)
         self._running = True
         try:
-            with numbered_scopes(self._numbers), no_threads(self._thread, self.refuse):
+            with numbered_scopes(self._numbers), no_threads(self._thread, self.refuse), FIRST_USE.anew():
                 yield
         finally:
             self._running = False

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from actors import context
 from runtime.simulation.faults import plan_of
 from runtime.simulation.loop import SimulatedLoop
 from runtime.simulation.node import SimulatedNode
@@ -30,7 +31,8 @@ PLANS = [
 async def travel(world: World) -> None:
     for name in ("t1", "t2", "t3"):
         await world.runtime.ask(Trip.at(name), BookTrip(["flight", "hotel", "cab"]), id=name)
-    await world.runtime.ask(Desk.at("d"), Note("hello"), id="n")
+    with context(user="ana"):  # from the first one on, a process goes by other ways
+        await world.runtime.ask(Desk.at("d"), Note("hello"), id="n")
     await world.runtime.ask(Board.at(), Lines(), consistent=True)
 
 
