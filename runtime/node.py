@@ -128,8 +128,7 @@ class Node(Chance):
         self.projectors, self.builders = dict[str, Projector](), dict[str, Projector]()  # these build beside those
         self.deliverers = dict[str, Deliverer]()
         self.promises = Promises(self.writer, self.delays)
-        self._log_watch = LogWatch("the journal")
-        self.trouble = Trouble(self.writer, self.promises, self.delays)
+        self._log_watch, self.trouble = LogWatch("the journal"), Trouble(self.writer, self.promises, self.delays)
         self.alert = Alerts(self.writer, on_alert).tell
         self._name, self._count, self.closing = self._new_name(), 0, False
         self.ask_inside, self.query_inside = self.ask, partial(queries.ask, self)
