@@ -10,7 +10,6 @@ from actors import (
     Command,
     DefinitionError,
     Event,
-    Fold,
     JournalMismatch,
     Mailbox,
     Passivation,
@@ -34,7 +33,7 @@ from persistence.codec import PLAIN, WRAPPING, Codec, Decoder, encode
 from persistence.intake import check_text
 from persistence.limits import NAME_LENGTH
 from runtime.evolution import Evolution, Several, renamed
-from runtime.state_form import FoldForm, StateForm
+from runtime.state_form import state_form_for
 
 FENCED = "service.fenced"
 """In a service's stream: an undo came before its step, which is refused from here on."""
@@ -197,7 +196,7 @@ class Kind:
         self.counts = Counts()
         self.tagged = _has_tags(self.cls)
         """Whether its events have tags."""
-        self.state = (FoldForm if issubclass(self.cls, Fold) else StateForm)(self.cls, codec)
+        self.state = state_form_for(self.cls, codec)
         """Reads and writes the state of a service or a fold."""
         self.result = Decoder(getattr(cls, "result", None), codec)
         """Reads and writes what a saga ends with."""

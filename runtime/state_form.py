@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from actors import Address
+from actors import Address, Fold
 from persistence.codec import PLAIN, Codec
 from persistence.limits import too_deep
 from runtime.log import log
@@ -104,3 +104,8 @@ class FoldForm(StateForm):
 
     def _origin(self) -> str:
         return ""
+
+
+def state_form_for(cls: Any, codec: Codec) -> StateForm:
+    """Return what is known of the state of a class of services, or of a fold."""
+    return FoldForm(cls, codec) if Fold in cls.__mro__ else StateForm(cls, codec)

@@ -1,30 +1,20 @@
 """Folds: the state in memory is the fold of the journal, less what is set aside, whatever dies."""
 
-import asyncio
-import tempfile
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from actors import (
-    DefinitionError,
-    Event,
     Fold,
     Meta,
     Parked,
     Query,
-    ReadModel,
-    Refused,
     RetryPolicy,
     State,
-    Statement,
-    sql,
 )
 from persistence import SqliteJournal
 from persistence.journal import PAGE
@@ -32,8 +22,7 @@ from persistence.sqlite_view import SqliteView
 from runtime import ManualClock, Runtime, fold_projector
 from runtime.fold_projector import FoldProjector
 from runtime.projector import Projector
-from runtime.simulation.given import given as given_past
-from tests.runtime.cast import Hold, Release, Room, WasHeld, WasReleased
+from tests.runtime.cast import Hold, Room, WasHeld, WasReleased
 from tests.runtime.tools import comes, node_of
 
 BAD: set[str] = set()
@@ -66,35 +55,6 @@ class Totals(Fold[Trips]):
 
     def answer(self, state: Trips, query: All) -> dict[str, list[str]]:
         return state.text
-
-
-class AllRows(Query["Table", dict[str, list[str]]]):
-    pass
-
-
-class Table(ReadModel):
-    schema = "create table lines (position integer primary key, room text not null, line text not null)"
-    retry = Totals.retry
-
-    def project(self, event: WasHeld | WasReleased, meta: Meta) -> Iterator[Statement]:
-        if event.trip in BAD:
-            raise ValueError(f"{event.trip} is bad")
-        yield sql(
-            "insert into lines values (?, ?, ?)",
-            meta.position,
-            meta.key,
-            f"{type(event).__name__} {event.trip} {meta.position}",
-        )
-
-    def key(self, event: WasHeld | WasReleased, meta: Meta) -> str:
-        return meta.key
-
-    async def answer(self, db: Any, query: AllRows) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        async with db.execute("select room, line from lines order by position") as rows:
-            async for room, line in rows:
-                found.setdefault(room, []).append(line)
-        return found
 
 
 @pytest.fixture(autouse=True)
@@ -316,16 +276,20 @@ async def test_another_version_or_form_is_folded_anew(tmp_path: Path, what: str)
         await hold(runtime, "a", "b")
         await runtime.caught_up(Totals.at())
     async with Runtime(url(tmp_path), [Room, today]) as runtime:
-        assert await runtime.ask(today.at(), All(), consistent=True) == ["a", "b"]
+        answer: Any = await runtime.ask(today.at(), All(), consistent=True)
+        assert answer == ["a", "b"]
 
 
 async def test_a_snapshot_that_was_changed_by_hand_is_not_used(tmp_path: Path) -> None:
+    def spoil(db: sqlite3.Connection) -> None:
+        db.execute("update fold set kept = '{}'")
+
     async with Runtime(url(tmp_path), [Room, Totals]) as runtime:
         await hold(runtime, "a", "b")
         await runtime.caught_up(Totals.at())
         await of(runtime).see_to(of(runtime).keep_ready)
         writer: Any = of(runtime).view
-        await writer._writer.run(lambda db: db.execute("update fold set kept = '{}'"))
+        await writer._writer.run(spoil)
         await runtime.kill(Totals.at())
         assert await told(runtime, consistent=True) == ["a", "b"]
 
@@ -357,134 +321,3 @@ async def test_an_error_beside_the_commit_folds_nothing_twice(
         assert not fails
     async with Runtime(url(tmp_path), [Room, Totals]) as runtime:
         assert await told(runtime, consistent=True) == [f"t{number}" for number in range(12)]
-
-
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("hold"), st.sampled_from("xyz")),
-        st.tuples(st.just("release"), st.sampled_from("xyz")),
-        st.tuples(st.just("bad"), st.sampled_from("xyz")),
-        st.tuples(st.sampled_from(["kill", "turn", "level", "mend", "skip", "restart", "crash"]), st.just("")),
-    ),
-    max_size=30,
-)
-
-
-@settings(max_examples=40, deadline=None)
-@given(STEPS, st.integers(1, 5))
-def test_it_equals_the_table_whatever_dies(steps: list[tuple[str, str]], every: int) -> None:
-    BAD.clear()
-    before, fold_projector.EVERY = fold_projector.EVERY, every
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(asyncio.wait_for(_play(steps, Path(folder)), 60))
-    finally:
-        fold_projector.EVERY = before
-
-
-async def _play(steps: list[tuple[str, str]], folder: Path) -> None:
-    left = list(enumerate(steps))
-    while left:
-        crash = False
-        async with Runtime(url(folder), [Room, Totals, Table]) as runtime:
-            while left:
-                number, (what, room) = left.pop(0)
-                if what in ("restart", "crash"):
-                    crash = what == "crash"
-                    break
-                await _step(runtime, what, room, f"t{number}")
-            if crash:
-                vars(of(runtime))["close"] = of(runtime).view.close  # nothing more is kept
-    BAD.clear()
-    async with Runtime(url(folder), [Room, Totals, Table]) as runtime:
-        fold, table = of(runtime), node_of(runtime).projectors["Table"]
-        await runtime.caught_up(Totals.at())
-        await runtime.caught_up(Table.at())
-        await runtime.retry_parked(Totals.at())
-        await runtime.retry_parked(Table.at())
-        assert {row.position for row in await fold.view.skipped()} == {
-            row.position for row in await table.view.skipped()
-        }
-        said = await runtime.ask(Totals.at(), All(), consistent=True)
-        assert {room: sorted(lines) for room, lines in said.items()} == {
-            room: sorted(lines) for room, lines in (await runtime.ask(Table.at(), AllRows(), consistent=True)).items()
-        }
-        assert fold.state.count == sum(map(len, said.values()))
-        if not await fold.view.skipped():
-            for lines in said.values():
-                assert lines == sorted(lines, key=lambda line: int(line.split()[-1]))
-
-
-async def _step(runtime: Runtime, what: str, room: str, trip: str) -> None:
-    if what == "bad":
-        BAD.add(trip)
-    if what in ("hold", "bad"):
-        await runtime.ask(Room.at(room), Hold(trip))
-    elif what == "release":
-        with suppress(Refused):
-            await runtime.ask(Room.at(room), Release(f"t{int(trip[1:]) - 1}"))
-    elif what == "kill":
-        await runtime.kill(Totals.at())
-    elif what == "turn":
-        await asyncio.sleep(0)
-    elif what == "level":
-        await runtime.caught_up(Totals.at())
-        await runtime.caught_up(Table.at())
-    elif what == "mend":
-        BAD.clear()
-        await runtime.retry_parked(Totals.at())
-    elif what == "skip":
-        await _step(runtime, "level", "", "")
-        both = await runtime.parked_events(Totals.at()), await runtime.parked_events(Table.at())
-        keys = {event.key: event.position for event in reversed(both[0])}
-        same = {event.key: event.position for event in reversed(both[1])}
-        if keys and (first := next(iter(keys))) in same and same[first] == keys[first]:
-            for address in (Totals.at(), Table.at()):
-                await runtime.skip_parked(address, first, reason="bad", by="me")
-
-
-# -- definitions --------------------------------------------------------------------------------------------------
-
-
-def test_definitions_that_cant_work() -> None:
-    with pytest.raises(DefinitionError, match=r"Slow.answer is async, but a fold works at once"):
-
-        class Slow(Totals):
-            async def answer(self, state: Trips, query: All) -> Any:
-                return 1
-
-    with pytest.raises(DefinitionError, match=r"Lazy.evolve yields"):
-
-        class Lazy(Totals):
-            def evolve(self, state: Trips, event: WasHeld, meta: Meta) -> Any:
-                yield state
-
-    with pytest.raises(DefinitionError, match=r"Tables is a fold and has no tables"):
-
-        class Tables(Totals):
-            schema = "create table t (a)"
-
-    with pytest.raises(DefinitionError, match="Nameless doesn't say what its state is"):
-
-        class Nameless(Fold):  # type: ignore[type-arg]  # what it is about
-            pass
-
-    with pytest.raises(DefinitionError, match="needs its first state"):
-
-        class First(Fold[Trips]):
-            def evolve(self, state: Trips, event: WasHeld, meta: Meta) -> Trips:
-                return state
-
-    with pytest.raises(DefinitionError, match=r"must say which messages it is for"):
-
-        class Untold(Totals):
-            def evolve(self, state, event, meta):  # type: ignore[no-untyped-def]  # what it is about
-                return state
-
-    with pytest.raises(DefinitionError, match=r"is a fold, and pure"):
-        given_past(Totals)
-
-
-def test_it_follows_what_evolve_names() -> None:
-    assert dict(Totals.follows) == {"WasHeld": WasHeld, "WasReleased": WasReleased}
-    assert issubclass(WasHeld, Event)
