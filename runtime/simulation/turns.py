@@ -22,7 +22,7 @@ class SimulatedDispatcher(Dispatcher):
     def __init__(
         self, machine: Machine, writer: Writer, clock: Clock, settle: Callable[[], None], slow_turns: SlowTurns
     ) -> None:
-        super().__init__(writer, clock, settle, None, slow_turns)
+        super().__init__(writer, clock, settle, slow_turns)
         self._machine = machine
 
     def _slice(self) -> None:
