@@ -4,6 +4,7 @@ The snapshot, the checkpoint and what is set aside are committed together, so af
 there to the same value. Between two snapshots nothing is written.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -205,7 +206,9 @@ class FoldProjector(Projector):
             state = await self._kept(lending)
             if lending is self.lending and self._loaded:
                 state = self.state
-        return self._projection.fold.answer(state, query)
+        answer = self._projection.fold.answer(state, query)
+        await asyncio.sleep(0)  # else who asks in a loop leaves no turn to anybody
+        return answer
 
     async def _kept(self, lending: Lending) -> Any:
         async with lending.reading():  # so that it is not closed meanwhile
