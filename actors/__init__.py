@@ -36,6 +36,7 @@ from actors.errors import (
     UnknownSchedule,
 )
 from actors.evolution import Upcast, upcast
+from actors.fold import Fold
 from actors.interceptors import Call, Interceptor, Proceed
 from actors.locks import ServiceLocked, ServiceUnlocked
 from actors.messages import Command, Decision, Event, Message, Meta, Query, Request, State
@@ -70,6 +71,7 @@ __all__ = [
     "EventsErased",
     "ExtraMissing",
     "Failed",
+    "Fold",
     "Forgotten",
     "Group",
     "Interceptor",

@@ -90,8 +90,8 @@ class ReadModel:
         """
         return None
 
-    async def answer(self, db: Any, query: Any) -> Any:
-        """Answer a query; ``db`` is the driver's connection, read-only.
+    def answer(self, db: Any, query: Any, /) -> Any:
+        """Answer a query, as ``async def answer``; ``db`` is the driver's connection, read-only.
 
         It is an ``aiosqlite.Connection``, or an ``asyncpg.Connection`` where the tables are on PostgreSQL.
         """

@@ -3,8 +3,9 @@
     python -m benchmarks.read_models [--postgres URL] [--peers PYTHON] [--scale 1.0] [--rounds 3] [--loop LOOP]
                                      [--json FILE]
 
-The journal is always an SQLite file; the read model's tables are in memory, in a file, or on PostgreSQL. PYTHON is an
-interpreter that has eventsourcing installed, whose projection is built in the same rounds, in a file.
+The journal is always an SQLite file; the read model's tables are in memory, in a file, or on PostgreSQL; a fold is one
+value in memory. PYTHON is an interpreter that has eventsourcing installed, whose projection is built in the same
+rounds, in a file.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from actors import Meta, Query, ReadModel, Statement, sql
+from actors import Fold, Meta, Query, ReadModel, State, Statement, sql
 from benchmarks.commands import SCHEMA
 from benchmarks.contestants import ROOT
 from benchmarks.journals import Figures, best
@@ -132,6 +133,23 @@ def peer(python: str, scale: float) -> Figures:
     return {"events_per_second": float(json.loads(told)["projected_per_second"])}
 
 
+class Sum(State):
+    seats: int = 0
+    last: str = ""
+
+
+class TripsFolded(Fold[Sum]):
+    """The sum of the same, in memory."""
+
+    initial = Sum()
+
+    def evolve(self, state: Sum, event: PlaceHeld, _meta: Meta) -> Sum:
+        return Sum(state.seats + 1, event.trip)
+
+    def answer(self, state: Sum, _query: Seats) -> int:
+        return state.seats
+
+
 class TripsOnPostgres(Trips):
     """The same in the server's words."""
 
@@ -174,7 +192,11 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
     add_loop(parser)
     options = parser.parse_args()
-    works: dict[str, tuple[type[ReadModel], str | None]] = {"sqlite": (Trips, None), "memory": (Trips, "memory:")}
+    works: dict[str, tuple[type[ReadModel], str | None]] = {
+        "sqlite": (Trips, None),
+        "memory": (Trips, "memory:"),
+        "fold": (TripsFolded, None),
+    }
     if options.postgres:
         works["postgresql"] = (TripsOnPostgres, f"{options.postgres}?schema={SCHEMA}")
     table: dict[str, Figures] = {}

@@ -51,6 +51,8 @@ KNOWN = "select journal, position, mark, ready, unclean from understudy_checkpoi
 class PostgresView(View):
     """One read model's tables, in a schema of their own."""
 
+    first_value = "$1"
+
     def __init__(self, place: Place, name: str, schema: str, journal: str, now: Callable[[], int] = wall_time) -> None:
         """``name`` is the schema's at the server, ``schema`` the statements that make the tables in it."""
         super().__init__(schema, journal, now)
@@ -295,10 +297,18 @@ class PostgresView(View):
         rows = await self._rows("understudy_skipped")
         return [SkippedRow(at, *map(_or_same, values)) for at, *values in rows]
 
+    async def value(self, query: str) -> Any:
+        """Return the first value that a query finds; see :meth:`View.value`."""
+        rows = await self._found(query)
+        return rows[0][0] if rows else None
+
     async def _rows(self, table: str) -> list[Any]:
+        return await self._found(f"select * from {table} order by position")  # noqa: S608 (our own names)
+
+    async def _found(self, query: str) -> list[Any]:
         async with self.reading() as db:
             try:
-                rows: list[Any] = await db.fetch(f"select * from {table} order by position")  # noqa: S608 (our own names)
+                rows: list[Any] = await db.fetch(query)
             except FAULTS as error:
                 raise self._unusable(error) from error
             return rows

@@ -257,11 +257,17 @@ class SqliteView(View):
         """Return the events that were skipped; see :meth:`View.skipped`."""
         return [SkippedRow(*row) for row in await self._rows("understudy_skipped")]
 
+    async def value(self, query: str) -> Any:
+        """Return the first value that a query finds; see :meth:`View.value`."""
+        rows = await self._found(query)
+        return rows[0][0] if rows else None
+
     async def _rows(self, table: str) -> list[tuple[Any, ...]]:
+        return await self._found(f"select * from {table} order by position")  # noqa: S608 (our own names)
+
+    async def _found(self, query: str) -> list[tuple[Any, ...]]:
         try:
-            return await self.reader.run(
-                lambda db: db.execute(f"select * from {table} order by position").fetchall()  # noqa: S608 (our own names)
-            )
+            return await self.reader.run(lambda db: db.execute(query).fetchall())
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 

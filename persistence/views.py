@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -92,6 +92,9 @@ class View(ABC):
 
     Several processes may open it where the engine lets them; one of them leads, and it alone projects.
     """
+
+    first_value: ClassVar[str] = "?"
+    """What stands in a statement for its first value."""
 
     def __init__(self, schema: str, journal: str, now: Callable[[], int]) -> None:
         """``schema`` makes the tables, ``journal`` is the identity of theirs, ``now`` tells microseconds since 1970."""
@@ -183,6 +186,14 @@ class View(ABC):
     @abstractmethod
     async def skipped(self) -> list[SkippedRow]:
         """Return the events that were skipped, in the order of their positions."""
+
+    @abstractmethod
+    async def value(self, query: str) -> Any:
+        """Return the first value of the first row that a query of our own finds; None: there is no row.
+
+        Raises:
+            JournalUnusable: it can't be known now.
+        """
 
     @abstractmethod
     def reading(self) -> AbstractAsyncContextManager[Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from actors import Statement
 from persistence import Record
-from persistence.views import ParkedRow
+from persistence.views import NOTHING_ASIDE, Aside, ParkedRow
 from runtime.projection import FORGOTTEN, Poison, Projection
 from runtime.second_tries import text_of
 from runtime.set_aside import SetAside
@@ -42,6 +42,11 @@ class Batch:
     def changes(self) -> bool:
         """Whether anything in the database changes."""
         return bool(self.statements or self.parked)
+
+    @property
+    def set_aside(self) -> Aside:
+        """What changes in the list of events that are set aside."""
+        return Aside(self.parked) if self.parked else NOTHING_ASIDE
 
     def add(self, record: Record) -> None:
         """Add the next event of the journal. If it can't be, the batch is as before.

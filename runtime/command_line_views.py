@@ -7,6 +7,7 @@ from persistence.command_line_job import FOUND, OK, BadUsage, Command, Job
 from persistence.command_line_page import local, utc
 from persistence.views import Build, Shelf, wall_time
 from runtime.command_line import actors_of, actors_option
+from runtime.fold_projection import schema_of
 from runtime.kinds import Kind
 from runtime.offline_build import build_beside, kinds_of
 from runtime.personal import holds_personal
@@ -97,7 +98,7 @@ async def _late(job: Job, build: Build) -> float:
 
 async def _set_aside(job: Job, kind: Kind, build: Build, shelf: Shelf) -> int:
     view = shelf.view(
-        kind.name, build, kind.cls.schema if issubclass(kind.cls, ReadModel) else "", job.journal.identity, wall_time
+        kind.name, build, schema_of(kind) if issubclass(kind.cls, ReadModel) else "", job.journal.identity, wall_time
     )
     try:
         await view.open_for_reading()

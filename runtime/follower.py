@@ -133,6 +133,12 @@ class Follower:
         """Make sure that the checkpoint is one in this journal."""
         await fit(self.kind.name, self.view, self._journal)
 
+    async def _load(self) -> None:
+        """Learn from the database what is set aside, and where it is."""
+        async with self.books:  # or what is dealt with meanwhile would stay in the list
+            await self.aside.load(self.view)
+        self.position = self.view.checkpoint
+
     def _gives_up(self, error: Exception) -> bool:  # noqa: ARG002 (it is for subclasses)
         """Return whether it goes on though its budget is spent, for there is one event less to try."""
         return False
@@ -211,8 +217,7 @@ class Follower:
         if not self._footing:
             await self._find_footing()
             self._footing = True
-        await self._load_aside()
-        self.position = self.view.checkpoint
+        await self._load()
         self._changed(())  # something may be committed that nobody was told of
         try:
             if not self._begun:
@@ -220,10 +225,6 @@ class Follower:
                 await self._begin()
         finally:
             self._let_go()
-
-    async def _load_aside(self) -> None:
-        async with self.books:  # or what is dealt with meanwhile would stay in the list
-            await self.aside.load(self.view)
 
     def _tell_ready(self) -> None:
         told, self.on_ready = self.on_ready, None
@@ -235,8 +236,7 @@ class Follower:
         if self.view.ready:
             self._tell_ready()
         before = self.position, self.aside.count
-        await self._load_aside()
-        self.position = self.view.checkpoint
+        await self._load()
         if before != (self.position, self.aside.count):
             self._changed(())
         self._let_go()

@@ -33,7 +33,7 @@ from persistence.codec import PLAIN, WRAPPING, Codec, Decoder, encode
 from persistence.intake import check_text
 from persistence.limits import NAME_LENGTH
 from runtime.evolution import Evolution, Several, renamed
-from runtime.state_form import StateForm
+from runtime.state_form import state_form_for
 
 FENCED = "service.fenced"
 """In a service's stream: an undo came before its step, which is refused from here on."""
@@ -196,8 +196,8 @@ class Kind:
         self.counts = Counts()
         self.tagged = _has_tags(self.cls)
         """Whether its events have tags."""
-        self.state = StateForm(self.cls, codec)
-        """Reads and writes a service's state."""
+        self.state = state_form_for(self.cls, codec)
+        """Reads and writes the state of a service or a fold."""
         self.result = Decoder(getattr(cls, "result", None), codec)
         """Reads and writes what a saga ends with."""
         self._replies: dict[type, Decoder] = {}

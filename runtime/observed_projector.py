@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from actors import Address
+from actors import Address, Fold
 from persistence import Record
-from runtime.kinds import meta_of
+from runtime.fold_projector import FoldProjector
+from runtime.kinds import Kind, meta_of
 from runtime.mailbox import Envelope
 from runtime.observer import Observer
 from runtime.projection import Poison
@@ -73,3 +74,14 @@ class ObservedProjector(Projector):
     def _park(self, error: BaseException) -> None:
         super()._park(error)
         self.observer.parked(self._address, error)
+
+
+class ObservedFoldProjector(ObservedProjector, FoldProjector):
+    """The projector of a fold, observed."""
+
+
+def projector_for(kind: Kind, *, observed: bool) -> type[Projector]:
+    """Return the class of projectors that a read model needs."""
+    if issubclass(kind.cls, Fold):
+        return ObservedFoldProjector if observed else FoldProjector
+    return ObservedProjector if observed else Projector

@@ -10,10 +10,11 @@ from persistence.codec import PLAIN, Codec
 from persistence.views import Build, Shelf
 from runtime.built_in import BUILT_IN
 from runtime.clock import SystemClock
+from runtime.fold_projection import projection_of, schema_of
 from runtime.follower import BATCH
 from runtime.footing import journal_head
 from runtime.kinds import Kind, kind_of
-from runtime.projection import Projection
+from runtime.observed_projector import projector_for
 from runtime.projector import Projector
 from runtime.slow_turns import SlowTurns
 from runtime.subscribers import producers_among
@@ -49,8 +50,9 @@ async def build_beside(
     build = Build(today, max(ours) + 1 if ours else 0)
     clock = SystemClock()
     timers = Timers(clock, clock.steady)
-    view = shelf.view(name, build, kind.cls.schema, journal.identity, clock.now)
-    projector = Projector(kind, Projection(kind, producers), journal, view, timers, clock.now, SlowTurns(clock, None))
+    view = shelf.view(name, build, schema_of(kind), journal.identity, clock.now)
+    make, projection = projector_for(kind, observed=False), projection_of(kind, producers)
+    projector = make(kind, projection, journal, view, timers, clock.now, SlowTurns(clock, None))
     projector.strict = strict
     done, failure = False, None
     try:
@@ -78,4 +80,4 @@ async def _catch_up(projector: Projector, head: int, progress: Callable[[int, in
     for position in [*range(BATCH, head, BATCH), head]:
         await projector.reached(position)
         progress(position, head)
-    await projector.orders.give(projector.view.keep_ready)
+    await projector.orders.give(projector.keep_ready)

@@ -11,7 +11,7 @@ import anyio
 
 from actors import Address, Statement
 from persistence import Journal, JournalError, Record
-from persistence.views import NOTHING_ASIDE, Aside, View
+from persistence.views import View
 from runtime.answering import behind, check_complete
 from runtime.batch import Batch, TooMany
 from runtime.follower import CHECKPOINT_EVERY, Follower
@@ -94,10 +94,18 @@ class Projector(Follower):
 
     async def _level(self) -> None:
         if not self.view.ready:
-            await self.view.keep_ready()
+            await self.keep_ready()
         self._tell_ready()
         if self.view.unclean:
             await self._clean()
+
+    async def keep_ready(self) -> None:
+        """Keep that it has caught up once; see :meth:`View.keep_ready`."""
+        await self.view.keep_ready()
+
+    async def close(self) -> None:
+        """Close the database, when nothing is projected any more."""
+        await self.view.close()
 
     async def _clean(self) -> None:
         """Have no copy left of what was blanked; here, when all is done, for it takes long in a large file."""
@@ -143,21 +151,24 @@ class Projector(Follower):
             failure = error
         last = batch.last
         if last is not None:
-            passed = last.position - self.view.checkpoint
-            if batch.changes or passed >= CHECKPOINT_EVERY:
-                aside = Aside(batch.parked) if batch.parked else NOTHING_ASIDE
-                await self.view.apply(
-                    batch.statements, last.position, mark=mark_of(last), blanks=batch.blanks, aside=aside
-                )
-                self._log_watch.look(self.view.log_bytes)
-                self._note(batch)
+            changed = await self._commit(batch, last)
             self.progress.done(last.position - self.position, last.time)
             self.position = last.position
             self._let_go()
-            if batch.statements:
+            if changed:
                 self._changed(records)
         if failure is not None:
             raise failure
+
+    async def _commit(self, batch: Batch, last: Record) -> bool:
+        """Make what comes of a batch what is asked for; return whether answers may be other ones."""
+        if batch.changes or last.position - self.view.checkpoint >= CHECKPOINT_EVERY:
+            await self.view.apply(
+                batch.statements, last.position, mark=mark_of(last), blanks=batch.blanks, aside=batch.set_aside
+            )
+            self._log_watch.look(self.view.log_bytes)
+            self._note(batch, changed=bool(batch.statements))
+        return bool(batch.statements)
 
     def _project_some(self, batch: Batch, records: Sequence[Record]) -> None:
         """Take a few records into a batch, and have it named in the log if that took long: nobody else had a turn."""
@@ -173,9 +184,9 @@ class Projector(Follower):
                 what = last.type if len(records) == 1 else f"{len(records)} events up to {last.type}"
                 slow.took(Address(self.kind.name), f"{what} at position {last.position}", took)
 
-    def _note(self, batch: Batch) -> None:
+    def _note(self, batch: Batch, *, changed: bool) -> None:
         """Take note of what was set aside in a batch that is committed."""
-        if batch.statements:
+        if changed:
             self._in_a_row = 0
         for row in batch.parked:
             if row.error:
@@ -203,6 +214,9 @@ class Projector(Follower):
             if position and self.aside:
                 check_complete(self.kind.name, self._projection, self.aside, query, position)
             lending = self.lending if position or self.stand_in is None else self.stand_in
-            async with lending.reading() as db:
-                return await self.model.answer(db, query)
+            return await self._answer(query, lending)
         raise behind(self.kind.name, self.position, position)
+
+    async def _answer(self, query: Any, lending: Lending) -> Any:
+        async with lending.reading() as db:
+            return await self.model.answer(db, query)

@@ -11,13 +11,13 @@ from anyio.abc import TaskGroup
 from actors import Elsewhere, ReadModel, ReadModelBehind, RuntimeClosed
 from persistence import JournalError, Record
 from persistence.views import Build, Shelf, View, form_of
+from runtime.fold_projection import projection_of, schema_of
 from runtime.footing import fit
 from runtime.kinds import Kind
 from runtime.lending import Lending
 from runtime.log import log
 from runtime.node import Node
-from runtime.observed_projector import ObservedProjector
-from runtime.projection import Projection
+from runtime.observed_projector import ObservedProjector, projector_for
 from runtime.projector import Projector
 from runtime.subscribers import producers_among
 from runtime.views import Views, fingerprint
@@ -72,12 +72,12 @@ class Keeper:
 
     def _view(self, build: Build) -> View:
         node = self._node
-        return self._shelf.view(self._kind.name, build, self._kind.cls.schema, node.journal.identity, node.clock.now)
+        return self._shelf.view(self._kind.name, build, schema_of(self._kind), node.journal.identity, node.clock.now)
 
     def _projector(self, view: View) -> Projector:
         node = self._node
-        make = ObservedProjector if node.observer.on else Projector
-        projection = Projection(self._kind, self._producers)
+        make = projector_for(self._kind, observed=node.observer.on)
+        projection = projection_of(self._kind, self._producers)
 
         def changed(records: Sequence[Record]) -> None:
             if projector is self.current:  # what is being built anew is nobody's answer yet
@@ -92,7 +92,7 @@ class Keeper:
         return projector
 
     async def _find_stand_in(self, others: list[Build]) -> None:
-        form = form_of(self._kind.cls.schema)
+        form = form_of(schema_of(self._kind))
         same = [build for build in others if build.form == form]  # today's answer() can't read other tables
         if same:
             view = self._view(same[-1])
@@ -108,7 +108,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Close all databases."""
-        await self.current.view.close()
+        await self.current.close()
         if self.current.stand_in is not None:
             await self.current.stand_in.view.close()
 
@@ -178,7 +178,7 @@ class Keeper:
             Parked: they will never be.
         """
         await new.reached(self._node.journal.position)
-        await new.orders.give(new.view.keep_ready)
+        await new.orders.give(new.keep_ready)
         while new.position < self.current.position:
             await new.reached(self.current.position)
 

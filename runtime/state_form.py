@@ -1,10 +1,10 @@
 """The form of a service's state: how it is written down in a snapshot, and whether that fits today's class."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
-from actors import Address
+from actors import Address, Fold
 from persistence.codec import PLAIN, Codec
 from persistence.limits import too_deep
 from runtime.log import log
@@ -16,6 +16,8 @@ SNAPSHOT_LIMIT = 16_777_216
 
 class StateForm:
     """What is known of the state of one class of services; worked out when the first snapshot is made or read."""
+
+    what: ClassVar[str] = "service"
 
     def __init__(self, cls: Any, codec: Codec = PLAIN) -> None:
         self._cls = cls
@@ -36,10 +38,14 @@ class StateForm:
         try:
             form = schema_fingerprint(cls.state_type)
             self._decode = self._codec.reader(cls.state_type).decode
-            return f"{form}/{fold_fingerprint(cls)}/{cls.snapshot_version}"
+            return f"{form}{self._origin()}"
         except Exception as error:  # noqa: BLE001 (types of the author's own, which msgspec doesn't know)
             self._goes_without(error)
             return ""
+
+    def _origin(self) -> str:
+        """Return what else has to fit: how events lead to the state."""
+        return f"/{fold_fingerprint(self._cls)}/{self._cls.snapshot_version}"
 
     def fits(self, fingerprint: str, *, erased: bool) -> bool:
         """Whether a snapshot fits; where events before it are ``erased``, the form of the state is enough.
@@ -88,4 +94,18 @@ class StateForm:
     def _goes_without(self, error: Exception) -> None:
         if not self._told:
             self._told = True
-            log.warning("no snapshot of a service's state", actor=self._cls.__name__, error=repr(error))
+            log.warning(f"no snapshot of a {self.what}'s state", actor=self._cls.__name__, error=repr(error))
+
+
+class FoldForm(StateForm):
+    """The same of a fold. How events lead to its state is for the fingerprint of its tables to say."""
+
+    what = "fold"
+
+    def _origin(self) -> str:
+        return ""
+
+
+def state_form_for(cls: Any, codec: Codec) -> StateForm:
+    """Return what is known of the state of a class of services, or of a fold."""
+    return FoldForm(cls, codec) if Fold in cls.__mro__ else StateForm(cls, codec)

@@ -12,6 +12,7 @@ from persistence.postgres_url import DEFAULT_OWNER, SCHEMES, Place, parse_url, w
 from persistence.sqlite_shelf import SqliteShelf
 from persistence.sqlite_watching import SqliteWatch
 from persistence.views import Shelf
+from runtime.fold_projection import schema_of
 from runtime.kinds import Kind
 from runtime.projection import followed
 
@@ -121,7 +122,7 @@ def fingerprint(kind: Kind, producers: Sequence[Kind], journal: Journal) -> str:
     """
     chosen, events = followed(kind, producers)
     follows = sorted(form for producer in chosen for form in _forms(producer, events))
-    text = f"{journal.identity} {kind.cls.version} {kind.cls.schema} {follows} {sorted(kind.cls.tags)}"
+    text = f"{journal.identity} {kind.cls.version} {schema_of(kind)} {follows} {sorted(kind.cls.tags)}"
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
-from actors import DefinitionError, ReadModel, Saga, Service
+from actors import DefinitionError, Fold, ReadModel, Saga, Service
 from runtime.simulation.given_read_model import ReadModelGiven
 from runtime.simulation.given_saga import SagaGiven
 from runtime.simulation.given_service import ServiceGiven
@@ -44,6 +44,8 @@ def given(actor: Any, /, *past: Any, key: str = "", now: datetime | None = None,
     if Saga in bases:
         (saga_key,) = past or (key,)
         return SagaGiven[Any](cls, saga_key, now, actors)
+    if Fold in bases:
+        raise DefinitionError(f"{cls.__name__} is a fold, and pure: call {cls.__name__}().evolve(...) and .answer(...)")
     if ReadModel in bases:
         return ReadModelGiven[Any](cls, now, actors)
     raise DefinitionError(f"given() takes a class of services, sagas or read models, not {actor!r}")

@@ -23,6 +23,7 @@ from actors import (
     Deadlock,
     Decision,
     Event,
+    Fold,
     Group,
     Locked,
     Mailbox,
@@ -619,3 +620,26 @@ class Guarded(Actor):
 
 
 Runtime("memory:", [Guarded], interceptors=[only_held, Within(), retrying()])
+
+
+class HowMany(Query["Totals", int]):
+    pass
+
+
+class Totals(Fold[Seats]):
+    initial = Seats()
+    tags = ("vip",)
+
+    def evolve(self, state: Seats, event: SeatHeld | SeatReleased, meta: Meta) -> Seats:
+        return state
+
+    def answer(self, state: Seats, query: HowMany) -> int:
+        return len(state.held)
+
+
+async def asks_a_fold(runtime: Runtime) -> None:
+    assert_type(await runtime.ask(Totals.at(), HowMany(), consistent=True), int)
+    await runtime.rebuild(Totals.at())
+    async with aclosing(runtime.watch(Totals.at(), HowMany())) as counts:
+        async for count in counts:
+            assert_type(count, int)

@@ -16,6 +16,7 @@ from actors import (
     Command,
     Decision,
     Event,
+    Fold,
     Message,
     Meta,
     Personal,
@@ -521,3 +522,24 @@ Runtime("memory:", [], interceptors=[not_async])  # mistake: an interceptor that
 
 class Guarded(Service[Seats, HoldSeat, SeatHeld]):
     interceptors = [3]  # mistake: an interceptor that is none
+
+
+class CountOf(Query["Counts", int]):
+    pass
+
+
+class Counts(Fold[Seats]):
+    initial = Seats()
+
+    def answer(self, state: Seats, query: CountOf) -> int:
+        return 1
+
+
+async def asks_a_fold(runtime: Runtime) -> None:
+    text: str = await runtime.ask(Counts.at(), CountOf())  # mistake: a fold's reply of another type
+    await runtime.ask(Flight.at(), CountOf())  # mistake: a fold's query sent to another actor
+    del text
+
+
+class Numbered(Fold[int]):  # mistake: a fold whose state is no State
+    pass
