@@ -26,7 +26,7 @@ HINTS = {
     "deadline or a timeout",
     ONCE: "give the outside world an id that is the same at each attempt: self.message_id in a plain actor; give "
     "commands from outside an id",
-    REPLIES: "decide and answer may depend on nothing but their arguments and self.key; if so, it is a bug of ours",
+    REPLIES: "decide and answer may depend on nothing but their arguments and self.key; else it is our bug",
     UNDOS: "undos are the runtime's own work; if no step was skipped by hand, it is a bug of ours",
     READ_MODELS: "project must be pure: the same statements for the same event, and nothing kept in the class, the "
     "process, or read from elsewhere",

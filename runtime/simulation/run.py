@@ -280,9 +280,9 @@ class Run:
                 self._break(name, what)
         for one in self._setup.invariants:
             if one.when != "always" and self._broken is None and (one.when == "finally" or one in self._waiting):
-                what = one.problem(world)
-                if what is not None:
-                    self._break(one.name, what)
+                wrong = one.problem(world)
+                if wrong is not None:
+                    self._break(one.name, wrong)
 
     def _break(self, name: str, what: str) -> None:
         if self._broken is None:

@@ -80,7 +80,7 @@ def test_trips(simulation: Simulation) -> None:
         depth=2,
         runs=150,
     )
-    assert explored.runs > 300
+    assert explored.runs == 1 or explored.runs > 150  # 1: a replay
 
 
 @pytest.mark.parametrize("name", ["gift", "poor", "rejected"])

@@ -59,6 +59,7 @@ def test_the_header_says_what_makes_the_runs(tmp_path: Path) -> None:
     done = pytest_in(tmp_path, "-s", "--understudy-seed=random", "--understudy-runs=2")
     said = re.search(r"understudy: --understudy-seed=(\d+) --understudy-runs=2\n", done.stdout)
     assert said is not None, done.stdout
+    assert said[1] != "0"
     assert f"runs with seed {said[1]}\n" in done.stdout
 
 
