@@ -167,7 +167,7 @@ def probability(text: str) -> float:
 
 async def run(demo: Demo, options: argparse.Namespace, journal: str, page: Page) -> Report:
     """Tell the story or make many."""
-    chaos = Chaos(options.seed, options.kill)
+    chaos = Chaos(options.seed, options.kill) if options.kill else None
 
     views = None if demo.on_postgres is None else options.views
     actors = demo.on_postgres if views is not None and views.partition(":")[0] in SCHEMES else demo.actors
@@ -183,7 +183,7 @@ async def run(demo: Demo, options: argparse.Namespace, journal: str, page: Page)
     async with open_runtime() as runtime:
         page.note(f"Journal: {without_password(journal)}")
         report = await demo.load(runtime, options.number, options.seed, page)
-        if chaos.kills:
+        if chaos is not None and chaos.kills:
             page.note(f"On the way {chaos.kills:,} actors were killed.")
         return report
 

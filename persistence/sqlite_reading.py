@@ -29,7 +29,7 @@ from persistence.query import Query, check_query, window
 from persistence.sqlite_check import FileCheck
 from persistence.sqlite_file import damaged, fault
 from persistence.sqlite_queries import LAST_SEAL, READ, SEALS, SLEEPING, SNAPSHOT, STREAM, STREAMS, matching
-from persistence.sqlite_stream import Names, fetch, records, tags_of
+from persistence.sqlite_stream import Names, Row, fetch, records, tags_of
 
 T = TypeVar("T")
 _HASH = re.compile("[0-9a-f]{64}")
@@ -86,14 +86,14 @@ class SqliteReading(Journal, Checked):
     async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
         """Return a page of one stream; see :meth:`Journal.read`."""
 
-        def work(db: sqlite3.Connection) -> tuple[int, int, Sequence[tuple[Any, ...]], Names]:
+        def work(db: sqlite3.Connection) -> tuple[int, int, tuple[list[Row], Names] | None]:
             number, first = self._stream(db, stream)
             begin = max(after, first - 1)
-            return number, begin, *fetch(db, number, begin, limit)
+            return number, begin, fetch(db, number, begin, limit)
 
         what = f"stream {stream[0]}/{stream[1]}"
-        number, begin, rows, names = await self._query(f"{what} after version {after}", work)
-        found = records(stream, rows, names, begin)
+        number, begin, page = await self._query(f"{what} after version {after}", work)
+        found = None if page is None else records(stream, *page, begin)
         if found is None:
             where = "where e.stream = ? and e.version > ? order by e.version limit ?"
             rows = await self._query(what, lambda db: db.execute(READ + where, (number, begin, limit)).fetchall())

@@ -13,7 +13,6 @@ from actors import OutcomeUnknown
 from actors.request_context import TURN, scope
 from persistence.writer import Writer
 from runtime.cells import Cell
-from runtime.chaos import Chaos
 from runtime.clock import Clock
 from runtime.mailbox import Envelope, recycle
 from runtime.slow_turns import SlowTurns
@@ -32,7 +31,6 @@ class Dispatcher:
         writer: Writer,
         clock: Clock,
         settle: Callable[[], None],
-        chaos: Chaos | None = None,
         slow_turns: SlowTurns | None = None,
     ) -> None:
         """Run turns, and let ``slow_turns`` know of those that took long."""
@@ -44,7 +42,6 @@ class Dispatcher:
         self._mark = 0.0
         """When the last turn ended, by the stopwatch for slow ones."""
         self._settle = settle
-        self._chaos = chaos
         self._queue: deque[Cell] = deque()
         self._loop = asyncio.get_running_loop()
         self._armed = False
@@ -109,12 +106,9 @@ class Dispatcher:
         if cell.control:
             taken = controls = self._control_turns(cell, most)
         mail = cell.mail
-        chaos, slow = self._chaos, self._slow
+        slow = self._slow
         turn, stopwatch, limit, began = cell.turn, slow.stopwatch, slow.limit, self._mark
         while mail and taken < most and cell.runnable and not cell.control:
-            if chaos is not None and chaos.strikes():
-                cell.kill()
-                break
             taken += 1
             envelope = mail.popleft()
             reply = envelope.reply
@@ -143,9 +137,6 @@ class Dispatcher:
     def _control_turns(self, cell: Cell, most: int) -> int:
         taken = 0
         while cell.control and taken < most and cell.runnable:
-            if self._chaos is not None and self._chaos.strikes():
-                cell.kill()
-                break
             taken += 1
             envelope = cell.control.popleft()
             if envelope.reply is None or not envelope.reply.gone:

@@ -24,6 +24,7 @@ from runtime.dead_letters import DeadLetters
 from runtime.deliverer import Deliverer
 from runtime.directory import Directory, MakeCell
 from runtime.dispatcher import Dispatcher
+from runtime.disturbed_turns import new_dispatcher
 from runtime.flow import Flow
 from runtime.follower import Follower
 from runtime.lock_waits import LockWaits
@@ -134,7 +135,7 @@ class Node(Chance):
     # What a simulation puts its own in the place of.
 
     def _new_dispatcher(self, chaos: Chaos | None) -> Dispatcher:
-        return Dispatcher(self.writer, self.clock, self._start_group, chaos, self.slow)
+        return new_dispatcher(chaos, self.writer, self.clock, self._start_group, self.slow)
 
     def _makers(self) -> dict[type, MakeCell]:
         return makers(self)

@@ -82,11 +82,11 @@ async def open_shop(runtime: Runtime, run: str, many: int) -> None:
     """Fill the shelves, open the accounts, and call the carriers."""
 
     async def open_one(n: int) -> None:
-        await runtime.ask(Stock.at(f"{run}-P{n}"), Supply(PIECES), id="open")
+        await insist(lambda: runtime.ask(Stock.at(f"{run}-P{n}"), Supply(PIECES), id="open"))
         if n:
-            await runtime.ask(Stock.at(f"{run}-paper{n}"), Supply(CROWD // 5), id="open")
-            await runtime.ask(Payments.at(f"{run}-C{n}"), OpenAccount(MONEY), id="open")
-            await runtime.ask(Carrier.at(f"{run}-V{n}"), OpenCarrier(ROOM), id="open")
+            await insist(lambda: runtime.ask(Stock.at(f"{run}-paper{n}"), Supply(CROWD // 5), id="open"))
+            await insist(lambda: runtime.ask(Payments.at(f"{run}-C{n}"), OpenAccount(MONEY), id="open"))
+            await insist(lambda: runtime.ask(Carrier.at(f"{run}-V{n}"), OpenCarrier(ROOM), id="open"))
 
     await for_each(range(many + 1), open_one)
 

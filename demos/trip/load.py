@@ -66,9 +66,9 @@ async def open_sellers(runtime: Runtime, run: str, sellers: int) -> None:
     """Open flights, hotels and cab companies."""
 
     async def open_one(number: int) -> None:
-        await runtime.ask(Flight.at(f"{run}-F{number}"), OpenFlight(CAPACITY), id="open")
-        await runtime.ask(Hotel.at(f"{run}-H{number}"), OpenHotel(CAPACITY), id="open")
-        await runtime.ask(Cab.at(f"{run}-C{number}"), OpenCab(CAPACITY), id="open")
+        await insist(lambda: runtime.ask(Flight.at(f"{run}-F{number}"), OpenFlight(CAPACITY), id="open"))
+        await insist(lambda: runtime.ask(Hotel.at(f"{run}-H{number}"), OpenHotel(CAPACITY), id="open"))
+        await insist(lambda: runtime.ask(Cab.at(f"{run}-C{number}"), OpenCab(CAPACITY), id="open"))
 
     await for_each(range(1, sellers + 1), open_one)
 

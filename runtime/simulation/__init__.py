@@ -1,4 +1,4 @@
-"""The test kit: one actor alone by given, when, then; a whole system under every crash, in virtual time."""
+"""The test kit: one actor alone by given, when, then; a system under every crash; processes that die."""
 
 from runtime.simulation.asked import Asked
 from runtime.simulation.built_in import Effects
@@ -10,6 +10,7 @@ from runtime.simulation.given_read_model import ReadModelGiven
 from runtime.simulation.given_saga import SagaGiven, SagaPlay, SentStep
 from runtime.simulation.given_service import ServiceGiven, ServiceTurn
 from runtime.simulation.invariants import Invariant, always, eventually, finally_
+from runtime.simulation.monkey import ChaosMonkey, ProcessFailed
 from runtime.simulation.past import Stored
 from runtime.simulation.run import RunResult
 from runtime.simulation.simulation import Simulation
@@ -18,6 +19,7 @@ from runtime.simulation.world import World
 __all__ = [
     "Asked",
     "BadPlan",
+    "ChaosMonkey",
     "Deadlock",
     "Effects",
     "Endless",
@@ -27,6 +29,7 @@ __all__ = [
     "Invariant",
     "NoRealIO",
     "Plan",
+    "ProcessFailed",
     "ReadModelGiven",
     "RunResult",
     "SagaGiven",

@@ -1,10 +1,11 @@
 """Holds rooms on a journal without end, and prints what was acknowledged; made to be killed, or paused for too long.
 
-``python -m tests.chaos.holder URL NAME``. When its journal has been taken over it says so, tries once more by hand, and
+``python -m tests.chaos.holder URL``. When its journal has been taken over it says so, tries once more by hand, and
 ends.
 """
 
 import asyncio
+import os
 import sys
 
 from actors import OutcomeUnknown
@@ -16,13 +17,13 @@ from tests.runtime.cast import ALL, Hold, Room
 IN_FLIGHT = 8
 
 
-async def main(url: str, name: str) -> None:
+async def main(url: str) -> None:
     journal = PostgresJournal(url)
     async with Runtime(journal, ALL) as runtime:
 
         async def hold(number: int) -> None:
             while True:
-                trip = f"{name}-{number}"
+                trip = f"p{os.getpid()}-{number}"
                 try:
                     await runtime.ask(Room.at(f"r{number % 5}"), Hold(trip), id=trip)
                 except OutcomeUnknown:
@@ -47,4 +48,4 @@ async def main(url: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(sys.argv[1]))

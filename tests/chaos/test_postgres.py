@@ -1,19 +1,15 @@
 """P1 to P3, P5 on PostgreSQL: processes that are killed, and one that is paused while another takes over."""
 
-import asyncio
-import signal
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from persistence import JournalInUse, Record, postgres_schema
 from persistence.postgres import PostgresJournal
 from runtime import Runtime
-from tests.chaos.test_sigkill import read_lines
+from runtime.simulation.monkey import ChaosMonkey
 from tests.postgres import a_schema, needs_server, run, url_of
 from tests.runtime.cast import ALL, Hold, Room
 from tests.runtime.tools import check_once, content
@@ -30,11 +26,8 @@ async def schema() -> AsyncGenerator[str]:
         yield name
 
 
-async def start(schema: str, name: str) -> Process:
-    url = f"{url_of(schema)}&application_name={schema}"
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.chaos.holder", url, name, cwd=ROOT, stdout=PIPE
-    )
+def command(schema: str) -> list[str]:
+    return [sys.executable, "-m", "tests.chaos.holder", f"{url_of(schema)}&application_name={schema}"]
 
 
 async def trips(schema: str) -> tuple[list[Record], list[str]]:
@@ -49,38 +42,45 @@ async def trips(schema: str) -> tuple[list[Record], list[str]]:
     return records, [content(record)["trip"] for record in records]
 
 
-def acknowledged_in(lines: list[str]) -> list[str]:
-    return [line.removeprefix("held ") for line in lines if line.startswith("held ")]
+class Heard:
+    """What was acknowledged, and what else was said."""
+
+    def __init__(self) -> None:
+        self.held: list[str] = []
+        self.else_: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        word, _, trip = line.partition(" ")
+        if word == "held":
+            self.held.append(trip)
+        else:
+            self.else_.append(line)
 
 
 async def test_kills_lose_nothing_that_was_acknowledged(schema: str) -> None:
-    random = Random(7)
-    acknowledged: list[str] = []
-    for kill in range(KILLS):
-        process = await start(schema, f"p{kill}")
-        lines = await read_lines(process, random.randrange(300))
-        process.kill()
-        acknowledged += acknowledged_in(lines + await read_lines(process, sys.maxsize))
-        assert await process.wait() == -9
+    heard = Heard()
+    async with ChaosMonkey(command(schema), seed=7, lines=(0, 300), on_line=heard, cwd=ROOT) as monkey:
+        await monkey.until(lambda: monkey.kills >= KILLS)
+    assert heard.else_ == []
     # The next one opens the journal as soon as the server has seen that the last one is gone.
     async with Runtime(url_of(schema), ALL) as runtime:
         await runtime.ask(Room.at("r0"), Hold("last"))
     _, held = await trips(schema)
-    assert set(held) >= {*acknowledged, "last"}
+    assert set(held) >= {*heard.held, "last"}
     assert len(held) == len(set(held))
-    assert len(acknowledged) > 10 * KILLS
+    assert len(heard.held) > 10 * KILLS
 
 
 async def test_one_that_was_paused_while_another_took_over_stays_out(
     schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_schema, "PATIENCE", 0.1)
-    zombie = await start(schema, "zombie")
-    lines = await read_lines(zombie, 200)
-    zombie.send_signal(signal.SIGSTOP)
-    try:
+    heard = Heard()
+    async with ChaosMonkey(command(schema), signals=(), on_line=heard, cwd=ROOT) as monkey:
+        await monkey.until(lambda: len(heard.held) > 200)
+        monkey.send("STOP")
         # As long as its session is there, it is taken for alive, and named.
-        with pytest.raises(JournalInUse, match=f"in use by process {zombie.pid} on "):
+        with pytest.raises(JournalInUse, match=f"in use by process {monkey.children[0].pid} on "):
             await PostgresJournal(url_of(schema)).open()
         monkeypatch.setattr(postgres_schema, "PATIENCE", 30.0)
         await run("select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1", schema)
@@ -88,17 +88,12 @@ async def test_one_that_was_paused_while_another_took_over_stays_out(
             before, _ = await trips(schema)
             for n in range(20):
                 await runtime.ask(Room.at(f"r{n % 5}"), Hold(f"new-{n}"))
-            zombie.send_signal(signal.SIGCONT)
-            lines += await read_lines(zombie, sys.maxsize)
-            assert await zombie.wait() == 0
+            monkey.send("CONT")
+            await monkey.finished()
             for n in range(20, 40):
                 await runtime.ask(Room.at(f"r{n % 5}"), Hold(f"new-{n}"))
-    finally:
-        if zombie.returncode is None:
-            zombie.kill()
-            await zombie.wait()
-    assert [line for line in lines if not line.startswith("held ")] == ["unknown", "taken"]
+    assert heard.else_ == ["unknown", "taken"]
     records, held = await trips(schema)
     assert [record.position for record in records[: len(before)]] == [record.position for record in before]
     assert held[len(before) :] == [f"new-{n}" for n in range(40)]
-    assert set(acknowledged_in(lines)) <= set(held[: len(before)])
+    assert set(heard.held) <= set(held[: len(before)])
