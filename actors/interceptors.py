@@ -24,16 +24,16 @@ from actors.messages import Request
 from actors.request_context import current_context
 from actors.verbs import Verb
 
-CallKind = Literal["ask", "tell", "start", "transact", "remind", "verb"]
+CallKind = Literal["ask", "watch", "tell", "start", "transact", "remind", "verb"]
 
 
 class Call(msgspec.Struct, frozen=True):
     """A request on its way to an actor.
 
-    ``kind`` says how it is sent; what is sent with ``runtime.transact`` is a call for each of its commands, and what a
-    saga is told with ``runtime.saga(...)`` is a ``"verb"``. ``id`` is what its sender has called it, ``timeout`` the
-    seconds for which that one waits, the interceptors' work included. ``sender`` is the plain actor that asks; None: it
-    comes from outside of all actors.
+    ``kind`` says how it is sent; what is sent with ``runtime.transact`` is a call for each of its commands, each answer
+    of ``runtime.watch`` is a ``"watch"``, and what a saga is told with ``runtime.saga(...)`` is a ``"verb"``. ``id`` is
+    what its sender has called it, ``timeout`` the seconds for which that one waits, the interceptors' work included.
+    ``sender`` is the plain actor that asks; None: it comes from outside of all actors.
     """
 
     address: Address[Any]

@@ -49,8 +49,8 @@ class Within:
 
     __slots__ = ("around", "texts")
 
-    def __init__(self, texts: Texts, around: Scope | None) -> None:
-        self.texts: Texts | None = texts
+    def __init__(self, texts: Texts | None, around: Scope | None) -> None:
+        self.texts = texts
         self.around: Scope | None = around.around if isinstance(around, Within) else around
         """What it stands in, other such blocks left out."""
 
@@ -64,6 +64,26 @@ TURN = Turn()
 def turn() -> Generator[None, None, None]:
     """Let what is done meanwhile, and the tasks that it starts, be in nobody's request context."""
     token = scope.set(TURN)
+    try:
+        yield
+    finally:
+        scope.reset(token)
+
+
+def texts_here() -> Texts | None:
+    """Return the request context of what is under way; None: it has none."""
+    now = scope.get()
+    return None if now is None else now.texts
+
+
+@contextmanager
+def within(texts: Texts | None) -> Generator[None, None, None]:
+    """Let what is done meanwhile be in this request context, and not in the one in which it happens to be done."""
+    around = scope.get()
+    if (None if around is None else around.texts) is texts:
+        yield
+        return
+    token = scope.set(Within(texts, around))
     try:
         yield
     finally:

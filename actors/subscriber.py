@@ -135,8 +135,9 @@ class Subscriber:
     ) -> Coroutine[Any, Any, R]:
         """Ask an actor and wait for its reply, for ``timeout`` seconds.
 
-        The id, where none is given, follows from that of the event and from how many requests it has led to so far:
-        when the event comes again, what is asked for takes effect once.
+        The id, where none is given, follows from that of the event, from the subscriber's name and from how many
+        requests the event has led to so far: when it comes again, what is asked for takes effect once. A query has
+        none; a read model answers with what is there now.
 
         Raises:
             Refused: a business 'no'.

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from actors import Actor, Address, Command, Failed, Query, Request, Stopped
 from actors.actor import Reason
-from runtime import queries
 from runtime.actor_life import RESISTS, TURNS, Handling, Life, acting_for, handling, origin_here
 from runtime.cells import Phase, World
 from runtime.failures import failure
@@ -374,7 +373,7 @@ class ActorCell(PlainCell):
     ) -> R:
         """Ask another actor, in the name of the message that is being handled."""
         if isinstance(request, Query):
-            return await queries.ask(self.world, address, request, timeout=timeout, consistent=consistent)
+            return await self.world.query_inside(address, request, timeout=timeout, consistent=consistent)
         if id is None and (envelope := self.envelope) is not None:
             id = self.next_id(envelope)  # noqa: A001
         return await self.world.ask_inside(address, request, request_id=id, origin=self.origin, timeout=timeout)

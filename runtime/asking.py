@@ -2,7 +2,7 @@
 
 from typing import Protocol, TypeVar
 
-from actors import Address, Request
+from actors import Address, Query, Request
 from runtime.origin import Origin
 
 A = TypeVar("A")
@@ -22,4 +22,14 @@ class Asks(Protocol):
         timeout: float | None = None,
     ) -> R:
         """Send it, in this name."""
+        ...
+
+
+class AsksQuery(Protocol):
+    """Has a query of a plain actor's answered."""
+
+    async def __call__(
+        self, address: Address[A], query: Query[A, R], *, timeout: float | None = None, consistent: bool = False
+    ) -> R:
+        """Ask, and wait for the answer."""
         ...

@@ -18,7 +18,7 @@ from actors import Address, Failed, Parked, Request
 from actors.actor import Reason
 from persistence import Journal, Record, Stream
 from persistence.writer import Writer
-from runtime.asking import Asks
+from runtime.asking import Asks, AsksQuery
 from runtime.clock import Clock
 from runtime.flow import Flow
 from runtime.inbox import Inbox
@@ -112,7 +112,9 @@ class World(Protocol):
         ...
 
     ask_inside: Asks
-    """What plain actors' requests go through."""
+    """What plain actors' commands go through."""
+    query_inside: AsksQuery
+    """What their queries go through."""
 
     async def ask(
         self,

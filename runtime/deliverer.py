@@ -284,7 +284,7 @@ class Deliverer(Follower):
     async def _react(self, author: Subscriber, record: Record, events: Sequence[Any]) -> None:
         meta, slow = to_meta(record), self._place.slow
         for number, event in enumerate(events, 1):
-            happening = Happening(meta, number)
+            happening = Happening(meta, number, self.kind.name)
             self._reactions.begin(happening)
             try:
                 work = author.handle(event, meta)

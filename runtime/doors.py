@@ -5,14 +5,25 @@ A runtime without either goes by the node's own, shorter ways, and knows nothing
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 import anyio
 import msgspec
 
-from actors import Address, Command, Failed, MailboxFull, OutcomeUnknown, Query, Request, RuntimeClosed, Subscriber
+from actors import (
+    Address,
+    Command,
+    Failed,
+    InterceptorMisuse,
+    MailboxFull,
+    OutcomeUnknown,
+    Query,
+    Request,
+    RuntimeClosed,
+    Subscriber,
+)
 from actors.interceptors import Call, Interceptor
 from actors.reminders import Remind
 from actors.verbs import Verb
@@ -27,6 +38,9 @@ from runtime.transacting import Requests, check, transact
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+Asked = Callable[[Query[Any, Any]], None]
+"""Told what is about to be asked."""
 
 _telling: ContextVar[bool] = ContextVar("telling", default=False)
 """Whether what runs is an interceptor of something that is told, so that others may be waiting for it."""
@@ -92,21 +106,46 @@ class Doors:
         """Send a request of a plain actor's, and wait for its reply."""
 
         async def send(call: Call) -> object:
-            command: Any = call.request
-            left, origin = self._left(call, due), origin_here()
+            left, asked, origin = self._left(call, due), call.request, origin_here()
+            if isinstance(asked, Query):
+                return await queries.ask(self._node, address, asked, timeout=left)
+            command: Any = asked
             return await self._node.ask(address, command, request_id=call.id, origin=origin, timeout=left)
 
-        now, due = handling(), self._node.deadline(timeout)
-        sender = None if now is None else now.cell.address
-        reply: Any = await self._through(Call(address, request, "ask", request_id, timeout, sender), send, due)
+        due = self._node.deadline(timeout)
+        reply: Any = await self._through(Call(address, request, "ask", request_id, timeout, _sender()), send, due)
         return reply  # type: ignore[no-any-return] # (a reply of an interceptor's own was looked at)
+
+    async def query_inside(
+        self, address: Address[A], query: Query[A, R], *, timeout: float | None = None, consistent: bool = False
+    ) -> R:
+        """Have a query of a plain actor's answered."""
+
+        async def send(call: Call) -> object:
+            left = self._left(call, due)
+            return await queries.ask(self._node, address, _query(call), timeout=left, consistent=consistent)
+
+        due = self._node.deadline(timeout)
+        answer: Any = await self._through(Call(address, query, "ask", None, timeout, _sender()), send, due)
+        return answer  # type: ignore[no-any-return] # (an answer of an interceptor's own was looked at)
+
+    async def watch(self, address: Address[A], query: Query[A, R], after: int | None, asked: Asked) -> Any:
+        """Have a query answered once more for who watches; ``asked`` is told what the interceptors have made of it."""
+
+        async def send(call: Call) -> object:
+            left, query = self._left(call, due), _query(call)
+            asked(query)
+            return await queries.ask(self._node, address, query, timeout=left, after=after)
+
+        due = self._node.deadline(None)
+        return await self._through(Call(address, query, "watch"), send, due)
 
     async def _through(self, call: Call, send: Send, due: int) -> object:
         """Send a call through its interceptors, behind what its actor is being told, in the time that it has."""
         chain = self._chain(call.address)
         if not chain:
             return await send(call)
-        node, before = self._node, self._before(call.address)
+        node, before = self._node, self._before(call.address) if call.sender is None else None
         passage = Passage(chain, node.kind(call.address.actor), send)
         scope = anyio.CancelScope()
         timer = node.delays.at(due, scope.cancel) if due else None
@@ -129,6 +168,7 @@ class Doors:
         """Return what must have passed before what comes next for an actor.
 
         What interceptors of tells send waits for nothing: it might be for themselves, or for each other in a circle.
+        Nor does what actors ask, for whom these may wait.
         """
         return None if _telling.get() else self._lines.get(address)
 
@@ -281,3 +321,21 @@ class Doors:
             return None
 
         await self._through(Call(to, reminder.command, "remind"), send, self._node.deadline(None))
+
+
+def _sender() -> Address[Any] | None:
+    """Return the plain actor that is asking."""
+    now = handling()
+    return None if now is None else now.cell.address
+
+
+def _query(call: Call) -> Query[Any, Any]:
+    """Return what is asked.
+
+    Raises:
+        InterceptorMisuse: an interceptor has put something else in its place.
+    """
+    if not isinstance(call.request, Query):
+        what = type(call.request).__name__
+        raise InterceptorMisuse(f"an interceptor puts {what} in place of a query to {call.address}; put a query there")
+    return call.request

@@ -211,7 +211,7 @@ class Follower:
         if not self._footing:
             await self._find_footing()
             self._footing = True
-        await self.aside.load(self.view)
+        await self._load_aside()
         self.position = self.view.checkpoint
         self._changed(())  # something may be committed that nobody was told of
         try:
@@ -220,6 +220,10 @@ class Follower:
                 await self._begin()
         finally:
             self._let_go()
+
+    async def _load_aside(self) -> None:
+        async with self.books:  # or what is dealt with meanwhile would stay in the list
+            await self.aside.load(self.view)
 
     def _tell_ready(self) -> None:
         told, self.on_ready = self.on_ready, None
@@ -231,7 +235,7 @@ class Follower:
         if self.view.ready:
             self._tell_ready()
         before = self.position, self.aside.count
-        await self.aside.load(self.view)
+        await self._load_aside()
         self.position = self.view.checkpoint
         if before != (self.position, self.aside.count):
             self._changed(())

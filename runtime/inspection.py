@@ -37,7 +37,7 @@ class Inspection:
         """Let requests in: by the shortest way that there is."""
         doors, self._node = Doors(node, interceptors), node
         if doors.stand:
-            self._doors, node.ask_inside = doors, doors.ask_inside
+            self._doors, node.ask_inside, node.query_inside = doors, doors.ask_inside, doors.query_inside
         elif FIRST_USE.begun:
             self._doors = doors
         else:

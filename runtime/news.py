@@ -33,9 +33,9 @@ class News:
         """Whether nothing more will be told."""
 
     @contextmanager
-    def of(self, stream: Stream) -> Generator[asyncio.Event]:
+    def of(self, stream: Stream, event: asyncio.Event | None = None) -> Generator[asyncio.Event]:
         """Be told of a stream, or of a read model: the event is set whenever there may be something new."""
-        event = asyncio.Event()
+        event = event or asyncio.Event()
         category, key = stream
         of_category = self._followers.setdefault(category, {})
         of_category.setdefault(key, {})[event] = None

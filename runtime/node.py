@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 from actors import Address, Group, Parked, Request, RuntimeClosed, Stopped
 from persistence import Batch, Journal
 from persistence.records import to_records
+from runtime import queries
 from runtime.actor_cell import ActorCell
 from runtime.actor_life import handling
 from runtime.after_loss import start_again
 from runtime.alarm import Alarm
-from runtime.asking import Asks
+from runtime.asking import Asks, AsksQuery
 from runtime.built_in import built_in
 from runtime.cells import Cell
 from runtime.chance import Chance
@@ -70,6 +71,7 @@ class Node(Chance):
     """The parts of one runtime, made and used on one event loop."""
 
     ask_inside: Asks
+    query_inside: AsksQuery
 
     def __init__(
         self,
@@ -126,11 +128,10 @@ class Node(Chance):
         self.projectors, self.builders = dict[str, Projector](), dict[str, Projector]()  # these build beside those
         self.deliverers = dict[str, Deliverer]()
         self.promises = Promises(self.writer, self.delays)
-        self._log_watch = LogWatch("the journal")
-        self.trouble = Trouble(self.writer, self.promises, self.delays)
-        self.closing = False
+        self._log_watch, self.trouble = LogWatch("the journal"), Trouble(self.writer, self.promises, self.delays)
         self.alert = Alerts(self.writer, on_alert).tell
-        self._name, self._count, self.ask_inside = self._new_name(), 0, self.ask
+        self._name, self._count, self.closing = self._new_name(), 0, False
+        self.ask_inside, self.query_inside = self.ask, partial(queries.ask, self)
 
     # What a simulation puts its own in the place of.
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import CoroutineType
 from typing import Any, Literal
 
-from actors import Command, Failed, InterceptorMisuse, OutcomeUnknown, Query, UnderstudyError
+from actors import Actor, Command, Failed, InterceptorMisuse, OutcomeUnknown, Query, Refused, UnderstudyError
 from actors.interceptors import Call, Interceptor, name_of_interceptor
 from runtime.kinds import Kind
 
@@ -24,7 +24,9 @@ class Passage:
         self.sent = False
         """Whether the actor was given anything."""
         self.stands: Literal["no", "maybe", "yes"] = "no"
-        """Whether what it was given last may have taken effect."""
+        """Whether any of what it was given may have taken effect."""
+        self._earlier = False
+        """Whether that could be said already before it was given the last."""
         self._raised: BaseException | None = None
         """What came of that, if it was an error."""
 
@@ -65,16 +67,28 @@ class Passage:
                 f"{type(call.request).__name__} is sent again without an id, and may take effect twice; give it "
                 "one before the first: call = call.identified()"
             )
+        before, self._earlier = self.stands, self.stands != "no"
         self.sent, self.stands = True, "maybe"
         try:
             reply = await self._send(call)
         except BaseException as error:
             self._raised = error
-            if isinstance(error, UnderstudyError) and not isinstance(error, OutcomeUnknown):
+            if self._nothing_done(error, before):
                 self.stands = "no"
             raise
         self.stands = "yes"
         return reply
+
+    def _nothing_done(self, error: BaseException, before: str) -> bool:
+        """Whether an error says that nothing has taken effect, of this attempt nor, as it stood before, of others.
+
+        A service or a saga that refuses would know the id, if it had taken the command before. A plain actor need not,
+        and that a mailbox is full says nothing of an earlier attempt.
+        """
+        if not isinstance(error, UnderstudyError) or isinstance(error, OutcomeUnknown):
+            return False
+        knows = isinstance(error, Refused) and not issubclass(self._kind.cls, Actor)
+        return before == "no" or (before == "maybe" and knows)
 
     def _check(self, interceptor: Interceptor, call: Call, reply: object) -> None:
         """Make sure that a reply of an interceptor's own is what the request declares.
@@ -88,11 +102,11 @@ class Passage:
             raise InterceptorMisuse(
                 f"{_where(interceptor, call)} returned what nobody has awaited; write return await proceed(call)"
             )
-        if call.kind in ("ask", "transact"):
+        if call.kind in ("ask", "watch", "transact"):
             self._kind.check_reply(type(call.request), reply)
 
     def _told(self, interceptor: Interceptor, call: Call, error: Exception) -> Exception:
-        if error is self._raised:
+        if error is self._raised and (not self._earlier or isinstance(call.request, Query)):
             return error
         if self.stands == "no" or isinstance(call.request, Query):
             if isinstance(error, UnderstudyError):

@@ -192,11 +192,14 @@ class Projector(Follower):
         Raises:
             Parked: they will not reach it by themselves, or events up to it that the query is about are set aside.
             ReadModelBehind: they have not reached it within ``timeout`` seconds.
+            RuntimeClosed: the runtime was closed; an interceptor, or a task that an actor has left behind, asks late.
         """
         with anyio.move_on_after(timeout):
             await self.reached(position)
             if self.successor is not None:
                 return await self.successor.ask(query, position, None)
+            if self._closed:
+                raise self._closed_error()
             if position and self.aside:
                 check_complete(self.kind.name, self._projection, self.aside, query, position)
             lending = self.lending if position or self.stand_in is None else self.stand_in

@@ -5,8 +5,9 @@ from collections.abc import Coroutine
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
-from actors import ActorMisuse, Address, Command, Meta, Refused, Request
+from actors import ActorMisuse, Address, Command, Meta, Query, Refused, Request
 from actors.request_context import Within, scope
+from runtime import queries
 from runtime.cells import Cell, World
 from runtime.mailbox import Envelope
 from runtime.origin import Origin, origin_of
@@ -30,10 +31,11 @@ class Place(World, Protocol):
 class Happening:
     """One event that is being handled."""
 
-    __slots__ = ("context", "correlation", "event_id", "over", "sent", "told")
+    __slots__ = ("context", "correlation", "event_id", "name", "over", "sent", "told")
 
-    def __init__(self, meta: Meta, number: int) -> None:
-        """``number`` is which one it is of those that a stored event has become."""
+    def __init__(self, meta: Meta, number: int, name: str) -> None:
+        """``number`` is which one it is of those that a stored event has become, ``name`` the subscriber's."""
+        self.name = name
         self.event_id = meta.event_id if number == 1 else f"{meta.event_id}#{number}"
         self.correlation = meta.correlation
         self.context = dict(meta.context)
@@ -44,9 +46,9 @@ class Happening:
         """Whether that has ended, so that tasks which were left behind no longer act in its name."""
 
     def next_id(self) -> str:
-        """Return the id of the next request: the same, should the event come again."""
+        """Return the id of the next request: the same, should the event come again, and no other subscriber's."""
         self.sent += 1
-        return f"{self.event_id}>{self.sent}"
+        return f"{self.event_id}>{self.name}>{self.sent}"
 
 
 _now: ContextVar[Happening | None] = ContextVar("happening", default=None)
@@ -87,6 +89,8 @@ class Reactions:
     ) -> Coroutine[Any, Any, R]:
         """Send a request; await the reply."""
         now = self._here()
+        if isinstance(request, Query):
+            return queries.ask(self._place, address, request, timeout=timeout)
         request_id = id if id is not None else now.next_id()
         return self._place.ask(address, request, request_id=request_id, origin=_origin(now), timeout=timeout)
 

@@ -33,7 +33,7 @@ class SecondTries:
         books: asyncio.Lock,
         changed: Changed,
     ) -> None:
-        """``books`` is held while something is kept in the database."""
+        """``books`` is held while something is kept in the database, and while it tells what is set aside."""
         self._following = following
         self._carry_out = carry_out
         self._books = books
@@ -84,7 +84,8 @@ class SecondTries:
 
     async def _look(self) -> None:
         if self._aside.stale:
-            await self._aside.load(self._view)
+            async with self._books:  # or what is taken meanwhile would stay in the list
+                await self._aside.load(self._view)
 
     async def take(self, row: ParkedRow) -> bool:
         """Take one event that is set aside, if it can be; return whether it is not any more."""

@@ -8,6 +8,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -18,7 +19,8 @@ from actors.reminders import EPOCH
 from persistence import Journal, JournalError, MemoryJournal, Record, Written
 from persistence.journal import Batch
 from persistence.writer import Writer
-from runtime.asking import Asks
+from runtime import queries
+from runtime.asking import Asks, AsksQuery
 from runtime.cells import Cell
 from runtime.clock import Clock, ManualClock
 from runtime.flow import Flow
@@ -186,6 +188,7 @@ class Bench:
         self.observer = Observer(self.manual)
         self.closing = False
         self.ask_inside: Asks = self.ask
+        self.query_inside: AsksQuery = partial(queries.ask, self)
         self.projectors: dict[str, Projector] = {}
         self.owners: dict[Address[Any], Owner] = {}
         self.kind, self.check, self.check_answers = company.kind, company.check, company.check_answers

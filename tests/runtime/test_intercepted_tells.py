@@ -59,6 +59,22 @@ def test_what_one_sender_sends_keeps_its_order(messages: Sequence[tuple[int, str
     assert came == sent
 
 
+async def test_an_actor_that_an_interceptor_asks_may_ask_whom_is_being_told() -> None:
+    async def looks(self: Desk, message: Note) -> str:
+        return str(await self.ask(R, Look()))
+
+    async def by_the_desk(call: Call, proceed: Proceed) -> object:
+        if call.kind == "tell":
+            there.append(await runtime.ask(Desk.at(), Note("how many?")))
+        return await proceed(call)
+
+    Desk.script, there = looks, list[str]()
+    async with Runtime("memory:", ALL, interceptors=[by_the_desk], shutdown_timeout=0.01) as runtime:
+        for trip in ("a", "b"):
+            await asyncio.wait_for(runtime.tell(R, Hold(trip)), 60)
+    assert there == ["0", "1"]
+
+
 async def test_tells_to_others_do_not_wait() -> None:
     gate = asyncio.Event()
 

@@ -522,6 +522,25 @@ async def test_who_is_cancelled_takes_the_interceptors_along(door: int) -> None:
     assert journal.records == []
 
 
+@pytest.mark.parametrize("door", range(8))
+async def test_what_an_interceptor_lets_pass_when_all_is_closed_is_told_so(door: int) -> None:
+    entered, free = asyncio.Event(), asyncio.Event()
+
+    async def waits(call: Call, proceed: Proceed) -> object:
+        entered.set()
+        await free.wait()
+        return await proceed(call)
+
+    journal = HeldJournal()
+    async with Runtime(journal, ALL, interceptors=[waits], shutdown_timeout=0.01) as runtime:
+        late = asyncio.ensure_future(doors(runtime)[door]())
+        await entered.wait()
+    free.set()
+    with pytest.raises(RuntimeClosed):
+        await asyncio.wait_for(late, 60)
+    assert journal.records == []
+
+
 async def test_after_closing_nothing_is_let_in() -> None:
     async with Runtime("memory:", ALL, interceptors=[Seen()]) as runtime:
         pass

@@ -9,9 +9,9 @@ from runtime import Runtime
 from tests.postgres import a_schema, drop_all, needs_server, url_of
 from tests.runtime.asking import ASKED, Add, Sum, Tally, Total, Totals
 from tests.runtime.cast import Hold, Room
-from tests.runtime.test_subscription_queries import watching
 from tests.runtime.test_views_on_postgres import Log, Seen
 from tests.runtime.tools import node_of
+from tests.runtime.watchers import watching
 
 pytestmark = needs_server
 

@@ -22,7 +22,8 @@ from actors import (
 )
 from runtime import ManualClock, Runtime
 from runtime import reactions as reactions_module
-from tests.runtime.cast import DOWN, Hold, Room, WasHeld
+from tests.runtime.asking import ASKED, Add, Added, Asker, Mood, Sum, Tally, Total, Totals
+from tests.runtime.cast import DOWN, Account, Deposit, Hold, Room, WasHeld
 from tests.runtime.subscribing import PATIENT, in_time, tell
 from tests.runtime.tools import HeldJournal, comes, node_of, restart_of
 
@@ -100,7 +101,7 @@ async def test_what_comes_again_takes_effect_once(
         Reacts.gate.set()
         await runtime.caught_up(Reacts.at())
         assert Reacts.done == ["a1"]
-    assert [command for command, _ in held_by_it(journal)] == ["Room/a@1>1", "Room/a@1>2"]
+    assert [command for command, _ in held_by_it(journal)] == ["Room/a@1>Reacts>1", "Room/a@1>Reacts>2"]
 
 
 @pytest.mark.parametrize("does", [asks, tells])
@@ -264,3 +265,45 @@ async def test_it_acts_in_the_request_context_of_its_event(monkeypatch: pytest.M
         ("y", "by t2"): {},
         ("z", "by t2"): {"step": "2"},
     }
+
+
+class Rewards(Subscriber):
+    async def handle(self, event: WasHeld, meta: Meta) -> None:
+        self.tell(Account.at("x"), Deposit(1))
+        await self.ask(Account.at("x"), Deposit(10))
+
+
+class Bonus(Subscriber):
+    async def handle(self, event: WasHeld, meta: Meta) -> None:
+        self.tell(Account.at("x"), Deposit(1))
+        await self.ask(Account.at("x"), Deposit(20))
+
+
+async def test_what_two_subscribers_send_for_one_event_to_one_actor_are_two_things() -> None:
+    async with Runtime("memory:", [Room, Account, Rewards, Bonus]) as runtime:
+        await runtime.ask(Room.at("a"), Hold("t"))
+        for subscriber in (Rewards, Bonus):
+            await asyncio.wait_for(runtime.caught_up(subscriber.at()), 60)
+            assert await runtime.parked_events(subscriber.at()) == []
+        assert (await runtime.state_of(Account.at("x"))).amount == 132
+
+
+class Looks(Subscriber):
+    """Asks what there is, and notes it."""
+
+    since = "beginning"
+    seen: ClassVar[list[object]]
+
+    async def handle(self, event: Added, meta: Meta) -> None:
+        self.seen.append((await self.ask(Tally.at(meta.key), Sum()), await self.ask(Asker.at(), Mood()) != ""))
+        if meta.version == 1:
+            self.seen.append(await self.ask(Totals.at(), Total("nothing")))
+
+
+async def test_it_asks_queries_of_services_actors_and_read_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Looks, "seen", list[object](), raising=False)
+    async with Runtime("memory:", [*ASKED, Looks]) as runtime:
+        for n in (1, 2):
+            await runtime.ask(Tally.at("t"), Add(n))
+            await asyncio.wait_for(runtime.caught_up(Looks.at()), 60)
+        assert Looks.seen == [(1, True), 0, (3, True)]

@@ -3,14 +3,26 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from actors import Backoff, Call, Failed, OutcomeUnknown, Parked, Proceed, Refused, RetryPolicy, UnknownActor
+from actors import (
+    Backoff,
+    Call,
+    Failed,
+    MailboxFull,
+    OutcomeUnknown,
+    Parked,
+    Proceed,
+    Refused,
+    RetryPolicy,
+    UnknownActor,
+)
 from persistence import ERASED
-from runtime import Runtime, retrying
-from tests.runtime.cast import ALL, DOWN, Account, Board, Deposit, Hold, Lines, Play, Room
-from tests.runtime.tools import HeldJournal, quiet
+from runtime import ManualClock, Runtime, retrying
+from tests.runtime.cast import ALL, DOWN, Account, Board, Deposit, Desk, Hold, Lines, Note, Play, Room
+from tests.runtime.tools import HeldJournal, comes, node_of, quiet
 
 R = Room.at("r")
 AT_ONCE = RetryPolicy(Backoff(timedelta(microseconds=1)), budget=timedelta(seconds=30))
@@ -103,3 +115,75 @@ async def test_what_is_said_to_a_saga_is_said_once() -> None:
         with pytest.raises(Failed):
             await runtime.saga(Play.at("p")).kill(by="ops", reason="enough")
     assert len(falls.ids) == 1
+
+
+# -- what is known when more than one attempt was made --------------------------------------------------------------
+
+
+UNKNOWN, FULL, NO = OutcomeUnknown("no reply came"), MailboxFull("it is full"), Refused("no")
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ([UNKNOWN, FULL], OutcomeUnknown),  # the first attempt may have taken effect, whatever became of the second
+        ([FULL, UNKNOWN, FULL], OutcomeUnknown),
+        ([UNKNOWN, Failed("it is closed")], OutcomeUnknown),
+        ([UNKNOWN, UNKNOWN, Failed("it is closed")], OutcomeUnknown),
+        ([FULL, FULL], MailboxFull),
+        ([FULL, NO], Refused),
+        ([UNKNOWN, NO], Refused),  # by a service, which would know the id
+    ],
+)
+@pytest.mark.parametrize("address", [Account.at("a"), Desk.at("d")])
+async def test_what_is_unknown_once_stays_so_until_the_actor_tells(
+    address: Any, errors: list[Exception], told: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = list(errors)
+
+    async def fails(*_: object, **__: object) -> object:
+        raise left.pop(0)
+
+    async def insists(call: Call, proceed: Proceed) -> object:
+        call = call.identified()
+        for _ in errors[1:]:
+            try:
+                return await proceed(call)
+            except (OutcomeUnknown, MailboxFull):
+                pass
+        return await proceed(call)
+
+    request: Any = Deposit(1) if address.actor == "Account" else Note("x")
+    async with Runtime("memory:", ALL, interceptors=[insists]) as runtime:
+        monkeypatch.setattr(node_of(runtime), "ask", fails)
+        with pytest.raises(told if errors != [UNKNOWN, NO] or address.actor == "Account" else OutcomeUnknown) as caught:
+            await runtime.ask(address, request)
+    assert type(caught.value) is not OutcomeUnknown or str(errors[-1]) in str(caught.value)
+
+
+async def test_a_mailbox_that_is_full_at_the_second_attempt_says_nothing_of_the_first() -> None:
+    async def twice(call: Call, proceed: Proceed) -> object:
+        call = call.identified().with_(timeout=1)
+        try:
+            return await proceed(call)
+        except OutcomeUnknown:
+            return await proceed(call)
+
+    account, clock, journal = Account.at("a"), ManualClock(), HeldJournal()
+    async with Runtime(journal, ALL, clock=clock, interceptors=[twice]) as runtime:
+        await runtime.ask(account, Deposit(1))
+        journal.hold()
+        asked = asyncio.ensure_future(runtime.ask(account, Deposit(1)))
+        await journal.arrived.wait()
+        cell = node_of(runtime).find(account)
+        assert cell is not None
+        cell.limit, limit = 0, cell.limit  # as if others had filled it
+        clock.advance(2)
+        await comes(lambda: cell.gate is not None)
+        clock.advance(2)
+        with pytest.raises(OutcomeUnknown, match="MailboxFull"):
+            await asked
+        cell.limit = limit
+        journal.gate.set()
+        await quiet(runtime)
+        assert (await runtime.state_of(account)).amount == 102  # it had taken effect
