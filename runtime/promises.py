@@ -20,6 +20,9 @@ class Promises:
         self.open: dict[Promise, None] = {}
         """Those that somebody waits on, in the order in which they were made."""
         self._closed = False
+        self.nothing: asyncio.Future[Any] = self._loop.create_future()
+        """In place of the futures of those who have been told of an error."""
+        self.nothing.cancel()
 
     def make(self, address: Address[Any], message: object) -> "Promise":
         """Return a new promise of the reply to this message.
@@ -80,12 +83,15 @@ class Promise(msgspec.Struct, eq=False):
 
     def _release(self, durable: bool) -> None:
         if self.future.done():
+            self._error = None
             return  # the caller has gone, or was told that the outcome is unknown
         if not durable:
+            self._error = None
             error = self._promises.writer.error
             self.lose("the journal could not be written" + (f" ({error})" if error is not None else ""))
         elif self._error is not None:
             self.future.set_exception(self._error)
+            self._error = None
         else:
             self.future.set_result(self._value)
 
@@ -103,6 +109,14 @@ class Promise(msgspec.Struct, eq=False):
         """Nobody waits any more."""
         self._promises.open.pop(self, None)
 
+    def let_go(self) -> None:
+        """Let go of an error that the caller has now.
+
+        The error's traceback knows the turn that raised it, the turn its envelope, and the envelope this promise.
+        Envelopes are hidden from the garbage collector, so such a ring would stay for ever.
+        """
+        self.future = self._promises.nothing
+
     async def wait(self, due: int) -> Any:
         """Wait for the reply until ``due`` (microseconds of steady time; 0: for ever); then the outcome is unknown."""
         timer = None
@@ -110,6 +124,9 @@ class Promise(msgspec.Struct, eq=False):
             timer = self._promises.timers.at(due, lambda: self.lose("no reply came in time"))
         try:
             return await self.future
+        except BaseException:
+            self.let_go()
+            raise
         finally:
             if timer is not None:
                 timer.cancel()

@@ -126,6 +126,7 @@ class Reactions:
             promise.future.add_done_callback(_looked_at)
             if not promise.future.done():
                 promise.future.cancel()
+            promise.let_go()
 
 
 def _origin(now: Happening) -> Origin | None:

@@ -258,6 +258,9 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             return await node.ask(address, request, request_id=id, timeout=timeout)
         try:
             answer: R = await promise.future
+        except BaseException:
+            promise.let_go()
+            raise
         finally:
             promise.forget()
         return answer

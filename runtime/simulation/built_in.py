@@ -22,6 +22,18 @@ Problem = tuple[str, str]
 SAGAS, UNDOS, ONCE = "every saga ends", "undos run in reverse, once", "no effect twice"
 REPLIES, READ_MODELS = "replies are durable, and the first ones", "read models are the fold of the journal"
 
+HINTS = {
+    SAGAS: "look at the last thing that was sent to it, and who should have answered; a step without an end needs a "
+    "deadline or a timeout",
+    ONCE: "give the outside world an id that is the same at each attempt: self.message_id in a plain actor; give "
+    "commands from outside an id",
+    REPLIES: "decide and answer may depend on nothing but their arguments and self.key; else it is our bug",
+    UNDOS: "undos are the runtime's own work; if no step was skipped by hand, it is a bug of ours",
+    READ_MODELS: "project must be pure: the same statements for the same event, and nothing kept in the class, the "
+    "process, or read from elsewhere",
+}
+"""What to do where one of them is broken."""
+
 
 def problems(world: World, acks: Acks, views: ViewDisk, kinds: Mapping[str, Kind]) -> Iterator[Problem]:
     """Yield what is wrong at the end of a run."""

@@ -10,12 +10,16 @@ import msgspec
 
 from runtime.simulation.faults import Plan
 from runtime.simulation.points import every_fault
-from runtime.simulation.report import report
+from runtime.simulation.report import Reached, report
 from runtime.simulation.run import Broken, Run, RunResult, Setup
 from runtime.simulation.shrink import shrink
 
 RUNS = 200
 """How many runs beyond the exhaustive ones an exploration has, unless told otherwise."""
+
+
+SEEDS = 10**9
+"""Seeds of random runs are below it, drawn by the exploration's own: two explorations have few runs in common."""
 
 
 class Failed(AssertionError):
@@ -102,7 +106,7 @@ class Explorer:
         while True:
             number += 1
             schedule = ("random", "pct", "fifo")[number % 3] if depth > 1 else ("random", "pct")[number % 2]
-            plan = Plan(seed + number, schedule)
+            plan = Plan(random.randrange(SEEDS), schedule)
             if schedule == "fifo" or number % 2 == 0:
                 plan = self._with_faults(plan, single, random, depth)
             yield plan
@@ -123,7 +127,8 @@ class Explorer:
             runs = self._explored.runs
             if smaller:
                 result = self._smallest(plan, result, result.broken)
-            text = report(result, runs, self._again(result.plan), self._explored.points)
+            reached = Reached(self._explored.points, self._not_reached())
+            text = report(result, runs, self._again(result.plan), reached)
             raise Failed(text, result, runs)
         return result
 
@@ -148,7 +153,7 @@ class Explorer:
         self._orders.add(hash(tuple(moment.to + moment.text for moment in result.moments if moment.kind == "message")))
 
     def _not_reached(self) -> list[str]:
-        seen = "\n".join(self._explored.points)
+        seen = {name for sort in self._explored.points for name in (sort, *sort.split(" "))}
         return [name for name in self._all() if name not in seen]
 
     def _all(self) -> Iterable[str]:

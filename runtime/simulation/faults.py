@@ -59,9 +59,9 @@ class Fault(msgspec.Struct, frozen=True, order=True):
             case "kill":
                 return f"{'the read model' if self.place == 'view' else 'the actor'} is killed {self.how} {label}"
             case "late":
-                return f"the reply to {label} comes {self.seconds:g} s late"
+                return f"{label}, and its reply comes {self.seconds:g} s late"
             case "twice":
-                return f"the reply to {label} comes twice"
+                return f"{label}, and its reply comes twice"
             case "fail":
                 return f"{self.place} {self.number} fails {self.how} it happened ({label})"
             case "full":

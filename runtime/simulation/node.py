@@ -92,7 +92,7 @@ class SimulatedNode(Node):
         return f"{self._seeds.getrandbits(48):012x}"
 
     def _new_dispatcher(self, chaos: Chaos | None) -> Dispatcher:  # noqa: ARG002 (it has its own)
-        return SimulatedDispatcher(self._machine, self.writer, self.clock, self._start_group, self.slow)
+        return SimulatedDispatcher(self._machine, self.writer, self.clock, self._start_group)
 
     def _makers(self) -> dict[type, MakeCell]:
         usual = makers(self)

@@ -5,7 +5,7 @@ Each is called twice, and what it is given is looked at before and after.
 
 from typing import Any
 
-from actors import Address, Command, Decision, Event
+from actors import Address, Command, Decision, Event, Refused
 from persistence import Record
 from runtime.kinds import INTERNAL, Kind
 from runtime.service_cell import ServiceCell
@@ -69,6 +69,14 @@ class PureServiceCell(ServiceCell):
         before = told(state)
         try:
             after, again = service.evolve(state, event), service.evolve(state, event)
+        except Refused as refusal:
+            if self.complaint is None:
+                self.complaint = (
+                    f"{self.kind.name}.evolve refuses {told(event)}: {refusal.reason}\n"
+                    "an event has happened, and evolve only says what it leads to; check the rule in decide, which "
+                    "may refuse, or a stream that was written under an older rule can't be read back"
+                )
+            return state
         except Exception:  # noqa: BLE001 (it comes to it once more, and is told then)
             return state
         self._unchanged("evolve", before, state)

@@ -3,8 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 
+import msgspec
+
 from persistence import Record
 from runtime.drawing import label
+from runtime.simulation.built_in import HINTS
 from runtime.simulation.labels import CLIENT
 from runtime.simulation.machine import Moment
 from runtime.simulation.run import RunResult
@@ -14,13 +17,27 @@ LONGEST = 200
 """How many moments, and events, are shown; of more, the last ones."""
 
 
-def report(result: RunResult, runs: int, again: str, points: Counter[str]) -> str:
-    """Return the report of a run; ``again`` runs it again, ``points`` are those that all runs have come to."""
+MOST_POINTS = 30
+"""How many sorts of points are named, of those that were reached and of those that were not."""
+
+
+class Reached(msgspec.Struct):
+    """What all runs so far have come to."""
+
+    points: Counter[str]
+    """How often each sort of point was reached."""
+    missing: list[str]
+    """Messages and events that came in none."""
+
+
+def report(result: RunResult, runs: int, again: str, reached: Reached) -> str:
+    """Return the report of a run; ``again`` runs it again."""
     assert result.broken is not None
     return "\n".join(
         [
             f"broken: {result.broken.name}",
             f"  {result.broken.what}",
+            *([f"what helps: {HINTS[result.broken.name]}"] if result.broken.name in HINTS else []),
             f"found by run {runs:,}; the smallest that shows it has {_size(result)}",
             "",
             "what happened:",
@@ -32,9 +49,18 @@ def report(result: RunResult, runs: int, again: str, points: Counter[str]) -> st
             "",
             "as a Mermaid diagram:",
             diagram(result),
-            f"points reached so far: {', '.join(f'{count} x {sort}' for sort, count in points.most_common(20))}",
+            *_reached(reached),
         ]
     )
+
+
+def _reached(reached: Reached) -> Iterator[str]:
+    came = Counter({sort: count for sort, count in reached.points.items() if ": " in sort})  # messages
+    yield f"reached so far: {', '.join(f'{count} x {sort}' for sort, count in came.most_common(MOST_POINTS))}"
+    if reached.missing:
+        more = len(reached.missing) - MOST_POINTS
+        left = f", and {more} more" if more > 0 else ""
+        yield f"not reached so far: {', '.join(reached.missing[:MOST_POINTS])}{left}"
 
 
 def _size(result: RunResult) -> str:

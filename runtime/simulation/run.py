@@ -273,15 +273,16 @@ class Run:
                 machine.loop.call_at(due / 1e6, self._look)
 
     def _look_at_the_end(self, world: World) -> None:
+        """Look at all that must hold now; first at the built-in invariants, for they say more of why it doesn't."""
         self._look()
-        for one in self._setup.invariants:
-            if one.when != "always" and self._broken is None and (one.when == "finally" or one in self._waiting):
-                what = one.problem(world)
-                if what is not None:
-                    self._break(one.name, what)
         if self._broken is None:
             for name, what in problems(world, self._acks, self._machine.views, self._setup.kinds):
                 self._break(name, what)
+        for one in self._setup.invariants:
+            if one.when != "always" and self._broken is None and (one.when == "finally" or one in self._waiting):
+                wrong = one.problem(world)
+                if wrong is not None:
+                    self._break(one.name, wrong)
 
     def _break(self, name: str, what: str) -> None:
         if self._broken is None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, TypeVar
 
-from actors import Address, Event, Saga, Service, State
+from actors import Address, Event, ReadModel, Saga, Service, State
 from persistence import Record
 from runtime.kinds import Kind
 from runtime.replay import Replay
@@ -83,6 +83,17 @@ class World:
                 replay.take(record)
         state: S = replay.state()
         return state
+
+    def rows(self, read_model: type[ReadModel], query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return what a SELECT finds in a read model's database as it is now; nothing where it isn't made yet.
+
+        A read model is behind the journal for a while; at the end of a run it is not.
+        """
+        names = [name for name in self._machine.views.databases if name[0] == read_model.__name__]
+        if not names:
+            return []
+        newest = max(names, key=lambda name: name[2])
+        return self._machine.views.databases[newest].execute(query, values).fetchall()
 
     def story_of(self, address: "Address[Saga[Any, Any]]") -> Story:
         """Return a saga's story; its ``status`` says where it is."""

@@ -71,8 +71,8 @@ def one_trip_and_its_letter(world: World) -> None:
     assert world.outside.done == booked
 
 
-def test_trips() -> None:
-    explored = Simulation().explore(
+def test_trips(simulation: Simulation) -> None:
+    explored = simulation.explore(
         two_trips_for_one_room,
         actors=TRIP_ACTORS,
         invariants=[finally_(one_trip_and_its_letter)],
@@ -80,11 +80,11 @@ def test_trips() -> None:
         depth=2,
         runs=150,
     )
-    assert explored.runs > 300
+    assert explored.runs == 1 or explored.runs > 150  # 1: a replay
 
 
 @pytest.mark.parametrize("name", ["gift", "poor", "rejected"])
-def test_orders(name: str) -> None:
+def test_orders(simulation: Simulation, name: str) -> None:
     async def buys(world: World) -> None:
         await open_shop(world.runtime)
         end = await order(world.runtime, name, Path("letters"))
@@ -97,7 +97,7 @@ def test_orders(name: str) -> None:
         shipped = [saga.key for saga, story in world.sagas().items() if saga.actor == "Checkout" and story.result]
         assert len(world.outside.done) == len(shipped) <= (name in SHIPPED)
 
-    Simulation().explore(
+    simulation.explore(
         buys,
         actors=ORDER_ACTORS,
         invariants=[finally_(letters)],
@@ -126,5 +126,5 @@ async def transfers_in_both_ways(world: World) -> None:
     assert (await bank_books.audit(runtime)).problems == []
 
 
-def test_bank() -> None:
-    Simulation().explore(transfers_in_both_ways, actors=BANK_ACTORS, depth=2, runs=60)
+def test_bank(simulation: Simulation) -> None:
+    simulation.explore(transfers_in_both_ways, actors=BANK_ACTORS, depth=2, runs=60)

@@ -206,6 +206,8 @@ class Wrong(Service[Sum, Do, Did]):
                 return command.reply(0.0, Did(8.0))
             case "dices":
                 return command.reply(0.0, Did(9.0))
+            case "full":
+                return command.reply(0.0, Did(10.0))
             case "nan":
                 return command.reply(0.0, Did(float("nan")))
             case "foreign":
@@ -217,6 +219,8 @@ class Wrong(Service[Sum, Do, Did]):
         if event.number == 8.0:
             state.numbers.append(event.number)
             return state
+        if event.number == 10.0:
+            raise Refused("full")
         return Sum([*state.numbers, random.random() if event.number == 9.0 else event.number])
 
 

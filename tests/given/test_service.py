@@ -221,6 +221,7 @@ def test_an_error_that_nobody_expected_is_not_passed_over() -> None:
         ("moody", r"Wrong.decide is not pure: .*\n(.*\n)*.*Refused\('not today'\)"),
         ("changes", r"Wrong.decide changes the state that it is given; return a new one: .*\n(.*\n)*.*7\.0"),
         ("grows", r"Wrong.evolve changes the state that it is given; return a new one"),
+        ("full", r"Wrong.evolve refuses Did\(number=10.0\): full\n.*check the rule in decide"),
         ("dices", r"Wrong.evolve is not pure: for the same Did it returns one thing and then another"),
     ],
 )

@@ -1,6 +1,6 @@
 """Bugs to plant: each breaks one promise of the runtime, by taking a part of it away."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,8 +21,10 @@ from runtime.saga_mail import StepReturn
 from runtime.saga_stage import SagaStage
 from runtime.saga_story import StepStory, Story
 from runtime.service_cell import ServiceCell
+from runtime.simulation import Failed, Simulation
 from runtime.timers import Timers
 from runtime.waking import Waking
+from tests.simulation.company import ACTORS, INVARIANTS, SCENARIOS, post
 
 Plant = pytest.MonkeyPatch
 
@@ -229,6 +231,14 @@ def failed_group_goes_on(plant: Plant) -> None:
         await self.journal.recover()
 
     plant.setattr(Node, "_lost", lost)
+
+
+def found(bug: Callable[[Plant], None], plant: Plant) -> Failed:
+    """Plant a bug, and return what the kit says of it."""
+    bug(plant)
+    with pytest.raises(Failed) as failed:
+        Simulation().explore(*SCENARIOS, actors=ACTORS, invariants=INVARIANTS, outside=post)
+    return failed.value
 
 
 BUGS = [

@@ -15,8 +15,9 @@ from runtime.simulation.loop import SimulatedLoop
 from runtime.simulation.node import SimulatedNode
 from runtime.simulation.run import Run, Setup
 from runtime.simulation.world import World
-from tests.runtime.cast import Account, Board, BookTrip, Desk, Lines, Note, Room, TakeTour, Tour, Trip
+from tests.runtime.cast import ALL, Account, Board, BookTrip, Desk, Lines, Note, Room, TakeTour, Tour, Trip
 from tests.simulation.company import ACTORS, INVARIANTS, SCENARIOS, post
+from tests.simulation.test_runtime import transfers
 
 PLANS = [
     "seed-0",
@@ -73,6 +74,9 @@ def test_nothing_is_left_of_runs() -> None:
         Run(SETUP, plan_of(plan)).go()
     for kept in range(20):
         Run(company, plan_of(f"seed-{kept}+random+crash-w1.{kept}+kill-h1.after")).go()
+    refused = Setup([transfers], ALL)
+    for kept in range(20):
+        Run(refused, plan_of(f"seed-{kept}+pct+crash-w2.1")).go()
     assert left() - before <= 4  # of two processes
 
 

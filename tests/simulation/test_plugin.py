@@ -54,6 +54,15 @@ def test_a_test_that_passes(tmp_path: Path) -> None:
     assert f"{runs + 10} runs with seed 7" in more.stdout
 
 
+def test_the_header_says_what_makes_the_runs(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text(f"KEEPS_IDS = True\n{TEST}")
+    done = pytest_in(tmp_path, "-s", "--understudy-seed=random", "--understudy-runs=2")
+    said = re.search(r"understudy: --understudy-seed=(\d+) --understudy-runs=2\n", done.stdout)
+    assert said is not None, done.stdout
+    assert said[1] != "0"
+    assert f"runs with seed {said[1]}\n" in done.stdout
+
+
 def test_a_test_that_fails_says_how_to_run_it_again(tmp_path: Path) -> None:
     (tmp_path / "test_x.py").write_text(f"KEEPS_IDS = False\n{TEST}")
     done = pytest_in(tmp_path)
