@@ -168,7 +168,10 @@ async def connect(place: Place) -> Link:
 def text_of(error: Exception) -> str:
     """Return what the driver says, in one line. What the server adds in detail may show what is in a row."""
     said = str(error.args[0]) if isinstance(error, Refusal) and error.args else str(error)
-    return " ".join(said.split()) or type(error).__name__
+    nothing = (
+        f"no answer within {ANSWER_TIMEOUT:g} seconds" if isinstance(error, TimeoutError) else type(error).__name__
+    )
+    return " ".join(said.split()) or nothing
 
 
 def _why(error: Exception) -> str:
@@ -194,7 +197,7 @@ def fault(place: Place, what: str, error: Exception) -> JournalError:
     if isinstance(error, damage):
         return JournalDamaged(f"{place.shown} is damaged: {what}: {text_of(error)}; restore it from a backup")
     if isinstance(error, TimeoutError):
-        return JournalUnusable(f"{place.shown}: {what}: no answer within {ANSWER_TIMEOUT:.0f} seconds")
+        return JournalUnusable(f"{place.shown}: {what}: no answer within {ANSWER_TIMEOUT:g} seconds")
     return JournalUnusable(f"{place.shown}: {what}: {text_of(error)}")
 
 

@@ -34,6 +34,7 @@ from persistence import (
     Unless,
     VersionConflict,
     Written,
+    postgres_client,
     postgres_erasing,
     postgres_group,
     postgres_queries,
@@ -534,3 +535,21 @@ async def test_a_snapshot_of_more_than_one_statement_can_carry(
     await journal.append(group)
     assert await journal.snapshots([SEATS, ROOMS, CABS]) == dict.fromkeys([SEATS, ROOMS, CABS], large)
     assert await matching(journal, Match(tags=tuple(tags))) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("way", ["to", "from"])
+async def test_a_connection_into_a_black_hole_is_given_up(
+    schema: str, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    """Nothing is lost and nothing told: what is said just never arrives, or its answer doesn't."""
+    monkeypatch.setattr(postgres_client, "ANSWER_TIMEOUT", 0.3)
+    async with a_relay() as relay, opened_at(relay.url(schema)) as journal:
+        await journal.append([(put(SEATS, 0, ids(1)),)])
+        relay.watch = lambda one, data: one != way
+        with pytest.raises(AppendFailed, match="no answer within"):
+            await journal.append([(put(SEATS, 1, ids(1, 2)),)])
+        relay.watch = lambda one, data: True
+        monkeypatch.setattr(postgres_client, "ANSWER_TIMEOUT", 60.0)
+        (written,) = await until_written(journal, [(put(SEATS, 1, ids(1, 2)),)])
+        assert written.position == 2
+        assert [record.id for record in await everything(journal)] == ["e1", "e2"]
