@@ -91,13 +91,7 @@ class Directory:
         """
         kind = self._kinds.get(address.actor) or self.kind(address.actor)
         if type(message) not in kind.takes:
-            if type(message) in kind.queries:
-                raise NotTaken(
-                    f"{type(message).__name__} is a query, which changes nothing: it can't be sent, only asked, by "
-                    f"await runtime.ask({address}, ...) or the ask of an async actor or of a saga"
-                )
-            takes = ", ".join(sorted(kind.commands)) or "queries"
-            raise NotTaken(f"{kind.name} doesn't take {type(message).__name__}, only {takes}")
+            raise not_taken(kind, address, message)
 
     def cell(self, address: Address[Any]) -> Cell:
         """Return the cell of an address; it need not be awake.
@@ -197,3 +191,14 @@ def _check_key(address: Address[Any]) -> None:
         check_text("an actor's key", address.key, KEY_LENGTH if "." in address.actor else LONGEST_KEY)
     except NotEncodable as error:
         raise UnknownActor(str(error)) from error
+
+
+def not_taken(kind: Kind, address: Address[Any], message: object) -> NotTaken:
+    """Return the error for a message that an actor doesn't take."""
+    if type(message) in kind.queries:
+        return NotTaken(
+            f"{type(message).__name__} is a query, which changes nothing: it can't be sent, only asked, by "
+            f"await runtime.ask({address}, ...) or the ask of an async actor or of a saga"
+        )
+    takes = ", ".join(sorted(kind.commands)) or "queries"
+    return NotTaken(f"{kind.name} doesn't take {type(message).__name__}, only {takes}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from actors import Actor, Address, DefinitionError, NotTaken, ReadModel, Saga, Service, UnknownActor
+from runtime.directory import not_taken
 from runtime.kinds import Kind, kind_of
 
 _BASES: tuple[type, ...] = (Service, Saga, ReadModel, Actor)
@@ -45,8 +46,7 @@ class Company:
         """
         kind = self.kind(address.actor)
         if type(message) not in kind.takes:
-            takes = ", ".join(sorted(kind.commands)) or "queries"
-            raise NotTaken(f"{kind.name} doesn't take {type(message).__name__}, only {takes}")
+            raise not_taken(kind, address, message)
 
     def check_answers(self, address: Address[Any], query: object) -> None:
         """Make sure that the actor at an address answers a query by itself.

@@ -10,6 +10,7 @@ from random import Random
 from runtime import Runtime
 from tests.chaos.keeper import Shelf
 from tests.chaos.mailer import Letters
+from tests.chaos.test_sigkill import read_lines
 
 ROOT = Path(__file__).parents[2]
 KILLS = 15
@@ -20,15 +21,6 @@ async def start(journal: Path, out: Path, first: int) -> Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.chaos.mailer", str(journal), str(out), str(first), cwd=ROOT, stdout=PIPE
     )
-
-
-async def read_lines(process: Process, most: int) -> list[str]:
-    assert process.stdout is not None
-    lines: list[str] = []
-    while len(lines) < most and (line := await process.stdout.readline()):
-        if line.endswith(b"\n"):
-            lines.append(line.decode().strip())
-    return lines
 
 
 async def test_every_letter_is_sent_under_the_same_id_and_each_shelf_in_order(tmp_path: Path) -> None:
