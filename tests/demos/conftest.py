@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,6 +46,21 @@ def bank(environment: dict[str, str]) -> Run:
 def profile(environment: dict[str, str]) -> Run:
     """Run ``python -m demos.profile`` to its end."""
     return runner("demos.profile", environment)
+
+
+def stop_by_signal(
+    start: Start, module: str, journal: str, *load: str, number: signal.Signals = signal.SIGTERM
+) -> None:
+    """Run a demo, end it by a signal when it has said which journal it is on, and check how it ends."""
+    with start(module, "--journal", journal, *load) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert any("ournal" in line for line in process.stdout)
+        process.send_signal(number)
+        process.stdout.read()
+        said = process.stderr.read()
+    assert process.returncode == 128 + number
+    assert said == f"python -m {module}: stopped; go on with --journal {journal}\n"
 
 
 def runner(module: str, environment: dict[str, str]) -> Run:

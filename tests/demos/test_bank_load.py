@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from demos.bank.load import wishes
 from demos.bank.transfers import transfer_at_once
 from demos.killing import HALF_WAY
 from runtime import ManualClock, Runtime
-from tests.demos.conftest import Run, Start
+from tests.demos.conftest import Run, Start, stop_by_signal
 
 
 def totals(bank: Run, *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -94,15 +93,7 @@ def test_killed_at_work(bank: Run, start: Start, journal: str) -> None:
 
 
 def test_stopped_by_a_signal(bank: Run, start: Start, journal: str) -> None:
-    with start("demos.bank", "--journal", journal, "--transfers", "6000") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert any("ournal" in line for line in process.stdout)
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
-        said = process.stderr.read()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert said == f"python -m demos.bank: stopped; go on with --journal {journal}\n"
+    stop_by_signal(start, "demos.bank", journal, "--transfers", "6000")
     assert totals(bank, "--transfers", "10", "--journal", journal)["books_balance"]
 
 

@@ -13,7 +13,7 @@ from demos.trip import ACTORS
 from demos.trip.load import CAPACITY, sellers_for, wishes
 from demos.trip.services import Cab, CloseDesk, Flight, Hotel, OpenCab, OpenFlight, OpenHotel
 from runtime import Runtime
-from tests.demos.conftest import Run, Start
+from tests.demos.conftest import Run, Start, stop_by_signal
 
 
 def totals(trip: Run, *arguments: str) -> dict[str, Any]:
@@ -137,15 +137,7 @@ def test_killed_at_work(trip: Run, start: Start, journal: str) -> None:
 def test_stopped_by_a_signal(
     start: Start, trip: Run, journal: str, more: tuple[str, ...], number: signal.Signals
 ) -> None:
-    with start("demos.trip", "--journal", journal, *more) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert any("ournal" in line for line in process.stdout)
-        process.send_signal(number)
-        process.stdout.read()
-        said = process.stderr.read()
-    assert process.returncode == 128 + number
-    assert said == f"python -m demos.trip: stopped; go on with --journal {journal}\n"
+    stop_by_signal(start, "demos.trip", journal, *more, number=number)
     assert totals(trip, "--trips", "10", "--journal", journal)["books_balance"]
 
 

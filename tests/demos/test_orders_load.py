@@ -1,7 +1,6 @@
 """``python -m demos.orders --orders N``: totals, kills, and journals that are carried on with."""
 
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from demos.orders.load import wishes
 from demos.orders.payments import OpenAccount, Payments
 from demos.orders.stock import Stock, Supply
 from runtime import Runtime
-from tests.demos.conftest import Run, Start
+from tests.demos.conftest import Run, Start, stop_by_signal
 
 
 def totals(orders: Run, *arguments: str) -> dict[str, Any]:
@@ -91,15 +90,7 @@ def test_killed_at_work(orders: Run, start: Start, journal: str) -> None:
 
 
 def test_stopped_by_a_signal(orders: Run, start: Start, journal: str) -> None:
-    with start("demos.orders", "--journal", journal, "--orders", "3000") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert any("ournal" in line for line in process.stdout)
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
-        said = process.stderr.read()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert said == f"python -m demos.orders: stopped; go on with --journal {journal}\n"
+    stop_by_signal(start, "demos.orders", journal, "--orders", "3000")
     assert totals(orders, "--orders", "10", "--journal", journal)["books_balance"]
 
 

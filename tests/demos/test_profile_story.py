@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from demos.profile.load import wishes
 from demos.profile.profile import Profile, ProfileState, SaveProfile
 from demos.profile.search import Copy, Found
 from runtime import Runtime
-from tests.demos.conftest import Run, Start
+from tests.demos.conftest import Run, Start, stop_by_signal
 from tests.demos.test_story import scene
 from tests.postgres import a_schema, drop_all, needs_server, url_of
 
@@ -125,16 +124,8 @@ def test_killed_at_work(profile: Run, start: Start, journal: str) -> None:
     assert (found["saved"] + found["refused"], found["books_balance"]) == (10, True)
 
 
-def test_stopped_by_a_signal(profile: Run, start: Start, journal: str) -> None:
-    with start("demos.profile", "--journal", journal, "--updates", "5000") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert any("ournal" in line for line in process.stdout)
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
-        said = process.stderr.read()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert said == f"python -m demos.profile: stopped; go on with --journal {journal}\n"
+def test_stopped_by_a_signal(start: Start, journal: str) -> None:
+    stop_by_signal(start, "demos.profile", journal, "--updates", "5000")
 
 
 @pytest.mark.parametrize(
