@@ -1,7 +1,7 @@
 """Durable commands a second on SQLite and PostgreSQL, beside raw inserts in the same run, and eventsourcing.
 
     python -m benchmarks.commands [--postgres URL] [--peers PYTHON] [--scale 1.0] [--rounds 3] [--loop uvloop]
-                                  [--json FILE]
+                                  [--fsync MS] [--json FILE]
 
 A command is one ask of one of 1,000 services, which answers when its one event is durable. PYTHON is an interpreter
 that has eventsourcing installed (``python3 -m venv /tmp/es; /tmp/es/bin/pip install 'eventsourcing[postgres]'``).
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from benchmarks import raw
 from benchmarks.contestants import ROOT
+from benchmarks.disk import add_fsync, print_fsync
 from benchmarks.loops import add_loop
 from benchmarks.raw import SCHEMA, SERVICES, drop
 from benchmarks.sagas import Hold, Places
@@ -135,7 +136,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; the best counts")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
     add_loop(parser)
+    add_fsync(parser)
     options = parser.parse_args()
+    print_fsync()
     count = int(PEER_COMMANDS * options.scale)
     head = "engine     in flight   commands/s    p50 ms    p99 ms  events/group        raw/s  ratio"
     print(head + ("  eventsourcing/s  ratio" if options.peers else ""))

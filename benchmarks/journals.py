@@ -1,7 +1,7 @@
 """The journal's whole table: commands, one hot actor, reading back, a read model, opening, conditions.
 
     python -m benchmarks.journals [--postgres URL] [--peers PYTHON] [--scale 1.0] [--rounds 3] [--loop uvloop]
-                                  [--json FILE]
+                                  [--fsync MS] [--json FILE]
                                   [--only commands hot back project start conditions]
 
 Ours beside raw inserts in groups of as many rows (``executemany`` on SQLite, ``unnest`` and COPY on PostgreSQL) and
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmarks import commands, raw
 from benchmarks.contestants import ROOT
+from benchmarks.disk import add_fsync, print_fsync
 from benchmarks.journal_works import LONG, PROJECTED, WORKS, Figures, Work, opened
 from benchmarks.loops import add_loop
 
@@ -145,10 +146,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=works, default=works, help="these works")
     parser.add_argument("--opened", metavar="URL", help=argparse.SUPPRESS)
     add_loop(parser)
+    add_fsync(parser)
     options = parser.parse_args()
     if options.opened:
         print(json.dumps(asyncio.run(opened(options.opened))))
         return
+    print_fsync()
     found: dict[str, Table] = {}
     for server in [None, options.postgres] if options.postgres else [None]:
         engine = Engine(server, options)

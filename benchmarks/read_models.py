@@ -1,7 +1,7 @@
 """Read models: events projected a second, the time from a reply to its being seen, queries a second while others write.
 
     python -m benchmarks.read_models [--postgres URL] [--peers PYTHON] [--scale 1.0] [--rounds 3] [--loop LOOP]
-                                     [--json FILE]
+                                     [--fsync MS] [--json FILE]
 
 The journal is always an SQLite file; the read model's tables are in memory, in a file, or on PostgreSQL; a fold is one
 value in memory. PYTHON is an interpreter that has eventsourcing installed, whose projection is built in the same
@@ -21,6 +21,7 @@ from typing import Any
 from actors import Fold, Meta, Query, ReadModel, State, Statement, sql
 from benchmarks.commands import SCHEMA
 from benchmarks.contestants import ROOT
+from benchmarks.disk import add_fsync, print_fsync
 from benchmarks.journals import Figures, best
 from benchmarks.loops import add_loop
 from benchmarks.measuring import latency
@@ -191,7 +192,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; the best counts")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
     add_loop(parser)
+    add_fsync(parser)
     options = parser.parse_args()
+    print_fsync()
     works: dict[str, tuple[type[ReadModel], str | None]] = {
         "sqlite": (Trips, None),
         "memory": (Trips, "memory:"),

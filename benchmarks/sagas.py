@@ -1,6 +1,7 @@
 """Three-step sagas a second, durable, on SQLite and PostgreSQL, beside DBOS where it is given.
 
-    python -m benchmarks.sagas [--dbos PYTHON] [--postgres URL] [--scale 1.0] [--rounds 1] [--loop LOOP] [--json FILE]
+    python -m benchmarks.sagas [--dbos PYTHON] [--postgres URL] [--scale 1.0] [--rounds 1]
+                               [--loop LOOP] [--fsync MS] [--json FILE]
 
 PYTHON is an interpreter that has ``dbos[postgres]`` installed, URL a database to work in: in a schema of our own, and
 for DBOS in a database of its own beside it, ``understudy_dbos``, which is dropped again.
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 from actors import Command, Decision, Event, Message, Saga, Service, State
 from benchmarks.databases import a_database, place
+from benchmarks.disk import add_fsync, print_fsync
 from benchmarks.loops import add_loop
 from runtime import Runtime
 
@@ -129,7 +131,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="how often each is measured; the best counts")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
     add_loop(parser)
+    add_fsync(parser)
     options = parser.parse_args()
+    print_fsync()
     rows: list[dict[str, Any]] = []
     heading = f"{'':11} in flight   sagas/s    p50 ms    p99 ms  groups/saga"
     print(heading + ("   DBOS/s  p50 ms  p99 ms   ratio" if options.dbos else ""))

@@ -1,6 +1,7 @@
 """Money transfers a second, durable, from one account to another: strongly, by ``transact``, and by a saga.
 
-    python -m benchmarks.transfers [--postgres URL] [--scale 1.0] [--rounds 1] [--loop LOOP] [--json FILE]
+    python -m benchmarks.transfers [--postgres URL] [--scale 1.0] [--rounds 1]
+                                   [--loop LOOP] [--fsync MS] [--json FILE]
 
 Both move the money from one service to another. The strong way writes both accounts' events in one append: nobody ever
 sees money that is nowhere. The saga's way takes two steps, each in its own turn, with an undo for the first.
@@ -15,6 +16,7 @@ from typing import Any
 
 from actors import Command, Decision, Event, Refused, Saga, Service, State
 from benchmarks.databases import place
+from benchmarks.disk import add_fsync, print_fsync
 from benchmarks.loops import add_loop
 from benchmarks.measuring import latency
 from runtime import Runtime
@@ -123,7 +125,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="how often each is measured; the best counts")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
     add_loop(parser)
+    add_fsync(parser)
     options = parser.parse_args()
+    print_fsync()
     print(f"{'':12}{'way':>9}{'in flight':>11}{'a second':>10}{'p50 ms':>9}{'p99 ms':>9}{'commits':>9}{'events':>8}")
     table: list[dict[str, Any]] = []
     for engine, postgres in (("sqlite", None), ("postgresql", options.postgres)):
