@@ -14,6 +14,7 @@ from persistence import Journal, Record, Snapshot
 from persistence.journal import PAGE
 from persistence.writer import Writer
 from runtime.cells import Cell
+from runtime.read_ahead import ReadAhead
 from runtime.service_memory import ServiceMemory
 
 
@@ -40,7 +41,7 @@ class Recovery:
 
     def request(self, cell: Cell) -> None:
         """Have the cell's stream replayed to it, once its own events are durable."""
-        reading = _Reading(cell)
+        reading = _Reading(cell, self._journal)
         if not cell.written:
             self._enter(reading)
             return
@@ -64,19 +65,26 @@ class Recovery:
         self._epoch += 1
         self.opening = 0
         self._new.clear()
-        self._reading.clear()
+        self._leave()
+
+    def _leave(self) -> None:
+        while self._reading:
+            self._reading.popleft().pages.drop()
 
     async def run(self) -> None:
         """Serve requests until cancelled."""
-        while True:
-            if self._new:
-                await self._look_up()
-            elif self._reading:
-                await self._read_page(self._reading.popleft())
-            else:
-                self._wake.clear()
-                await self._wake.wait()
-            self._settle()
+        try:
+            while True:
+                if self._new:
+                    await self._look_up()
+                elif self._reading:
+                    await self._read_page(self._reading.popleft())
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+                self._settle()
+        finally:
+            self._leave()
 
     async def _look_up(self) -> None:
         """Find out which of the new requests have a stream at all; the others are ready."""
@@ -122,8 +130,10 @@ class Recovery:
         self._busy += 1
         first, reading.opened = not reading.opened, True
         more: Callable[[], bool]
+        kept = False
         try:
-            page = await self._journal.read(reading.cell.stream, reading.version, PAGE)
+            # Pages ahead take memory, so only one of many has them.
+            page = await reading.pages.page(reading.version, 0 if self._reading else reading.head)
             more = partial(reading.take, page)
             if reading.gap(page) and not reading.asked:
                 await self._look_for_snapshots([reading])
@@ -132,10 +142,13 @@ class Recovery:
             if epoch == self._epoch:
                 reading.failed(error)
         else:
-            if epoch == self._epoch and more():
+            kept = epoch == self._epoch and more()
+            if kept:
                 self._reading.append(reading)
         finally:
             self._busy -= 1
+            if not kept:
+                reading.pages.drop()
             if first and epoch == self._epoch:
                 self.opening -= 1
 
@@ -147,10 +160,11 @@ class _Reading:
     later would reset an actor in the middle of its work.
     """
 
-    __slots__ = ("asked", "cell", "head", "incarnation", "opened", "snapshot", "version")
+    __slots__ = ("asked", "cell", "head", "incarnation", "opened", "pages", "snapshot", "version")
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, journal: Journal) -> None:
         self.cell = cell
+        self.pages = ReadAhead(journal, cell.stream)
         self.incarnation = cell.incarnation
         self.version = self.head = 0
         """What has been read, and what there is."""
