@@ -43,6 +43,8 @@ SETTINGS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
+    # To start workers for a page of events takes ten times as long as to read it.
+    "max_parallel_workers_per_gather": "0",
     # A group that has waited for another one must see what that one wrote.
     "default_transaction_isolation": "read committed",
     "jit": "off",
