@@ -72,7 +72,10 @@ class Keeper:
 
     def _view(self, build: Build) -> View:
         node = self._node
-        return self._shelf.view(self._kind.name, build, schema_of(self._kind), node.journal.identity, node.clock.now)
+        kind = self._kind
+        view = self._shelf.view(kind.name, build, schema_of(kind), node.journal.identity, node.clock.now)
+        view.partitions = kind.cls.partitions
+        return view
 
     def _projector(self, view: View) -> Projector:
         node = self._node
