@@ -45,6 +45,11 @@ async def one_of(view: PostgresView, number: int) -> AsyncGenerator[PostgresPart
         await partition.close()
 
 
+async def end_session(view: Any) -> None:
+    """End the session with which a view leads."""
+    await run("select pg_terminate_backend($1)", view._writer.get_server_pid())
+
+
 async def trips(schema: str) -> list[str]:
     return [trip for (trip,) in await run("select trip from trips order by trip", schema=schema)]
 
@@ -129,8 +134,7 @@ async def test_who_has_lost_the_lead_writes_no_more(schema: str, what: str) -> N
     async with opened(schema) as old, one_of(old, 0) as slow, one_of(old, 1) as other:
         await slow.apply([(INSERT, ("a", 1))], 3, "m3")
         await other.apply([(INSERT, ("b", 1))], 4, "m4")
-        writer: Any = old._writer
-        await run("select pg_terminate_backend($1)", writer.get_server_pid())
+        await end_session(old)
         async with opened(schema) as new:
             assert (new.leading, new.partitioned) == (True, (3, 4, 0))
             if what == "rows":
@@ -146,8 +150,7 @@ async def test_who_has_lost_the_lead_writes_no_more(schema: str, what: str) -> N
 
 async def test_what_one_who_has_lost_the_lead_has_still_written_is_seen(schema: str) -> None:
     async with opened(schema) as old, one_of(old, 0) as slow:
-        writer: Any = old._writer
-        await run("select pg_terminate_backend($1)", writer.get_server_pid())
+        await end_session(old)
         async with opened(schema) as new:
             await slow.apply([(INSERT, ("a", 1))], 3, "m3")
             with pytest.raises(JournalUnusable, match="was changed by somebody else"):
