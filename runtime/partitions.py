@@ -30,9 +30,9 @@ class Partitions:
 
     def has_had(self, record: Record, events: Sequence[Any]) -> bool:
         """Whether a record's events are in the rows already: their partition is ahead of the others."""
-        return (
-            not self.level(record.position - 1) and record.position <= self._view.partitioned[self.of(record, events)]
-        )
+        if self.level(record.position - 1):
+            return False
+        return record.position <= self._view.partitioned[self.of(record, events)]
 
     def concerns_all(self, records: Sequence[Record]) -> bool:
         """Whether some record is about rows of any key: a person is forgotten in all that there are."""
