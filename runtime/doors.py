@@ -217,8 +217,8 @@ class Doors:
             await there
             return None
 
-        # For good: this task's variables are its own. The request context goes on, but if an actor has told this while it
-        # handles something, it doesn't wait for it, nor do those who wait for the actor.
+        # For good: this task's variables are its own. The request context goes on; but where an actor has told this
+        # while it handles something, it doesn't wait for it, nor do those who wait for the actor.
         _telling.set(True)
         texts = texts_here()
         scope.set(None if texts is None else Within(texts, None))
