@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from persistence import postgres_rows
 from persistence.connection import shielded
-from persistence.errors import JournalUnusable
+from persistence.errors import JournalUnusable, StatementFailed
 from persistence.postgres_client import CLOSE_TIMEOUT, CONNECT_FAULTS, CONNECT_TIMEOUT, FAULTS, driver, text_of
 from persistence.postgres_partition import PARTITIONS, TABLE, PostgresPartition, end_all, move_all
 from persistence.postgres_text import escaped, unescaped
@@ -40,6 +40,8 @@ create table understudy_skipped (position bigint primary key, key text not null,
 """
 KNOWN = """select journal, position, mark, ready, unclean, to_regclass('understudy_partition') is not null
     from understudy_checkpoint"""
+NOT_THERE = ("42P01", "42703")
+"""What the server says of a table, or a column, that isn't there."""
 UNKNOWN = (0,)
 """What another process may be filling by partitions, for all that is known."""
 
@@ -321,7 +323,12 @@ class PostgresView(View):
 
     async def value(self, query: str) -> Any:
         """Return the first value that a query finds; see :meth:`View.value`."""
-        rows = await self._found(query)
+        try:
+            rows = await self._found(query)
+        except JournalUnusable as error:
+            if getattr(error.__cause__, "sqlstate", None) in NOT_THERE:
+                raise StatementFailed(str(error)) from error.__cause__
+            raise
         return rows[0][0] if rows else None
 
     async def _rows(self, table: str) -> list[Any]:

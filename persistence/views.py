@@ -213,6 +213,7 @@ class View(ABC):
         """Return the first value of the first row that a query of our own finds; None: there is no row.
 
         Raises:
+            StatementFailed: its table is not there, or has no such column.
             JournalUnusable: it can't be known now.
         """
 
