@@ -39,24 +39,8 @@ QUERIES, READERS, WRITERS = 5_000, 10, 20
 PEER_EVENTS = 20_000
 HEAVY_EVENTS, PARTITIONS = 40_000, (1, 2, 4)
 """Events that the heavy read model is built from, and by how many partitions."""
-WORDS = " ".join(
-    f"{word} {'and' if n % 2 else 'of'} the {word}s"
-    for n, word in enumerate(
-        (
-            "trip",
-            "hotel",
-            "room",
-            "harbour",
-            "window",
-            "garden",
-            "breakfast",
-            "station",
-            "ticket",
-            "evening",
-        )
-    )
-)
-"""What a guest has said of a place."""
+WORDS = "The room has a window to the harbour, breakfast is late and good, and the station is near. " * 12
+"""What a guest says of a place."""
 
 
 class Seats(Query["Trips", int]):

@@ -224,7 +224,7 @@ class Follower:
                 self._begun = True
                 await self._begin()
         finally:
-            self._let_go()
+            self.let_go()
 
     def _tell_ready(self) -> None:
         told, self.on_ready = self.on_ready, None
@@ -239,7 +239,7 @@ class Follower:
         await self._load()
         if before != (self.position, self.aside.count):
             self._changed(())
-        self._let_go()
+        self.let_go()
         where = f"{self.kind.name} is projected by another process; see to it there"
         self.orders.refuse(Elsewhere(where))
         self._wake.clear()
@@ -315,7 +315,8 @@ class Follower:
 
     # -- waiting ------------------------------------------------------------------------------------------------
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Let those go who wait for what is there."""
         if not self.aside.stale and not self.view.partitioned:
             self.waiting.let_go(self.position)
 

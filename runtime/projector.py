@@ -148,6 +148,7 @@ class Projector(Follower):
             await build.run(records, more)
         except Exception as error:
             self.aside.stale = True  # so that how far each has come is read anew
+            self._alone = build.ahead  # it gets on, also where there is no connection for each of them
             if not self._is_blamed(error):
                 raise
             log.info("partitions wait", **self.named, position=self.position, error=repr(error))
@@ -167,7 +168,7 @@ class Projector(Follower):
     async def _unite(self) -> None:
         """Go on as one, from here on for good: the rows are the fold of a prefix, and may be read."""
         await self.view.unite()
-        self._let_go()
+        self.let_go()
         self._changed(())
 
     # -- projecting ---------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ class Projector(Follower):
         if last is not None:
             changed = await self._commit(batch, last)
             self._advance(last)
-            self._let_go()
+            self.let_go()
             if changed:
                 self._changed(records)
         if failure is not None:

@@ -192,6 +192,7 @@ class Keeper:
         self._node.projectors[self._kind.name] = old.successor = new
         del self._node.builders[self._kind.name]
         old.waiting.move_to(new.waiting)
+        new.let_go()  # of those who have waited for what is there by now
         new.look()
         old.retire()
         self._node.news.tell_category(self._kind.name)

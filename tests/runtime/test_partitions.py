@@ -27,6 +27,7 @@ from actors import (
     sql,
 )
 from persistence import SqliteJournal
+from persistence.errors import StatementFailed
 from persistence.postgres_partition import PostgresPartition
 from persistence.postgres_shelf import PostgresShelf
 from persistence.postgres_url import parse_url
@@ -388,6 +389,28 @@ async def test_another_past_is_seen_by_who_is_furthest(
     async with Runtime(f"sqlite:{path}", [Room, Ledger], views=url_of(schema)) as runtime:
         assert await rows(runtime, consistent=True) == folded([*told[:20], *again])
     assert "built anew: the journal has another past" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["open", "apply"])
+@pytest.mark.parametrize("error", [ConnectionRefusedError("too many connections"), StatementFailed("no")])
+async def test_where_one_partition_never_can_it_gets_on_all_the_same(
+    schema: str, tmp_path: Path, what: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has no connection left, say, or keys that depend on each other: one takes what the partitions had."""
+    can = getattr(PostgresPartition, what)
+
+    async def never(partition: Any, *told: Any) -> None:
+        if partition._number == 1:
+            raise error
+        await can(partition, *told)
+
+    monkeypatch.setattr(PostgresPartition, what, never)
+    told = history(18, 60)
+    await write(tmp_path / "j.db", told)
+    async with Runtime(f"sqlite:{tmp_path / 'j.db'}", [Room, Ledger], views=url_of(schema)) as runtime:
+        assert await rows(runtime, consistent=True) == folded(told)
+        assert await runtime.parked_events(Ledger.at()) == []
+        assert runtime.parked() == {}
 
 
 # -- a person is forgotten ----------------------------------------------------------------------------------------
