@@ -331,9 +331,23 @@ class Held(ReadModel):
             return [trip async for (trip,) in rows]
 
 
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Keep the read model's rows out of its table until it is set."""
+    gate, apply = asyncio.Event(), SqliteView.apply
+
+    async def held(view: SqliteView, statements: Sequence[Any], *told: Any, **more: Any) -> None:
+        if statements and "held" in statements[0][0]:
+            await gate.wait()
+        await apply(view, statements, *told, **more)
+
+    monkeypatch.setattr(SqliteView, "apply", held)
+    return gate
+
+
 @pytest.mark.parametrize("how", ["now", "after", "consistent"])
-async def test_a_read_model_has_seen_the_event_if_it_is_asked_to(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate, asked, seen, apply = asyncio.Event(), asyncio.Event(), list[list[str]](), SqliteView.apply
+async def test_a_read_model_has_seen_the_event_if_it_is_asked_to(how: str, gate: asyncio.Event) -> None:
+    asked, seen = asyncio.Event(), list[list[str]]()
 
     class Looks(Subscriber):
         async def handle(self, event: WasHeld, meta: Meta) -> None:
@@ -342,12 +356,6 @@ async def test_a_read_model_has_seen_the_event_if_it_is_asked_to(how: str, monke
             asked.set()
             seen.append(await asking)
 
-    async def held(view: SqliteView, statements: Sequence[Any], *told: Any, **more: Any) -> None:
-        if statements and "held" in statements[0][0]:
-            await gate.wait()
-        await apply(view, statements, *told, **more)
-
-    monkeypatch.setattr(SqliteView, "apply", held)
     async with Runtime("memory:", [Room, Held, Looks]) as runtime:
         await runtime.ask(Room.at("a"), Hold("a1"))
         await asked.wait()
@@ -361,9 +369,9 @@ async def test_a_read_model_has_seen_the_event_if_it_is_asked_to(how: str, monke
     assert seen == [[] if how == "now" else ["a1"]]
 
 
-async def test_a_read_model_that_is_too_far_behind_fails_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_read_model_that_is_too_far_behind_fails_the_event(gate: asyncio.Event) -> None:
     """It is handled again, and then it is there."""
-    raised, gate, apply = list[str](), asyncio.Event(), SqliteView.apply
+    raised = list[str]()
 
     class Looks(Subscriber):
         retry = RetryPolicy(Backoff(timedelta(milliseconds=1)))
@@ -376,12 +384,6 @@ async def test_a_read_model_that_is_too_far_behind_fails_the_event(monkeypatch: 
                 gate.set()
                 raise
 
-    async def held(view: SqliteView, statements: Sequence[Any], *told: Any, **more: Any) -> None:
-        if statements and "held" in statements[0][0]:
-            await gate.wait()
-        await apply(view, statements, *told, **more)
-
-    monkeypatch.setattr(SqliteView, "apply", held)
     async with Runtime("memory:", [Room, Held, Looks]) as runtime:
         await runtime.ask(Room.at("a"), Hold("a1"))
         await runtime.caught_up(Looks.at())
