@@ -51,6 +51,11 @@ class Fold(ReadModel, Generic[S]):
                     f"{cls.__name__} is a fold and has no tables; write def evolve(self, {HOW_TO_WRITE}) instead of "
                     f"{name}, or make it a ReadModel"
                 )
+        if cls.partitions != 1:
+            raise DefinitionError(
+                f"{cls.__name__} is a fold, one value in memory, and has no partitions; leave them out, or make it a "
+                "ReadModel"
+            )
         for name in ("evolve", "answer"):
             if name in cls.__dict__:
                 _check_pure(cls, name)

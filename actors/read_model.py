@@ -15,6 +15,9 @@ PROJECTION_RETRY = RetryPolicy(budget=timedelta(seconds=5))
 """The default for events that can't be projected. What passes by itself, a full disk say, doesn't count, and a pure
 function rarely thinks better of it: others wait meanwhile."""
 
+MOST_PARTITIONS = 16
+"""The most partitions that one read model's tables are built in."""
+
 SqlValue = str | int | float | bytes | None
 
 
@@ -47,6 +50,9 @@ class ReadModel:
     retry: ClassVar[RetryPolicy] = PROJECTION_RETRY
     parked_limit: ClassVar[int] = 10_000
     """How many events may be set aside; at the next one the whole read model is parked. 0: at the first one."""
+    partitions: ClassVar[int] = 1
+    """How many partitions, from 1 to 16, fill tables on PostgreSQL that nobody reads yet, each with a connection of its
+    own. Each takes the events of some :meth:`key`, in order. Elsewhere it changes nothing."""
     follows: ClassVar[Mapping[str, type[Event]]] = {}
     """The event classes that it follows, by stable name; read from the annotation of ``project``. ``Event``: all."""
     categories: ClassVar[Sequence[str]] = ()
@@ -62,6 +68,11 @@ class ReadModel:
         if "project" in cls.__dict__:
             cls.follows = by_name(cls, annotated(cls, "project", "event: A | B, meta: Meta"), Event)
         check_choices(cls)
+        if type(cls.partitions) is not int or not 1 <= cls.partitions <= MOST_PARTITIONS:
+            raise DefinitionError(
+                f"{cls.__name__}.partitions is {cls.partitions!r}; write a number from 1 to {MOST_PARTITIONS}: each is "
+                "a connection to the server while tables are built"
+            )
         words = set(cls.schema.lower().split())
         if ("project" in cls.__dict__ or "schema" in cls.__dict__) and not {"create", "table"} <= words:
             raise DefinitionError(f'{cls.__name__} needs tables: write schema = "create table ..." in the class')
@@ -79,6 +90,7 @@ class ReadModel:
         """Return whose an event is: where it can't be projected, the later ones of the same key wait for it. Pure.
 
         By default each stream is for itself. Where a row is made of several streams' events, return what they share.
+        With :attr:`partitions` only events of the same key are projected in order while tables are built.
         """
         return f"{meta.actor}/{meta.key}"
 

@@ -35,6 +35,8 @@ class Reaction(Protocol):
         *,
         id: str | None = None,  # noqa: A002
         timeout: float | None = None,
+        consistent: bool = False,
+        after: int | None = None,
     ) -> Coroutine[Any, Any, R]:
         """Send a request; await the reply."""
         ...
@@ -132,21 +134,26 @@ class Subscriber:
         *,
         id: str | None = None,  # noqa: A002
         timeout: float | None = None,
+        consistent: bool = False,
+        after: int | None = None,
     ) -> Coroutine[Any, Any, R]:
         """Ask an actor and wait for its reply, for ``timeout`` seconds.
 
         The id, where none is given, follows from that of the event, from the subscriber's name and from how many
         requests the event has led to so far: when it comes again, what is asked for takes effect once. A query has
-        none; a read model answers with what is there now.
+        none. A read model answers it with what is there now, which may be older than the event; with
+        ``after=meta.position`` when it has seen the event, with ``consistent=True`` all that was committed before.
 
         Raises:
             Refused: a business 'no'.
             Failed: the actor could not handle it.
             OutcomeUnknown: it may or may not have taken effect.
             MailboxFull: the mailbox had no room in time.
+            ReadModelBehind: a read model has not come so far in time.
+            Parked: it won't, or has set aside what the query is about.
             NotTaken, UnknownActor: nobody here takes this.
         """
-        return self._here().ask(address, request, id=id, timeout=timeout)
+        return self._here().ask(address, request, id=id, timeout=timeout, consistent=consistent, after=after)
 
     def tell(self, address: Address[A], message: Command[A, Any], *, id: str | None = None) -> None:  # noqa: A002
         """Send a command without waiting for the reply. The event is handled only when that command is.

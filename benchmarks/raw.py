@@ -5,7 +5,7 @@ import tempfile
 import time
 from typing import Any
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 
 from persistence.postgres_client import connect
 from persistence.postgres_url import parse_url

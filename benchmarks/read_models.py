@@ -4,8 +4,9 @@
                                      [--fsync MS] [--json FILE]
 
 The journal is always an SQLite file; the read model's tables are in memory, in a file, or on PostgreSQL; a fold is one
-value in memory. PYTHON is an interpreter that has eventsourcing installed, whose projection is built in the same
-rounds, in a file.
+value in memory. With ``--postgres`` a heavy read model, whose statement makes a tsvector under an index, is built by
+1, 2 and 4 partitions as well. PYTHON is an interpreter that has eventsourcing installed, whose projection is built in
+the same rounds, in a file.
 """
 
 import argparse
@@ -36,6 +37,10 @@ EVENTS, WATCHED, STREAMS = 100_000, 1_000, 1_000
 QUERIES, READERS, WRITERS = 5_000, 10, 20
 """Queries that are timed; who asks them at once, and who sends commands meanwhile, without a pause."""
 PEER_EVENTS = 20_000
+HEAVY_EVENTS, PARTITIONS = 40_000, (1, 2, 4)
+"""Events that the heavy read model is built from, and by how many partitions."""
+WORDS = "The room has a window to the harbour, breakfast is late and good, and the station is near. " * 12
+"""What a guest says of a place."""
 
 
 class Seats(Query["Trips", int]):
@@ -168,6 +173,37 @@ class TripsOnPostgres(Trips):
         return int(await db.fetchval("select sum(seats) from trips") or 0)
 
 
+class Reviews(ReadModel):
+    """A heavy one: the server makes a tsvector of each event, and keeps it in an index."""
+
+    schema = """create table reviews (place text not null, number bigint not null, words tsvector not null,
+        primary key (place, number)); create index words on reviews using gin (words)"""
+
+    def project(self, event: PlaceHeld, meta: Meta) -> Iterator[Statement]:
+        yield sql(
+            "insert into reviews values ($1, $2, to_tsvector('english', $3))",
+            meta.key,
+            meta.version,
+            f"{event.trip} {WORDS} {event.trip}{event.number}",
+        )
+
+    def key(self, _event: PlaceHeld, meta: Meta) -> str:
+        return meta.key
+
+    async def answer(self, db: Any, _query: Seats) -> int:
+        return int(await db.fetchval("select count(*) from reviews"))
+
+
+def in_partitions(number: int) -> type[Reviews]:
+    return type("Reviews", (Reviews,), {"partitions": number})
+
+
+async def one_heavy_round(folder: Path, views: str, number: int, scale: float) -> Figures:
+    count = max(1, int(HEAVY_EVENTS * scale) // STREAMS) * STREAMS
+    await fill(folder / "journal.db", count)
+    return await build(f"sqlite:{folder / 'journal.db'}", in_partitions(number), count, views=views)
+
+
 async def one_round(folder: Path, model: type[ReadModel], views: str | None, scale: float) -> Figures:
     count = int(EVENTS * scale) // STREAMS * STREAMS
     await fill(folder / "journal.db", count)
@@ -213,9 +249,18 @@ def main() -> None:
             if options.postgres:
                 asyncio.run(drop_views(options.postgres))
         table[name] = best(rounds)
+    if options.postgres:
+        heavy: dict[int, list[Figures]] = {number: [] for number in PARTITIONS}
+        for _ in range(options.rounds):
+            for number, rounds in heavy.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    views = f"{options.postgres}?schema={SCHEMA}"
+                    rounds.append(asyncio.run(one_heavy_round(Path(folder), views, number, options.scale)))
+                asyncio.run(drop_views(options.postgres))
+        table |= {f"heavy, by {number}": best(rounds) for number, rounds in heavy.items()}
     for name, figures in table.items():
         print(f"{name:14}" + "".join(f"  {what} {figure:,.2f}" for what, figure in figures.items()))
-        if name != "eventsourcing" and options.peers:
+        if name != "eventsourcing" and not name.startswith("heavy") and options.peers:
             times = figures["events_per_second"] / table["eventsourcing"]["events_per_second"]
             print(f"{'':14}  built {times:.1f} times as fast as eventsourcing")
     if options.json:

@@ -2,15 +2,15 @@
 
 import asyncio
 import hashlib
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from itertools import groupby
 from typing import Any, Literal, TypeVar
 
+from persistence import postgres_rows
 from persistence.connection import shielded
 from persistence.errors import JournalUnusable, StatementFailed
-from persistence.postgres_client import CLOSE_TIMEOUT, CONNECT_FAULTS, CONNECT_TIMEOUT, FAULTS, Refusal, driver, text_of
+from persistence.postgres_client import CLOSE_TIMEOUT, CONNECT_FAULTS, CONNECT_TIMEOUT, FAULTS, driver, text_of
+from persistence.postgres_partition import PARTITIONS, TABLE, PostgresPartition, end_all, move_all
 from persistence.postgres_text import escaped, unescaped
 from persistence.postgres_url import Place, quoted
 from persistence.views import (
@@ -29,13 +29,6 @@ T = TypeVar("T")
 
 READERS = 8
 """Connections for queries at the most; more queries than that wait."""
-HANGING = 600.0
-"""Seconds until a server that does not answer is given up, and the connection with it."""
-CHANGES = re.compile(r"(?is)(\s+|--[^\n]*(\n|$)|/\*.*?\*/)*(insert|update|delete|merge|with|select|truncate)\b")
-"""What a projection may run: nothing that ends the transaction."""
-PASSING = ("08", "40", "53", "55", "57", "25006")
-"""Classes of the server's errors that are of the connection, the disk or another transaction."""
-CANCELED = "57014"
 
 BOOKS = """
 create table understudy_checkpoint (journal text not null, position bigint not null, mark text not null,
@@ -45,7 +38,12 @@ create table understudy_parked (position bigint primary key, key text not null, 
 create table understudy_skipped (position bigint primary key, key text not null, time bigint not null,
     error text not null, reason text not null, "by" text not null);
 """
-KNOWN = "select journal, position, mark, ready, unclean from understudy_checkpoint"
+KNOWN = """select journal, position, mark, ready, unclean, to_regclass('understudy_partition') is not null
+    from understudy_checkpoint"""
+NOT_THERE = ("42P01", "42703")
+"""What the server says of a table, or a column, that isn't there."""
+UNKNOWN = (0,)
+"""What another process may be filling by partitions, for all that is known."""
 
 
 class PostgresView(View):
@@ -58,6 +56,7 @@ class PostgresView(View):
         super().__init__(schema, journal, now)
         self.leading = False
         self.slowest = SLOWEST
+        self._marks: list[str] = []
         self._place = place
         self._name = name
         self._writer: Any = None
@@ -95,23 +94,13 @@ class PostgresView(View):
             f"the read model's schema {self._name} at {self._place.shown} can't be used: {text_of(error)}"
         )
 
-    def _settings(self, **more: str) -> dict[str, str]:
-        return {
-            "search_path": quoted(self._name),
-            "application_name": "understudy",
-            "tcp_keepalives_idle": "30",
-            "tcp_keepalives_interval": "10",
-            "tcp_keepalives_count": "3",
-            **more,
-        }
-
     async def _open_readers(self) -> None:
         self._readers = await driver.create_pool(
             self._place.dsn,
             min_size=1,
             max_size=READERS,
             timeout=CONNECT_TIMEOUT,
-            server_settings=self._settings(default_transaction_read_only="on"),
+            server_settings=postgres_rows.settings(self._name, default_transaction_read_only="on"),
         )
 
     # -- leading ------------------------------------------------------------------------------------------------
@@ -125,15 +114,17 @@ class PostgresView(View):
             raise JournalUnusable("the read model's database is not open")
         if self._writer is None or self._writer.is_closed():
             self.leading = False
-            settings = self._settings(statement_timeout=f"{self.slowest * 1e3:.0f}")
-            self._writer = await driver.connect(self._place.dsn, timeout=CONNECT_TIMEOUT, server_settings=settings)
+            self._writer = await postgres_rows.connect_to_write(self._place, self._name, self.slowest)
             await self._writer.execute("select pg_advisory_lock_shared($1)", lock_of(self._name, "in use"))
         if not self.leading:
             self.leading = bool(
                 await self._writer.fetchval("select pg_try_advisory_lock($1)", lock_of(self._name, "leads"))
             )
-        if not await self._load() and self.leading:
-            await self._make()
+        if not await self._load():
+            if self.leading:
+                await self._make(self.partitions)
+            else:
+                self.partitioned = UNKNOWN
         return self.leading
 
     async def _load(self) -> bool:
@@ -142,10 +133,13 @@ class PostgresView(View):
         row = await self._writer.fetchrow(KNOWN)
         if row is None or row[0] != self.journal:
             return False
-        _, self.checkpoint, self.mark, self.ready, self.unclean = row
+        rows = await self._writer.fetch(PARTITIONS) if row[-1] else ()
+        _, self.checkpoint, self.mark, self.ready, self.unclean, _ = row
+        self.partitioned = tuple(position for position, _ in rows)
+        self._marks = [mark for _, mark in rows]
         return True
 
-    async def _make(self) -> None:
+    async def _make(self, partitions: int = 1) -> None:
         async with self._writer.transaction():
             await self._writer.execute("set local client_min_messages = error")
             await self._writer.execute(f"drop schema if exists {quoted(self._name)} cascade")
@@ -153,6 +147,8 @@ class PostgresView(View):
             if self.schema:  # a subscriber has no tables
                 await self._writer.execute(self.schema)
             await self._writer.execute(BOOKS)
+            if partitions > 1:
+                await self._writer.execute(TABLE.format(last=partitions - 1))
             await self._writer.execute(
                 "insert into understudy_checkpoint values ($1, 0, '', $2, $3, false, false)",
                 self.journal,
@@ -160,9 +156,10 @@ class PostgresView(View):
                 self.now(),
             )
         self.checkpoint, self.mark, self.ready, self.unclean = 0, "", False, False
+        self.partitioned, self._marks = ((0,) * partitions, [""] * partitions) if partitions > 1 else ((), [])
 
     async def remake(self) -> None:
-        """Make the tables anew; see :meth:`View.remake`."""
+        """Make the tables anew; see :meth:`View.remake`. By one: other processes may know that they can be read."""
         self._must_lead()
         try:
             await shielded(self._make())
@@ -176,6 +173,8 @@ class PostgresView(View):
     async def keep_ready(self) -> None:
         """Keep that the tables have caught up; see :meth:`View.keep_ready`."""
         self._must_lead()
+        if self.partitioned:
+            raise JournalUnusable(f"the schema {self._name} is still being filled by partitions")
         await self._guarded(lambda: self._writer.execute("update understudy_checkpoint set ready = true"))
         self.ready = True
 
@@ -198,30 +197,18 @@ class PostgresView(View):
 
     async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run something with the writing connection, to its end; without it we lead no more."""
-
-        async def run() -> T:
-            try:
-                async with asyncio.timeout(HANGING):
-                    return await work()
-            except TimeoutError:
-                self._writer.terminate()
-                raise
-            finally:
-                if self._writer.is_closed():
-                    self.leading = False
-
+        writer = self._writer
         try:
-            return await shielded(run())
-        except Refusal as error:
-            if self.passes(error):
-                raise
-            # What the server adds in detail shows what is in a row.
-            raise StatementFailed(f"{type(error).__name__}: {text_of(error)}") from error
+            return await postgres_rows.guarded(writer, work)
+        finally:
+            if writer.is_closed():
+                self.leading = False
 
     async def _apply(
         self, statements: Sequence[SqlStatement], checkpoint: int, mark: str, blanks: bool, aside: Aside
     ) -> None:
         writer = self._writer
+        shared = bool(self.partitioned) and (bool(statements) or aside is not NOTHING_ASIDE)
         try:
             async with writer.transaction():
                 moved = await writer.execute(
@@ -234,27 +221,64 @@ class PostgresView(View):
                 )
                 # A batch whose outcome was unknown, or that somebody else has run, must not be run twice.
                 if moved != "UPDATE 1" or await _note(writer, aside) != len(aside.taken):
-                    raise JournalUnusable(f"the schema {self._name} was changed by somebody else")
-                for text, run in groupby(statements, key=lambda statement: statement[0]):
-                    if not CHANGES.match(text):
-                        raise StatementFailed(
-                            f"a projection changes rows, with insert, update, delete or merge; {text[:80]!r} does not"
-                        )
-                    await writer.executemany(text, [values for _, values in run])
+                    raise self._changed_by_somebody()
+                if shared and not await move_all(writer, self.partitioned, checkpoint, mark):
+                    raise self._changed_by_somebody()
+                await postgres_rows.run(writer, statements)
         except BaseException:
             with suppress(*FAULTS):  # what is kept decides: an error may also come behind the commit
                 await self._load()
             raise
         self.checkpoint, self.mark, self.unclean = checkpoint, mark, self.unclean or blanks
+        if shared:
+            for number, position in enumerate(self.partitioned):
+                self._moved(number, max(position, checkpoint), mark if position < checkpoint else self._marks[number])
+
+    def _changed_by_somebody(self) -> JournalUnusable:
+        return JournalUnusable(f"the schema {self._name} was changed by somebody else")
 
     def passes(self, error: BaseException) -> bool:
         """Return whether an error is of the connection or the server; see :meth:`View.passes`."""
-        if isinstance(error, Refusal):
-            state = str(getattr(error, "sqlstate", "") or "")
-            return state.startswith(PASSING) and state != CANCELED
-        if isinstance(error, driver.InterfaceError):  # also of values that don't fit
-            return self._writer is None or bool(self._writer.is_closed())
-        return isinstance(error, FAULTS)
+        return postgres_rows.passes(self._writer, error)
+
+    # -- partitions ---------------------------------------------------------------------------------------------
+
+    @property
+    def furthest(self) -> tuple[int, str]:
+        """The last event that is in any partition's rows; see :meth:`View.furthest`."""
+        return max([(self.checkpoint, self.mark), *zip(self.partitioned, self._marks, strict=False)])
+
+    def partition(self, number: int) -> PostgresPartition:
+        """Return one of the partitions; see :meth:`View.partition`."""
+        return PostgresPartition(
+            self._place,
+            self._name,
+            self.slowest,
+            number,
+            lambda: self.partitioned[number],
+            lambda position, mark: self._moved(number, position, mark),
+        )
+
+    def _moved(self, number: int, position: int, mark: str) -> None:
+        self.partitioned = (*self.partitioned[:number], position, *self.partitioned[number + 1 :])
+        self._marks[number] = mark
+
+    async def unite(self) -> None:
+        """Keep that the tables are whole; see :meth:`View.unite`."""
+        self._must_lead()
+
+        async def work() -> None:
+            try:
+                async with self._writer.transaction():
+                    if not await end_all(self._writer, self.checkpoint):
+                        raise self._changed_by_somebody()
+            except BaseException:
+                with suppress(*FAULTS):  # what is kept decides
+                    await self._load()
+                raise
+            self.partitioned, self._marks = (), []
+
+        await self._guarded(work)
 
     async def clean(self) -> None:
         """Write the tables anew, so that nothing is left in their files of what was blanked; see :meth:`View.clean`."""
@@ -299,7 +323,12 @@ class PostgresView(View):
 
     async def value(self, query: str) -> Any:
         """Return the first value that a query finds; see :meth:`View.value`."""
-        rows = await self._found(query)
+        try:
+            rows = await self._found(query)
+        except JournalUnusable as error:
+            if getattr(error.__cause__, "sqlstate", None) in NOT_THERE:
+                raise StatementFailed(str(error)) from error.__cause__
+            raise
         return rows[0][0] if rows else None
 
     async def _rows(self, table: str) -> list[Any]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from persistence.connection import Connection, connect, shielded
-from persistence.errors import JournalUnusable
+from persistence.errors import JournalUnusable, StatementFailed
 from persistence.readers import Readers
-from persistence.sqlite_file import may_pass
+from persistence.sqlite_file import code_of, may_pass
 from persistence.views import (
     NOTHING_ASIDE,
     SLOWEST,
@@ -259,7 +259,12 @@ class SqliteView(View):
 
     async def value(self, query: str) -> Any:
         """Return the first value that a query finds; see :meth:`View.value`."""
-        rows = await self._found(query)
+        try:
+            rows = await self._found(query)
+        except JournalUnusable as error:
+            if error.__cause__ is not None and code_of(error.__cause__) == sqlite3.SQLITE_ERROR:
+                raise StatementFailed(str(error)) from error.__cause__
+            raise
         return rows[0][0] if rows else None
 
     async def _rows(self, table: str) -> list[tuple[Any, ...]]:

@@ -113,6 +113,10 @@ class View(ABC):
         """The size of the write-ahead log beside a file after the last batch; 0: there is none."""
         self.unclean = False
         """Whether it may hold copies of what was blanked."""
+        self.partitions = 1
+        """How many partitions are to fill tables that are made when it is opened, where the engine has them."""
+        self.partitioned: tuple[int, ...] = ()
+        """How far each partition is, while there are some: the rows are no fold of a prefix then. (): they are."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -175,6 +179,23 @@ class View(ABC):
             JournalUnusable: the checkpoint is not where this object left it, but where ``checkpoint`` now says.
         """
 
+    @property
+    def furthest(self) -> tuple[int, str]:
+        """The position of the last event that may be in any row, and what tells it; see :attr:`mark`."""
+        return self.checkpoint, self.mark
+
+    def partition(self, number: int) -> "Partition":
+        """Return one of the partitions that :attr:`partitioned` tells of; it is not open yet."""
+        raise NotImplementedError(f"{type(self).__name__} has no partition {number}")
+
+    async def unite(self) -> None:  # noqa: B027 (most engines have no partitions)
+        """Keep that the rows are the fold of a prefix, for every partition has come to the checkpoint, and is no more.
+
+        Raises:
+            JournalUnusable: one has come further.
+            Exception: it could not be kept; see :meth:`passes`.
+        """
+
     @abstractmethod
     def passes(self, error: BaseException) -> bool:
         """Return whether an error of :meth:`apply` is of the disk or the connection, and no statement's fault."""
@@ -192,6 +213,7 @@ class View(ABC):
         """Return the first value of the first row that a query of our own finds; None: there is no row.
 
         Raises:
+            StatementFailed: its table is not there, or has no such column.
             JournalUnusable: it can't be known now.
         """
 
@@ -214,6 +236,35 @@ class View(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Close the database. Does nothing where it is not open."""
+
+
+class Partition(ABC):
+    """One of several who fill tables at once that nobody reads yet, each the events of some keys.
+
+    Its rows and its own checkpoint change together, the view's checkpoint behind those of all. Its methods are safe to
+    cancel.
+    """
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Get ready to write.
+
+        Raises:
+            Exception: it can't be done now.
+        """
+
+    @abstractmethod
+    async def apply(self, statements: Sequence[SqlStatement], checkpoint: int, mark: str) -> None:
+        """Run the statements and move the partition's checkpoint, all or nothing; see :meth:`View.apply`.
+
+        Raises:
+            Exception: it failed; what is kept decides whether anything was changed.
+            JournalUnusable: the checkpoint is not where it is known to be.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of what it writes with. Does nothing where it is not open."""
 
 
 class Shelf(ABC):

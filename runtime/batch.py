@@ -24,8 +24,9 @@ class Batch:
         aside: SetAside,
         given_up: Poison | None,
         now: Callable[[], int],
+        has_had: Callable[[Record, Sequence[Any]], bool] | None = None,
     ) -> None:
-        """``given_up`` is an event that was tried often enough."""
+        """``given_up`` is an event that was tried often enough; what the rows ``has_had`` is passed over."""
         self.statements: list[Statement] = []
         self.parked: list[ParkedRow] = []
         self.last: Record | None = None
@@ -36,6 +37,7 @@ class Batch:
         self._aside = aside
         self._given_up = given_up
         self._now = now
+        self._has_had = has_had
         self._keys: set[str] = set()
 
     @property
@@ -57,10 +59,10 @@ class Batch:
             JournalMismatch, JournalDamaged: it can't be read.
         """
         events = self._projection.events(record)
-        if events:
+        if events and not (self._has_had is not None and self._has_had(record, events)):
             poison = self._given_up
             if poison is not None and poison.record.position == record.position:
-                self._park(record, self._key_of_poison(record, events), text_of(poison.__cause__))
+                self._park(record, self._projection.key_or_stream(record, events), text_of(poison.__cause__))
             elif (self._aside or self._keys) and self._waits(key := self._projection.key(record, events)):
                 self._park(record, key)
             else:
@@ -70,12 +72,6 @@ class Batch:
 
     def _waits(self, key: str) -> bool:
         return key in self._aside or key in self._keys
-
-    def _key_of_poison(self, record: Record, events: Sequence[Any]) -> str:
-        try:
-            return self._projection.key(record, events)
-        except Poison:
-            return "/".join(record.stream)  # what is wrong with it is its key
 
     def _park(self, record: Record, key: str, error: str = "") -> None:
         there, limit = self._aside.count + len(self.parked), self._projection.model.parked_limit

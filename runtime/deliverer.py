@@ -373,7 +373,7 @@ class Deliverer(Follower):
             self.progress.done(position - self.position, record.time)
             self.position = position
         self._log_watch.look(self.view.log_bytes)
-        self._let_go()
+        self.let_go()
         self.on_commit()
 
     # -- what is set aside --------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from actors import (
 )
 from actors.interceptors import Call, Interceptor
 from actors.reminders import Remind
+from actors.request_context import Within, scope, texts_here
 from actors.verbs import Verb
 from runtime import queries, reminders
 from runtime.actor_life import handling, origin_here
@@ -216,7 +217,11 @@ class Doors:
             await there
             return None
 
-        _telling.set(True)  # for good: this task's variables are its own
+        # For good: this task's variables are its own. The request context goes on; but where an actor has told this
+        # while it handles something, it doesn't wait for it, nor do those who wait for the actor.
+        _telling.set(True)
+        texts = texts_here()
+        scope.set(None if texts is None else Within(texts, None))
         try:
             if before is not None:
                 await asyncio.shield(before)

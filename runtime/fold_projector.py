@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from actors import Statement
 from persistence import Record
+from persistence.errors import StatementFailed
 from persistence.views import NOTHING_ASIDE, Aside
 from runtime.batch import Batch
 from runtime.fold_projection import STATE, FoldProjection, NotKept, Snapshot, Unreadable
@@ -155,18 +156,9 @@ class FoldProjector(Projector):
             await super().close()
 
     async def _load(self) -> None:
-        while True:
-            kept = await self.view.value(STATE)
-            async with self.books:
-                await self.aside.load(self.view)
-            if kept == await self.view.value(STATE):
-                break  # else another process has changed both meanwhile
-            self.aside.stale = True
         try:
-            found = self._projection.read(kept)
-            if self.view.leading and found.position != self.view.checkpoint:
-                raise Unreadable(f"it is of position {found.position}, not {self.view.checkpoint}")
-        except Unreadable as error:
+            found = await self._snapshot()
+        except (Unreadable, StatementFailed) as error:  # its table may have been dropped
             self.aside.stale = True
             if not self.view.leading:
                 raise
@@ -176,6 +168,24 @@ class FoldProjector(Projector):
             found = self._projection.read(None)
         self.state, self.position = found
         self._projection.state, self._last, self._loaded = self.state, None, True
+
+    async def _snapshot(self) -> Snapshot:
+        """Return what is kept, and learn what is set aside at that position.
+
+        Raises:
+            Unreadable, StatementFailed: it can't be used.
+        """
+        while True:
+            kept = await self.view.value(STATE)
+            async with self.books:
+                await self.aside.load(self.view)
+            if kept == await self.view.value(STATE):
+                break  # else another process has changed both meanwhile
+            self.aside.stale = True
+        found = self._projection.read(kept)
+        if self.view.leading and found.position != self.view.checkpoint:
+            raise Unreadable(f"it is of position {found.position}, not {self.view.checkpoint}")
+        return found
 
     # -- what is set aside --------------------------------------------------------------------------------------
 

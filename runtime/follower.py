@@ -224,7 +224,7 @@ class Follower:
                 self._begun = True
                 await self._begin()
         finally:
-            self._let_go()
+            self.let_go()
 
     def _tell_ready(self) -> None:
         told, self.on_ready = self.on_ready, None
@@ -239,7 +239,7 @@ class Follower:
         await self._load()
         if before != (self.position, self.aside.count):
             self._changed(())
-        self._let_go()
+        self.let_go()
         where = f"{self.kind.name} is projected by another process; see to it there"
         self.orders.refuse(Elsewhere(where))
         self._wake.clear()
@@ -285,17 +285,17 @@ class Follower:
             elif live and live[0].position == self.ahead + 1:
                 return [live.popleft() for _ in range(min(len(live), room))]
             elif self.ahead < self._journal.position:
-                return await self._read(min(room, PAGE))
+                return await self._read(self.ahead, min(room, PAGE))
             else:
                 await self._level()
                 await self._wake.wait()
 
-    async def _read(self, limit: int) -> list[Record]:
+    async def _read(self, after: int, limit: int) -> list[Record]:
         """Read on in the journal. One that can't be read, on a server that is down, say, is no failure of ours."""
         told = False
         while True:
             try:
-                return await self._journal.read_all(self.ahead, limit)
+                return await self._journal.read_all(after, limit)
             except JournalUnusable as error:
                 if not told:
                     what = "the journal can't be read, it is tried again and again"
@@ -315,8 +315,9 @@ class Follower:
 
     # -- waiting ------------------------------------------------------------------------------------------------
 
-    def _let_go(self) -> None:
-        if not self.aside.stale:
+    def let_go(self) -> None:
+        """Let those go who wait for what is there."""
+        if not self.aside.stale and not self.view.partitioned:
             self.waiting.let_go(self.position)
 
     def _park(self, error: BaseException) -> None:
@@ -335,13 +336,14 @@ class Follower:
         return RuntimeClosed(f"the runtime was closed before {self.kind.name} got there")
 
     async def reached(self, position: int) -> None:
-        """Wait until everything up to ``position`` is done, or set aside.
+        """Wait until everything up to ``position`` is done, or set aside, and nothing behind where it is.
 
         Raises:
             Parked: it will not get there by itself.
             RuntimeClosed: it was closed before it got there.
         """
-        if not position or (self.position >= position and not self.aside.stale):
+        there = not position or (self.position >= position and not self.aside.stale)
+        if there and not self.view.partitioned:
             return
         if self._closed:
             raise self._closed_error()

@@ -21,16 +21,17 @@ async def fit(name: str, view: View, journal: Journal) -> None:
     Raises:
         JournalError: the journal can't be read, or the tables can't be made.
     """
-    if view.checkpoint and not await fits(view, journal):
+    if view.furthest[0] and not await fits(view, journal):
         log.warning("read model built anew: the journal has another past than its tables", read_model=name)
         await view.remake()
 
 
 async def fits(view: View, journal: Journal) -> bool:
-    """Return whether the event at the checkpoint is the one that stands there in the journal.
+    """Return whether the event at the checkpoint, or the furthest one, is the one that stands there in the journal.
 
     Raises:
         JournalError: the journal can't be read.
     """
-    page = await journal.read_all(view.checkpoint - 1, 1)
-    return bool(page) and mark_of(page[0]) == view.mark
+    position, mark = view.furthest
+    page = await journal.read_all(position - 1, 1)
+    return bool(page) and mark_of(page[0]) == mark

@@ -8,6 +8,7 @@ from runtime.fold_projector import FoldProjector
 from runtime.kinds import Kind, meta_of
 from runtime.mailbox import Envelope
 from runtime.observer import Observer
+from runtime.partitions import Page
 from runtime.projection import Poison
 from runtime.projector import Projector
 from runtime.tracing import NO_TRACING
@@ -20,6 +21,9 @@ class ObservedProjector(Projector):
     """A projector that is observed."""
 
     observer: Observer
+    _began = 0.0
+    """When the partitions were given what they are at, by the observer's stopwatch; and by the clock."""
+    _at = 0
 
     @property
     def _address(self) -> Address[Any]:
@@ -43,6 +47,23 @@ class ObservedProjector(Projector):
                 self._trace([record for record in records if record.position <= self.position], at, None)
                 if error is not None:
                     self._trace([record for record in records if record.position == self.position + 1], at, error)
+
+    async def _take_in_partitions(self, records: list[Record]) -> None:
+        observer = self.observer
+        self._began, self._at = observer.stopwatch(), observer.clock.now()
+        try:
+            await super()._take_in_partitions(records)
+        except Exception as error:
+            observer.crashed(self._address, error)
+            raise
+
+    def _page_done(self, page: Page) -> None:
+        super()._page_done(page)
+        observer, began, at = self.observer, self._began, self._at
+        self._began, self._at = observer.stopwatch(), observer.clock.now()
+        observer.projected(self.kind.name, len(page.records), self._began - began)
+        if observer.tracing is not NO_TRACING:
+            self._trace(list(page.records), at, None)
 
     def _trace(self, records: list[Record], at: int, error: Exception | None) -> None:
         now = self.observer.clock.now()

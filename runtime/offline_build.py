@@ -11,7 +11,6 @@ from persistence.views import Build, Shelf
 from runtime.built_in import BUILT_IN
 from runtime.clock import SystemClock
 from runtime.fold_projection import projection_of, schema_of
-from runtime.follower import BATCH
 from runtime.footing import journal_head
 from runtime.kinds import Kind, kind_of
 from runtime.observed_projector import projector_for
@@ -51,6 +50,7 @@ async def build_beside(
     clock = SystemClock()
     timers = Timers(clock, clock.steady)
     view = shelf.view(name, build, schema_of(kind), journal.identity, clock.now)
+    view.partitions = kind.cls.partitions
     make, projection = projector_for(kind, observed=False), projection_of(kind, producers)
     projector = make(kind, projection, journal, view, timers, clock.now, SlowTurns(clock, None))
     projector.strict = strict
@@ -77,7 +77,6 @@ async def build_beside(
 
 
 async def _catch_up(projector: Projector, head: int, progress: Callable[[int, int], None]) -> None:
-    for position in [*range(BATCH, head, BATCH), head]:
-        await projector.reached(position)
-        progress(position, head)
+    projector.on_advance = lambda: progress(min(projector.position, head), head)
+    await projector.reached(head)
     await projector.orders.give(projector.keep_ready)

@@ -17,6 +17,9 @@ class Orders:
         self._open: deque[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]] = deque()
         self._closed: Exception | None = None
 
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
     async def give(self, work: Callable[[], Awaitable[T]]) -> T:
         """Have something done, and return what it returns. One that nobody waits for any more is not begun.
 

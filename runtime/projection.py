@@ -104,6 +104,13 @@ class Following:
         except Exception as error:
             raise Poison(record, error) from error
 
+    def key_or_stream(self, record: Record, events: Sequence[Any]) -> str:
+        """Return whose the events of a record are: their stream's, where the author's code can't say."""
+        try:
+            return self.key(record, events)
+        except Poison:
+            return "/".join(record.stream)
+
 
 class Projection(Following):
     """What one read model makes of records."""

@@ -11,14 +11,17 @@ import anyio
 
 from actors import Address, Statement
 from persistence import Journal, JournalError, Record
+from persistence.journal import PAGE
 from persistence.views import View
 from runtime.answering import behind, check_complete
 from runtime.batch import Batch, TooMany
-from runtime.follower import CHECKPOINT_EVERY, Follower
+from runtime.follower import BATCH, CHECKPOINT_EVERY, Follower
 from runtime.kinds import Kind
 from runtime.lending import Lending
 from runtime.log import log
 from runtime.news import Changed, untold
+from runtime.partitioned_build import PartitionedBuild
+from runtime.partitions import Page, Partitions
 from runtime.projection import Poison, Projection, mark_of
 from runtime.second_tries import SecondTries
 from runtime.slow_turns import SlowTurns
@@ -26,6 +29,8 @@ from runtime.timers import Timers
 
 AT_A_LOOK = 16
 """So many events are projected between two looks at the clock."""
+FAR = 4 * BATCH
+"""So far behind the journal its partitions take over; what is nearer is done as soon by one."""
 IN_A_ROW = 100
 """So many events given up with none projected between: it is the tables, not the events."""
 
@@ -64,6 +69,11 @@ class Projector(Follower):
         self._slow = slow
         self._given_up: Poison | None = None
         self._in_a_row = 0
+        self.on_advance: Callable[[], None] | None = None
+        """Called when it has got on."""
+        self._partitions = Partitions(projection, view)
+        self._alone = 0
+        """Up to here everything is taken by one, also where there are partitions."""
 
     async def _carry_out(self, record: Record, events: Sequence[Any]) -> list[Statement]:
         return self._projection.statements(record, events)
@@ -71,7 +81,12 @@ class Projector(Follower):
     # -- following ----------------------------------------------------------------------------------------------
 
     async def _take(self, records: list[Record]) -> None:
-        await self._project(records)
+        if self.view.partitioned and self._partitions.level(self.position):
+            if self.aside or self._journal.position - self.position < FAR:
+                await self._unite()
+            elif self.position >= self._alone and not self._partitions.concerns_all(records):
+                return await self._take_in_partitions(records)
+        return await self._project(records)
 
     def _renew(self) -> None:
         self._given_up = None
@@ -93,6 +108,8 @@ class Projector(Follower):
             await super()._pause(error)
 
     async def _level(self) -> None:
+        if self.view.partitioned:
+            await self._unite()
         if not self.view.ready:
             await self.keep_ready()
         self._tell_ready()
@@ -113,6 +130,46 @@ class Projector(Follower):
             await self.view.clean()
         except Exception as error:  # noqa: BLE001 (whatever the driver raises)
             log.warning("read model not cleaned", **self.named, error=repr(error))  # after the next batch
+
+    # -- in partitions ------------------------------------------------------------------------------------------
+
+    async def _take_in_partitions(self, records: list[Record]) -> None:
+        """Have the partitions take records and those behind them, up to the end that the journal has now."""
+        end = self._journal.position
+
+        async def more(after: int) -> list[Record]:
+            if after >= end or self.orders:
+                return []
+            page = await self._read(after, min(PAGE, end - after))
+            return [] if self._partitions.concerns_all(page) else page
+
+        build = PartitionedBuild(self._projection, self._partitions, self.view, self._project_some, self._page_done)
+        try:
+            await build.run(records, more)
+        except Exception as error:
+            self.aside.stale = True  # so that how far each has come is read anew
+            self._alone = build.ahead  # it gets on, also where there is no connection for each of them
+            if not self._is_blamed(error):
+                raise
+            log.info("partitions wait", **self.named, position=self.position, error=repr(error))
+        self._alone = build.ahead  # some statement has failed, or some event: whose is seen where one takes them
+
+    def _page_done(self, page: Page) -> None:
+        self.failures = 0
+        self._advance(page.records[-1])
+
+    def _advance(self, last: Record) -> None:
+        """Take note that everything is done up to a record."""
+        self.progress.done(last.position - self.position, last.time)
+        self.position = last.position
+        if self.on_advance is not None:
+            self.on_advance()
+
+    async def _unite(self) -> None:
+        """Go on as one, from here on for good: the rows are the fold of a prefix, and may be read."""
+        await self.view.unite()
+        self.let_go()
+        self._changed(())
 
     # -- projecting ---------------------------------------------------------------------------------------------
 
@@ -143,7 +200,8 @@ class Projector(Follower):
 
     async def _apply(self, records: Sequence[Record]) -> None:
         """Bring the tables up to date with records, in one transaction, up to the first that can't be projected."""
-        batch, failure = Batch(self._projection, self.aside, self._given_up, self._now), None
+        has_had = self._partitions.has_had if self.view.partitioned else None
+        batch, failure = Batch(self._projection, self.aside, self._given_up, self._now, has_had), None
         try:
             for first in range(0, len(records), AT_A_LOOK):
                 self._project_some(batch, records[first : first + AT_A_LOOK])
@@ -152,9 +210,8 @@ class Projector(Follower):
         last = batch.last
         if last is not None:
             changed = await self._commit(batch, last)
-            self.progress.done(last.position - self.position, last.time)
-            self.position = last.position
-            self._let_go()
+            self._advance(last)
+            self.let_go()
             if changed:
                 self._changed(records)
         if failure is not None:
@@ -162,7 +219,8 @@ class Projector(Follower):
 
     async def _commit(self, batch: Batch, last: Record) -> bool:
         """Make what comes of a batch what is asked for; return whether answers may be other ones."""
-        if batch.changes or last.position - self.view.checkpoint >= CHECKPOINT_EVERY:
+        due = CHECKPOINT_EVERY if not self.view.partitioned else 1  # no partition may be ahead of it without need
+        if batch.changes or last.position - self.view.checkpoint >= due:
             await self.view.apply(
                 batch.statements, last.position, mark=mark_of(last), blanks=batch.blanks, aside=batch.set_aside
             )
@@ -170,7 +228,7 @@ class Projector(Follower):
             self._note(batch, changed=bool(batch.statements))
         return bool(batch.statements)
 
-    def _project_some(self, batch: Batch, records: Sequence[Record]) -> None:
+    def _project_some(self, batch: Batch | Page, records: Sequence[Record]) -> None:
         """Take a few records into a batch, and have it named in the log if that took long: nobody else had a turn."""
         slow = self._slow
         began = slow.stopwatch()
@@ -206,7 +264,8 @@ class Projector(Follower):
             RuntimeClosed: the runtime was closed; an interceptor, or a task that an actor has left behind, asks late.
         """
         with anyio.move_on_after(timeout):
-            await self.reached(position)
+            if position or self.stand_in is None:
+                await self.reached(position)
             if self.successor is not None:
                 return await self.successor.ask(query, position, None)
             if self._closed:

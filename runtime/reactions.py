@@ -86,11 +86,13 @@ class Reactions:
         *,
         id: str | None = None,  # noqa: A002
         timeout: float | None = None,
+        consistent: bool = False,
+        after: int | None = None,
     ) -> Coroutine[Any, Any, R]:
         """Send a request; await the reply."""
         now = self._here()
         if isinstance(request, Query):
-            return queries.ask(self._place, address, request, timeout=timeout)
+            return queries.ask(self._place, address, request, timeout=timeout, consistent=consistent, after=after)
         request_id = id if id is not None else now.next_id()
         return self._place.ask(address, request, request_id=request_id, origin=_origin(now), timeout=timeout)
 

@@ -72,7 +72,10 @@ class Keeper:
 
     def _view(self, build: Build) -> View:
         node = self._node
-        return self._shelf.view(self._kind.name, build, schema_of(self._kind), node.journal.identity, node.clock.now)
+        kind = self._kind
+        view = self._shelf.view(kind.name, build, schema_of(kind), node.journal.identity, node.clock.now)
+        view.partitions = kind.cls.partitions
+        return view
 
     def _projector(self, view: View) -> Projector:
         node = self._node
@@ -189,6 +192,7 @@ class Keeper:
         self._node.projectors[self._kind.name] = old.successor = new
         del self._node.builders[self._kind.name]
         old.waiting.move_to(new.waiting)
+        new.let_go()  # of those who have waited for what is there by now
         new.look()
         old.retire()
         self._node.news.tell_category(self._kind.name)

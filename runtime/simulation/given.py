@@ -46,6 +46,6 @@ def given(actor: Any, /, *past: Any, key: str = "", now: datetime | None = None,
         return SagaGiven[Any](cls, saga_key, now, actors)
     if Fold in bases:
         raise DefinitionError(f"{cls.__name__} is a fold, and pure: call {cls.__name__}().evolve(...) and .answer(...)")
-    if ReadModel in bases:
+    if ReadModel in bases and cls is not Fold:
         return ReadModelGiven[Any](cls, now, actors)
     raise DefinitionError(f"given() takes a class of services, sagas or read models, not {actor!r}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from actors import JournalMismatch, ReadModel, Service
+from actors import DefinitionError, Fold, JournalMismatch, Meta, ReadModel, Service, State
 from demos.trip.messages import FlightOpened, TripBooked
 from demos.trip.messages import SeatHeld as Sold
 from demos.trip.read_models import FlightSales, SalesOf, TripRow, Trips, TripsOf
@@ -81,7 +81,23 @@ def test_what_is_no_table_or_nothing_to_test() -> None:
         schema = "create table create table"
 
     assert "the schema of Bad can't be made" in told(lambda: given(Bad))
-    wrongs: list[Any] = [Bell, Service, int, "Flight"]
+    wrongs: list[Any] = [Bell, Service, Fold, int, "Flight"]
     for wrong in wrongs:
         with pytest.raises(Exception, match=r"given\(\) takes a class of services, sagas or read models"):
             given(wrong)
+
+
+class Held(State):
+    count: int = 0
+
+
+class Sums(Fold[Held]):
+    initial = Held()
+
+    def evolve(self, state: Held, event: SeatHeld, meta: Meta) -> Held:
+        return Held(state.count + 1)
+
+
+def test_a_fold_needs_none() -> None:
+    with pytest.raises(DefinitionError, match=r"Sums is a fold, and pure: call Sums\(\)\.evolve"):
+        given(Sums)

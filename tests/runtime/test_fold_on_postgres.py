@@ -8,7 +8,7 @@ import pytest
 
 from actors import Elsewhere, Fold, Meta, Parked, Query, RetryPolicy, State
 from runtime import Runtime
-from tests.postgres import a_schema, drop_all, needs_server, url_of
+from tests.postgres import a_schema, drop_all, needs_server, run, url_of
 from tests.runtime.cast import Hold, Room, WasHeld
 from tests.runtime.tools import node_of
 
@@ -101,3 +101,13 @@ async def test_one_process_keeps_it_and_all_answer(schema: str) -> None:
             await bob.ask(Room.at("b"), Hold("b3"))
             assert await named(bob) == ["a1", "b1", "b2", "b3"]
         assert await named(ana) == ["a1", "b1", "b2", "b3"]
+
+
+async def test_a_table_that_somebody_has_dropped_is_made_again(schema: str, tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'j.db'}"
+    for number in range(2):
+        async with Runtime(url, [Room, Names], views=url_of(schema)) as runtime:
+            await runtime.ask(Room.at("r"), Hold(f"t{number}"))
+            assert await named(runtime) == [f"t{n}" for n in range(number + 1)]
+        ((name,),) = await run("select nspname from pg_namespace where starts_with(nspname::text, $1)", f"{schema}_")
+        await run("drop table fold", schema=name)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import Call, MailboxFull, NotTaken, Proceed, Refused, RuntimeClosed
+from actors import Call, MailboxFull, NotTaken, Proceed, Refused, RuntimeClosed, context
 from runtime import Runtime, doors
 from tests.runtime.cast import ALL, Desk, Hold, Look, Note, Room
-from tests.runtime.tools import HeldJournal, comes, content, of, quiet
+from tests.runtime.tools import HeldJournal, comes, content, node_of, of, quiet
 
 R = Room.at("r")
 
@@ -236,3 +236,33 @@ async def test_a_message_that_waits_for_room_holds_nobody_up_longer_than_that() 
         gate.set()
         await quiet(runtime)
     assert [text for _, text in Desk.inbox] == ["0", "1", "2", "3", "4"]
+
+
+async def test_what_an_actor_tells_by_the_runtime_is_nothing_that_it_waits_for() -> None:
+    """What its interceptors ask is in no circle with the actor, and not bound to the deadline of who asked that."""
+    gate, found = asyncio.Event(), list[object]()
+
+    async def tells(self: Desk, message: Note) -> str:
+        if message.text == "begin":
+            runtime.tell(R, Hold("a"))
+            await gate.wait()  # it is at it all the while
+        return message.text
+
+    async def asks_the_desk(call: Call, proceed: Proceed) -> object:
+        if call.kind == "tell":
+            asked = asyncio.ensure_future(runtime.ask(Desk.at(), Note("may I?")))
+            found.append(node_of(runtime).deadline(None))
+            await quiet_but_for_tasks()
+            gate.set()
+            found.append(await asked)
+        return await proceed(call)
+
+    Desk.script, journal = tells, HeldJournal()
+    async with Runtime(journal, ALL, interceptors=[asks_the_desk]) as runtime:
+        with context(user="ana"):
+            assert await runtime.ask(Desk.at(), Note("begin"), timeout=60) == "begin"
+        await comes(lambda: held(journal) or runtime.dead_letters())
+        assert runtime.dead_letters() == []
+    assert found == [0, "may I?"]
+    (record,) = of(journal.records, "WasHeld")
+    assert b'"user":"ana"' in record.meta  # though it goes on in its request context

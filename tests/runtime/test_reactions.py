@@ -1,25 +1,32 @@
 """P3: what a subscriber asks and tells takes effect once, however often its event comes, and none of it is lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
 from actors import (
     Actor,
     ActorMisuse,
+    Backoff,
     Command,
     Meta,
+    Query,
+    ReadModel,
+    ReadModelBehind,
     Refused,
     RetryPolicy,
     Saga,
+    Statement,
     Subscriber,
     UnknownActor,
     context,
     current_context,
+    sql,
 )
+from persistence.sqlite_view import SqliteView
 from runtime import ManualClock, Runtime
 from runtime import reactions as reactions_module
 from tests.runtime.asking import ASKED, Add, Added, Asker, Mood, Sum, Tally, Total, Totals
@@ -307,3 +314,79 @@ async def test_it_asks_queries_of_services_actors_and_read_models(monkeypatch: p
             await runtime.ask(Tally.at("t"), Add(n))
             await asyncio.wait_for(runtime.caught_up(Looks.at()), 60)
         assert Looks.seen == [(1, True), 0, (3, True)]
+
+
+class Trips(Query["Held", list[str]]):
+    pass
+
+
+class Held(ReadModel):
+    schema = "create table held (position integer primary key, trip text not null)"
+
+    def project(self, event: WasHeld, meta: Meta) -> Iterator[Statement]:
+        yield sql("insert into held values (?, ?)", meta.position, event.trip)
+
+    async def answer(self, db: Any, query: Trips) -> list[str]:
+        async with db.execute("select trip from held order by position") as rows:
+            return [trip async for (trip,) in rows]
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Keep the read model's rows out of its table until it is set."""
+    gate, apply = asyncio.Event(), SqliteView.apply
+
+    async def held(view: SqliteView, statements: Sequence[Any], *told: Any, **more: Any) -> None:
+        if statements and "held" in statements[0][0]:
+            await gate.wait()
+        await apply(view, statements, *told, **more)
+
+    monkeypatch.setattr(SqliteView, "apply", held)
+    return gate
+
+
+@pytest.mark.parametrize("how", ["now", "after", "consistent"])
+async def test_a_read_model_has_seen_the_event_if_it_is_asked_to(how: str, gate: asyncio.Event) -> None:
+    asked, seen = asyncio.Event(), list[list[str]]()
+
+    class Looks(Subscriber):
+        async def handle(self, event: WasHeld, meta: Meta) -> None:
+            position = meta.position if how == "after" else None
+            asking = self.ask(Held.at(), Trips(), consistent=how == "consistent", after=position)
+            asked.set()
+            seen.append(await asking)
+
+    async with Runtime("memory:", [Room, Held, Looks]) as runtime:
+        await runtime.ask(Room.at("a"), Hold("a1"))
+        await asked.wait()
+        if how == "now":
+            await runtime.caught_up(Looks.at())
+        else:
+            await node_of(runtime).journal.changed(0, 0)
+            assert seen == []
+        gate.set()
+        await runtime.caught_up(Looks.at())
+    assert seen == [[] if how == "now" else ["a1"]]
+
+
+async def test_a_read_model_that_is_too_far_behind_fails_the_event(gate: asyncio.Event) -> None:
+    """It is handled again, and then it is there."""
+    raised = list[str]()
+
+    class Looks(Subscriber):
+        retry = RetryPolicy(Backoff(timedelta(milliseconds=1)))
+
+        async def handle(self, event: WasHeld, meta: Meta) -> None:
+            try:
+                assert await self.ask(Held.at(), Trips(), timeout=0.001, after=meta.position) == ["a1"]
+            except ReadModelBehind as error:
+                raised.append(str(error))
+                gate.set()
+                raise
+
+    async with Runtime("memory:", [Room, Held, Looks]) as runtime:
+        await runtime.ask(Room.at("a"), Hold("a1"))
+        await runtime.caught_up(Looks.at())
+        assert await runtime.parked_events(Looks.at()) == []
+    assert raised
+    assert "Held" in raised[0]

@@ -262,6 +262,32 @@ async def test_one_that_comes_to_a_bad_event_stops_and_the_old_tables_stay(tmp_p
         assert await ask(runtime, consistent=True) == ["a", "b", "c", "d"]
 
 
+async def test_who_waits_for_the_old_tables_is_answered_by_new_ones_that_are_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, apply = asyncio.Event(), SqliteView.apply
+    gate.set()
+
+    async def held(view: SqliteView, statements: Sequence[Any], checkpoint: int, **more: Any) -> None:
+        if view.ready:
+            await gate.wait()
+        await apply(view, statements, checkpoint, **more)
+
+    monkeypatch.setattr(SqliteView, "apply", held)
+    async with Runtime(f"sqlite:{tmp_path / 'j.db'}", [Room, Log]) as runtime:
+        await hold(runtime, "a")
+        assert await ask(runtime, consistent=True) == ["a"]
+        await comes(lambda: node_of(runtime).projectors["Log"].view.ready)
+        gate.clear()
+        await hold(runtime, "b")
+        asked = asyncio.create_task(ask(runtime, consistent=True))
+        await comes(lambda: node_of(runtime).projectors["Log"].waiting)
+        rebuild = asyncio.create_task(runtime.rebuild(Log.at()))
+        assert await asked == ["a", "b"]  # though nothing more comes
+        gate.set()
+        await rebuild
+
+
 async def test_closing_while_it_is_built(tmp_path: Path, gate: asyncio.Event) -> None:
     url = f"sqlite:{tmp_path / 'j.db'}"
     async with Runtime(url, [Room, Log]) as runtime:
