@@ -228,9 +228,14 @@ async def journal(options: argparse.Namespace) -> AsyncGenerator[str]:
     """The journal to work in, by its URL: that which was named, or one of our own."""
     if options.journal:
         yield options.journal
-    else:
-        async with place(options.postgres) as url:
+        return
+    async with place(options.postgres) as url:
+        if options.postgres is None:
             yield url
+            return
+        # In memory, read models would grow with what they hold, and be built anew after each kill.
+        with tempfile.TemporaryDirectory(prefix="understudy-") as views:
+            yield f"{url}&views={views}"
 
 
 async def main(options: argparse.Namespace) -> int:
