@@ -16,6 +16,7 @@ from actors import (
     Subscriber,
     UnknownActor,
 )
+from actors.address import check_address
 from persistence import NotEncodable
 from persistence.codec import PLAIN, Codec
 from persistence.intake import check_text
@@ -70,7 +71,8 @@ class Directory:
         kind = self._kinds.get(name)
         if kind is None:
             names = ", ".join(sorted(kind.name for kind in self.all_kinds if "." not in kind.name))
-            raise UnknownActor(f"there is no actor {name!r} here, only {names}; add its class to actors=[...]")
+            others = f", only {names}" if names else ""
+            raise UnknownActor(f"there is no actor {name!r} here{others}; add its class to actors=[...]")
         return kind
 
     @property
@@ -89,6 +91,7 @@ class Directory:
             UnknownActor: there is no such class of actors.
             NotTaken: it takes other messages.
         """
+        check_address(address)
         kind = self._kinds.get(address.actor) or self.kind(address.actor)
         if type(message) not in kind.takes:
             raise not_taken(kind, address, message)
@@ -101,6 +104,7 @@ class Directory:
         """
         cell = self._cells.get(address)
         if cell is None:
+            check_address(address)
             kind = self.kind(address.actor)
             make = self._makers.get(address.actor)
             if make is None:
@@ -129,6 +133,7 @@ class Directory:
         Raises:
             UnknownActor, NotTaken: it doesn't.
         """
+        check_address(address)
         kind = self.kind(address.actor)
         if type(query) not in kind.queries:
             raise NotTaken(
@@ -193,12 +198,15 @@ def _check_key(address: Address[Any]) -> None:
         raise UnknownActor(str(error)) from error
 
 
-def not_taken(kind: Kind, address: Address[Any], message: object) -> NotTaken:
+def not_taken(kind: Kind, address: Address[Any], message: Any) -> NotTaken:
     """Return the error for a message that an actor doesn't take."""
-    if type(message) in kind.queries:
+    name = type(message).__name__
+    if isinstance(message, type):
+        return NotTaken(f"{message.__name__} is a class, not a message; write {message.__name__}(...)")
+    if isinstance(message, Query):
         return NotTaken(
-            f"{type(message).__name__} is a query, which changes nothing: it can't be sent, only asked, by "
+            f"{name} is a query, which changes nothing: it can't be sent, only asked, by "
             f"await runtime.ask({address}, ...) or the ask of an async actor or of a saga"
         )
     takes = ", ".join(sorted(kind.commands)) or "queries"
-    return NotTaken(f"{kind.name} doesn't take {type(message).__name__}, only {takes}")
+    return NotTaken(f"{kind.name} doesn't take {name}, only {takes}")

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from actors import Address, Interceptor, NotTaken, RuntimeClosed, Saga, Service, State
+from actors.address import check_address
 from actors.request_context import FIRST_USE
 from runtime import history as past
 from runtime.cells import Phase
@@ -118,11 +119,13 @@ class Inspection:
         Raises:
             NotTaken: the actor is no service, and has no state.
             EventsErased: what it was then can't be told any more.
-            ValueError: ``at`` doesn't say in which time zone it is.
+            ValueError: ``at`` doesn't say in which time zone it is, or ``version`` is negative.
         """
         node, kind = self._open_node(), self._service_kind(address)
         if at is not None and at.tzinfo is None:
             raise ValueError(f"at={at} could be any time zone; write datetime(..., tzinfo=UTC)")
+        if version is not None and version < 0:
+            raise ValueError(f"version={version} is none: a stream's first event has version 1, and 0 is before it")
         state: S = await past.state_of(node.journal, address, kind, version, at, position)
         return state
 
@@ -139,6 +142,7 @@ class Inspection:
         return await difference(node.journal, address, kind, a, b)
 
     def _service_kind(self, address: Address[Any]) -> Kind:
+        check_address(address)
         kind = self._open_node().directory.kind(address.actor)
         if not issubclass(kind.cls, Service):
             raise NotTaken(f"{address} is no service; only services have a state that can be told from their events")

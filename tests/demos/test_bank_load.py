@@ -141,7 +141,7 @@ async def test_the_bank_as_it_was_at_the_end_of_a_day(bank: Run, journal: str) -
         (("--at", "yesterday"), "argument --at: it must be a date like 2026-01-31"),
         (("--at", "2026-01-31"), "argument --at: say of which journal, by --journal URL (see --help)"),
         (("--orders", "5"), "unrecognized arguments: --orders 5 (see --help)"),
-        (("--journal", "bank.db"), "there is no journal 'bank.db'; write 'sqlite:"),
+        (("--journal", "bank.db"), "'bank.db' is no journal's URL; write 'sqlite:"),
     ],
 )
 def test_bad_options(bank: Run, arguments: tuple[str, ...], said: str) -> None:

@@ -100,7 +100,7 @@ def test_stopped_by_a_signal(orders: Run, start: Start, journal: str) -> None:
         (("--orders", "many"), "argument --orders: it must be a whole number from 0 to 1,000,000, not 'many'"),
         (("--kill", "1"), "argument --kill: it must be a number from 0 to below 1, not '1' (see --help)"),
         (("--trips", "5"), "unrecognized arguments: --trips 5 (see --help)"),
-        (("--journal", "orders.db"), "there is no journal 'orders.db'; write 'sqlite:"),
+        (("--journal", "orders.db"), "'orders.db' is no journal's URL; write 'sqlite:"),
     ],
 )
 def test_bad_options(orders: Run, arguments: tuple[str, ...], said: str) -> None:

@@ -133,7 +133,7 @@ def test_stopped_by_a_signal(start: Start, journal: str) -> None:
     [
         (("--updates", "many"), "argument --updates: it must be a whole number from 0 to 1,000,000, not 'many'"),
         (("--at", "2026-01-31"), "unrecognized arguments: --at 2026-01-31 (see --help)"),
-        (("--journal", "profiles.db"), "there is no journal 'profiles.db'; write 'sqlite:"),
+        (("--journal", "profiles.db"), "'profiles.db' is no journal's URL; write 'sqlite:"),
         (("--views", "nowhere"), "there is no place for read models 'nowhere'; write 'sqlite:FOLDER'"),
     ],
 )
