@@ -26,7 +26,7 @@ HINTS = {
     SAGAS: "look at the last thing that was sent to it, and who should have answered; a step without an end needs a "
     "deadline or a timeout",
     ONCE: "give the outside world an id that is the same at each attempt: self.message_id in a plain actor; give "
-    "commands from outside an id",
+    "commands from outside an id; if both were meant, tell Effects what differs: do(id, (order, text))",
     REPLIES: "decide and answer may depend on nothing but their arguments and self.key; else it is our bug",
     UNDOS: "undos are the runtime's own work; if no step was skipped by hand, it is a bug of ours",
     READ_MODELS: "project must be pure: the same statements for the same event, and nothing kept in the class, the "
@@ -58,7 +58,8 @@ def problems(world: World, acks: Acks, views: ViewDisk, kinds: Mapping[str, Kind
 class Effects:
     """A stand-in for the outside world, where it takes what it is told once for each id, as a bank or a mailer might.
 
-    What was done under two ids was done twice; a built-in invariant looks for it.
+    What was done under two ids was done twice; a built-in invariant looks for it. So what is meant twice has to differ:
+    ``do(self.message_id, (message.order, message.text))``.
     """
 
     def __init__(self) -> None:
