@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from actors.errors import DefinitionError
 from actors.locks import ServiceLocked, ServiceUnlocked, WhenLocked
 from actors.messages import Command, Event, Message, Query, Request, State, look_up, name_of, reply_type
-from actors.policies import Rate
+from actors.policies import Group, Mailbox, Passivation, Pool, Rate, RestartPolicy, RetryPolicy
 
 HOW_TO_WRITE: dict[type[Message], str] = {
     Event: "class Name(Event)",
@@ -17,6 +18,21 @@ HOW_TO_WRITE: dict[type[Message], str] = {
     Request: 'class Name(Command["Actor", Reply])',
     Query: 'class Name(Query["Actor", Reply])',
 }
+
+SETTINGS: dict[str, tuple[type, str, bool]] = {
+    "deadline": (timedelta, "timedelta(minutes=5)", True),
+    "timeout": (timedelta, "timedelta(seconds=30)", True),
+    "time_limit": (timedelta, "timedelta(seconds=30)", True),
+    "rate": (Rate, "Rate(100, per=timedelta(seconds=1))", True),
+    "pool": (Pool, "Pool(size=4)", True),
+    "retry": (RetryPolicy, "RetryPolicy(budget=timedelta(minutes=10))", False),
+    "undo_retry": (RetryPolicy, "RetryPolicy(budget=timedelta(hours=24))", False),
+    "restart": (RestartPolicy, "RestartPolicy(restarts=5)", False),
+    "mailbox": (Mailbox, "Mailbox(limit=10_000)", False),
+    "passivation": (Passivation, "Passivation(idle=timedelta(minutes=10))", False),
+    "children": (Group, 'Group(strategy="one_for_all")', False),
+}
+"""What a class of actors may set: what it is, an example, and whether it may be None."""
 
 
 def by_name(owner: type, annotation: Any, base: type[Message]) -> dict[str, Any]:
@@ -177,12 +193,16 @@ def check_actor(owner: Any) -> None:
         raise DefinitionError(f"{owner.__name__} can handle several messages at once only with async def receive")
 
 
-def check_rate(owner: Any) -> None:
-    """Check how fast sagas may send steps to a class."""
-    if owner.rate is not None and not isinstance(owner.rate, Rate):
-        raise DefinitionError(
-            f"{owner.__name__} has rate = {owner.rate!r}; write rate = Rate(100, per=timedelta(seconds=1)), or None"
-        )
+def check_settings(owner: Any) -> None:
+    """Check that what a class of actors sets, its time limits and policies, is of the right class.
+
+    Else it would be found out in the middle of the first turn that needs it.
+    """
+    for name, (cls, example, may_be_none) in SETTINGS.items():
+        value = owner.__dict__.get(name)
+        if name in owner.__dict__ and not isinstance(value, cls) and not (value is None and may_be_none):
+            instead = ", or None" if may_be_none else ""
+            raise DefinitionError(f"{owner.__name__} has {name} = {value!r:.80}; write {name} = {example}{instead}")
 
 
 def check_choices(owner: Any) -> None:

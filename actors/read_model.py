@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
 from actors.address import Address
-from actors.definition import annotated, by_name, check_async, check_at_once, check_choices
+from actors.definition import annotated, by_name, check_async, check_at_once, check_choices, check_settings
 from actors.errors import DefinitionError
 from actors.interceptors import Interceptor, check_interceptors
 from actors.messages import Event, Meta
@@ -76,6 +76,7 @@ class ReadModel:
                 f"{cls.__name__}.partitions is {cls.partitions!r}; write a number from 1 to {MOST_PARTITIONS}: each is "
                 "a connection to the server while tables are built"
             )
+        check_settings(cls)
         words = set(cls.schema.lower().split())
         if ("project" in cls.__dict__ or "schema" in cls.__dict__) and not {"create", "table"} <= words:
             raise DefinitionError(f'{cls.__name__} needs tables: write schema = "create table ..." in the class')

@@ -20,7 +20,7 @@ from actors.definition import (
     check_init,
     check_messages,
     check_places,
-    check_rate,
+    check_settings,
     check_takes_commands,
     check_versions,
     queries_of,
@@ -128,7 +128,7 @@ class Saga(Generic[C, R_co]):
         check_init(cls)
         check_versions(cls)
         check_places(cls)
-        check_rate(cls)
+        check_settings(cls)
         steps_of(cls)
         if "run" in cls.__dict__:
             check_run(cls)

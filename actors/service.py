@@ -10,7 +10,7 @@ from actors.definition import (
     check_at_once,
     check_init,
     check_locks,
-    check_rate,
+    check_settings,
     check_snapshots,
     check_state,
     check_takes_commands,
@@ -102,7 +102,7 @@ class Service(Generic[S, C, E]):
         if "answer" in cls.__dict__:
             cls.queries = queries_of(cls, f"state: {cls.state_type.__name__}, query: A | B", 2)
         check_snapshots(cls)
-        check_rate(cls)
+        check_settings(cls)
         check_locks(cls)
         check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Service[YourState, Commands, Events])")
         steps_of(cls)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from actors.address import Address
-from actors.definition import annotated, by_name, check_async, check_choices
+from actors.definition import annotated, by_name, check_async, check_choices, check_settings
 from actors.errors import ActorMisuse, DefinitionError
 from actors.messages import Command, Event, Meta, Request
 from actors.policies import RetryPolicy
@@ -87,6 +87,7 @@ class Subscriber:
             check_async(cls, "handle", HOW_TO_WRITE)
             cls.follows = by_name(cls, annotated(cls, "handle", HOW_TO_WRITE), Event)
         check_choices(cls)
+        check_settings(cls)
         _check(cls)
 
     @classmethod

@@ -324,6 +324,37 @@ WRONG = {
         """,
         ["Mailer.__init__", "their key"],
     ),
+    "seconds for a deadline": (
+        """
+        class Trip(Saga[HoldSeat, None]):
+            deadline = 5.0
+        """,
+        ["Trip has deadline = 5.0; write deadline = timedelta(minutes=5), or None"],
+    ),
+    "a number for a mailbox": (
+        """
+        class Berth(Service[Seats, HoldSeat, SeatHeld]):
+            initial = Seats()
+            mailbox = 100
+        """,
+        ["Berth has mailbox = 100; write mailbox = Mailbox(limit=10_000)"],
+    ),
+    "a plain actor with seconds for its limit": (
+        """
+        class Mailer(Actor):
+            time_limit = 5
+            def receive(self, message: HoldSeat): ...
+        """,
+        ["Mailer has time_limit = 5; write time_limit = timedelta(seconds=30), or None"],
+    ),
+    "a read model that retries a number of times": (
+        """
+        class Flights(ReadModel):
+            schema = "create table flights (trip text)"
+            retry = 3
+        """,
+        ["Flights has retry = 3; write retry = RetryPolicy("],
+    ),
     "a policy for locks that there is not": (
         """
         class Berth(Service[Seats, HoldSeat, SeatHeld]):
