@@ -7,7 +7,7 @@ import pytest
 
 from demos.trip import ACTORS
 from runtime import Runtime
-from tests.demos.conftest import Run
+from tests.demos.conftest import Run, check_help
 
 
 def complaint(trip: Run, *arguments: str) -> str:
@@ -110,8 +110,4 @@ def test_a_journal_of_tomorrow(trip: Run, path: Path) -> None:
 
 
 def test_help(trip: Run) -> None:
-    done = trip("--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    for option in ("--trips N", "--kill P", "--seed S", "--journal URL", "--json"):
-        assert option in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 100
+    check_help(trip, "--trips N", "--kill P", "--seed S", "--journal URL", "--json")
