@@ -16,7 +16,6 @@ from actors import (
     Subscriber,
     UnknownActor,
 )
-from actors.address import check_address
 from persistence import NotEncodable
 from persistence.codec import PLAIN, Codec
 from persistence.intake import check_text
@@ -93,8 +92,7 @@ class Directory(Takers):
         """
         cell = self._cells.get(address)
         if cell is None:
-            check_address(address)
-            kind = self.kind(address.actor)
+            kind = self.kind_at(address)
             make = self._makers.get(address.actor)
             if make is None:
                 if issubclass(kind.cls, Subscriber):

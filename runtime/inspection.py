@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from actors import Address, Interceptor, NotTaken, RuntimeClosed, Saga, Service, State
-from actors.address import check_address
 from actors.request_context import FIRST_USE
 from runtime import history as past
 from runtime.cells import Phase
@@ -142,8 +141,7 @@ class Inspection:
         return await difference(node.journal, address, kind, a, b)
 
     def _service_kind(self, address: Address[Any]) -> Kind:
-        check_address(address)
-        kind = self._open_node().directory.kind(address.actor)
+        kind = self._open_node().directory.kind_at(address)
         if not issubclass(kind.cls, Service):
             raise NotTaken(f"{address} is no service; only services have a state that can be told from their events")
         return kind
@@ -151,7 +149,7 @@ class Inspection:
     async def history(self, address: Address[Any]) -> AsyncIterator[HistoryEntry]:
         """Yield the events of one actor's stream, oldest first: its audit trail."""
         node = self._open_node()
-        async for entry in past.history(node.journal, address, node.directory.kind(address.actor)):
+        async for entry in past.history(node.journal, address, node.directory.kind_at(address)):
             yield entry
 
     async def trail(self, address: Address[Saga[Any, Any]]) -> list[HistoryEntry]:

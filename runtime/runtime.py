@@ -391,8 +391,8 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             actor.kill()
 
     def _in_memory(self, address: Address[Any]) -> Follower | Cell | None:
-        node, name = self._open_node(), address.actor
-        node.directory.kind(name)
+        node = self._open_node()
+        name = node.directory.kind_at(address).name
         return node.projectors.get(name) or node.deliverers.get(name) or node.directory.find(address)
 
 

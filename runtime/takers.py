@@ -18,6 +18,15 @@ class Takers:
         """
         raise NotImplementedError
 
+    def kind_at(self, address: Address[Any]) -> Kind:
+        """Return the kind of the actor at an address.
+
+        Raises:
+            UnknownActor: there is no such class of actors, or it is no address.
+        """
+        check_address(address)
+        return self.kind(address.actor)
+
     def check(self, address: Address[Any], message: object) -> None:
         """Make sure that the actor at an address takes a message.
 
@@ -25,8 +34,7 @@ class Takers:
             UnknownActor: there is no such class of actors, or it is no address.
             NotTaken: it takes other messages.
         """
-        check_address(address)
-        kind = self.kind(address.actor)
+        kind = self.kind_at(address)
         if type(message) not in kind.takes:
             raise _not_taken(kind, address, message)
 
@@ -37,8 +45,7 @@ class Takers:
             UnknownActor: there is no such class of actors, or it is no address.
             NotTaken: it answers other queries, or none.
         """
-        check_address(address)
-        kind = self.kind(address.actor)
+        kind = self.kind_at(address)
         if type(query) not in kind.queries:
             others = ", ".join(sorted(one.__name__ for one in kind.queries))
             only = f", only {others}" if others else ""

@@ -1,6 +1,6 @@
 """What type checkers would have found: whoever has none is told what was wrong, and what to write instead."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any, ClassVar, cast
 
@@ -27,7 +27,7 @@ from actors import (
 )
 from persistence import BadJournalUrl
 from runtime import Runtime
-from tests.runtime.cast import ALL, Hold, Room, WasHeld
+from tests.runtime.cast import ALL, BookTrip, Hold, Room, Trip, WasHeld
 
 
 class Tell(Command["Diary", None]):
@@ -62,6 +62,10 @@ class Diary(Service[Pages, Tell, Told]):
 
 async def let_through(call: Call, proceed: Proceed) -> object:
     return await proceed(call)
+
+
+async def all_of(found: AsyncIterator[Any]) -> list[Any]:
+    return [one async for one in found]
 
 
 async def told(runtime: Runtime) -> str:
@@ -160,6 +164,39 @@ WRONG: dict[str, tuple[Ask, type[Exception], str]] = {
         lambda runtime: runtime.state_of(Room.at("a"), version=-1),
         ValueError,
         "version=-1 is none",
+    ),
+    "a text for a moment": (
+        lambda runtime: runtime.diff(Room.at("a"), cast("Any", "yesterday")),
+        ValueError,
+        r"'yesterday' is no moment; write a version, datetime\(..., tzinfo=UTC\) or Position",
+    ),
+    "a moment before the first": (lambda runtime: runtime.diff(Room.at("a"), -1), ValueError, "-1 is no moment"),
+    "a status that there is not": (
+        lambda runtime: all_of(runtime.sagas(status=cast("Any", "stuck"))),
+        ValueError,
+        "no saga is 'stuck'; a status is new, queued, running",
+    ),
+    "the history of a class": (
+        lambda runtime: all_of(runtime.history(cast("Any", Room))),
+        UnknownActor,
+        "Room is no address",
+    ),
+    "a class to be killed": (lambda runtime: runtime.kill(cast("Any", Room)), UnknownActor, "Room is no address"),
+    "a class to be deleted": (lambda runtime: runtime.delete(cast("Any", Room)), UnknownActor, "Room is no address"),
+    "seconds for a reminder": (
+        lambda runtime: runtime.remind(Room.at("a"), "later", Hold("a"), after=cast("Any", 5)),
+        ValueError,
+        r"reminder 'later' has after=5; write after=timedelta\(...\)",
+    ),
+    "seconds for a schedule": (
+        lambda runtime: runtime.schedule("nightly", Trip, BookTrip(["a"]), every=cast("Any", 5)),
+        ValueError,
+        r"schedule 'nightly' has every=5; write every=timedelta\(...\)",
+    ),
+    "an address for a schedule": (
+        lambda runtime: runtime.schedule("nightly", cast("Any", Trip.at("a")), cast("Any", None)),
+        NotTaken,
+        "a schedule starts a saga of its own each time: give it the class",
     ),
     "an address of what has no state": (
         lambda runtime: runtime.state_of(cast("Any", Room)),
