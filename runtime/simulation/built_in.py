@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 
-from actors import ReadModel, Saga, Service
+from actors import ReadModel, Saga, Service, UnknownActor
 from persistence import Record, Stream
 from runtime.fold_projection import FoldProjection, projection_of, schema_of
 from runtime.kinds import Kind
@@ -21,6 +21,9 @@ Problem = tuple[str, str]
 
 SAGAS, UNDOS, ONCE = "every saga ends", "undos run in reverse, once", "no effect twice"
 REPLIES, READ_MODELS = "replies are durable, and the first ones", "read models are the fold of the journal"
+
+NOBODY_THERE = f"{UnknownActor.__name__}: "
+"""How the error of a saga begins that has asked for an actor who was not given to the test."""
 
 HINTS = {
     SAGAS: "look at the last thing that was sent to it, and who should have answered; a step without an end needs a "
@@ -47,6 +50,8 @@ def problems(world: World, acks: Acks, views: ViewDisk, kinds: Mapping[str, Kind
         if not story.ended and story.status != "parked" and story.asleep_until() is None:
             under_way = [name for name, step in story.steps.items() if step.open or step.needs_undo]
             yield SAGAS, f"{address} is {story.status}, and nothing happens any more; under way: {under_way}"
+        elif story.error is not None and story.error.startswith(NOBODY_THERE):
+            yield SAGAS, f"{address} is parked, as a class is missing in this test: {story.error}"
     effects = world.outside
     if isinstance(effects, Effects):
         for text in effects.repeats():
