@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from actors.address import Address
-from actors.definition import annotated, by_name, check_actor, check_rate
+from actors.definition import annotated, by_name, check_actor, check_init, check_settings
 from actors.errors import ActorMisuse
 from actors.interceptors import Interceptor, check_interceptors
 from actors.messages import Command, Request
@@ -146,8 +146,9 @@ class Actor:
         if "receive" in cls.__dict__:
             cls.commands = by_name(cls, annotated(cls, "receive", "message: A | B"), Request)
             cls.is_async = inspect.iscoroutinefunction(cls.__dict__["receive"])
+        check_init(cls)
         check_actor(cls)
-        check_rate(cls)
+        check_settings(cls)
 
     @classmethod
     def at(cls, key: str = "") -> Address[Self]:

@@ -4,6 +4,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from actors.errors import UnknownActor
+
 A_co = TypeVar("A_co", covariant=True)
 
 
@@ -21,3 +23,17 @@ class Address(msgspec.Struct, Generic[A_co], frozen=True, array_like=True, cache
 
 
 AnyAddress = Address[Any]
+
+
+def check_address(address: Any) -> None:
+    """Make sure that what should be an address is one; type checkers find it before.
+
+    Raises:
+        UnknownActor: it is none, or its key is no text.
+    """
+    if not issubclass(type(address), Address):
+        what = address.__name__ if isinstance(address, type) else f"a {type(address).__name__}"
+        raise UnknownActor(f'{what} is no address; write Actor.at("key"), with the class of the actor')
+    if not isinstance(address.key, str):
+        key = type(address.key).__name__
+        raise UnknownActor(f"the key of an actor is text, not a {key}; write {address.actor}.at(str(key))")

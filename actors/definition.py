@@ -1,9 +1,8 @@
 """Checks at definition time: a class that can't work fails where it is written, and says what to write."""
 
-import ast
 import inspect
-import textwrap
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from actors.errors import DefinitionError
 from actors.locks import ServiceLocked, ServiceUnlocked, WhenLocked
 from actors.messages import Command, Event, Message, Query, Request, State, look_up, name_of, reply_type
-from actors.policies import Rate
+from actors.policies import Group, Mailbox, Passivation, Pool, Rate, RestartPolicy, RetryPolicy
 
 HOW_TO_WRITE: dict[type[Message], str] = {
     Event: "class Name(Event)",
@@ -19,6 +18,21 @@ HOW_TO_WRITE: dict[type[Message], str] = {
     Request: 'class Name(Command["Actor", Reply])',
     Query: 'class Name(Query["Actor", Reply])',
 }
+
+SETTINGS: dict[str, tuple[type, str, bool]] = {
+    "deadline": (timedelta, "timedelta(minutes=5)", True),
+    "timeout": (timedelta, "timedelta(seconds=30)", True),
+    "time_limit": (timedelta, "timedelta(seconds=30)", True),
+    "rate": (Rate, "Rate(100, per=timedelta(seconds=1))", True),
+    "pool": (Pool, "Pool(size=4)", True),
+    "retry": (RetryPolicy, "RetryPolicy(budget=timedelta(minutes=10))", False),
+    "undo_retry": (RetryPolicy, "RetryPolicy(budget=timedelta(hours=24))", False),
+    "restart": (RestartPolicy, "RestartPolicy(restarts=5)", False),
+    "mailbox": (Mailbox, "Mailbox(limit=10_000)", False),
+    "passivation": (Passivation, "Passivation(idle=timedelta(minutes=10))", False),
+    "children": (Group, 'Group(strategy="one_for_all")', False),
+}
+"""What a class of actors may set: what it is, an example, and whether it may be None."""
 
 
 def by_name(owner: type, annotation: Any, base: type[Message]) -> dict[str, Any]:
@@ -66,20 +80,52 @@ def annotated(owner: type, method: str, how_to_write: str, number: int = 1) -> A
         ) from error
 
 
+def check_at_once(
+    owner: type, method: str, instead: str = "leave I/O to a plain actor", *, may_yield: bool = False
+) -> None:
+    """Check that a method, where the class has it, returns its result at once: it is not async, and has one.
+
+    Raises:
+        DefinitionError: it is; says what to write, and by ``instead`` where to do what needs waiting.
+    """
+    code = owner.__dict__.get(method)
+    if inspect.iscoroutinefunction(code) or (may_yield and inspect.isasyncgenfunction(code)):
+        raise DefinitionError(
+            f"{owner.__name__}.{method} is async, but it works at once, from what it is given; write def {method}, and "
+            f"{instead}"
+        )
+    if not may_yield and (inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code)):
+        raise DefinitionError(f"{owner.__name__}.{method} yields; it has one result, so write return")
+
+
+def check_async(owner: type, method: str, parameters: str) -> None:
+    """Check that a method, where the class has it, is ``async def`` and doesn't yield."""
+    code = owner.__dict__.get(method)
+    if code is not None and not inspect.iscoroutinefunction(code):
+        raise DefinitionError(
+            f"{owner.__name__}.{method} must be async, and not yield; write async def {method}(self, {parameters})"
+        )
+
+
+def check_init(owner: type) -> None:
+    """Check that a class of actors with an ``__init__`` of its own can be made as the runtime does: with a key."""
+    if "__init__" in owner.__dict__:
+        try:
+            inspect.signature(owner.__dict__["__init__"]).bind(owner, "key")
+        except TypeError as error:
+            raise DefinitionError(
+                f"{owner.__name__}.__init__ can't take what the runtime makes actors with, their key ({error}); write "
+                "def __init__(self, key: str) with super().__init__(key) in it"
+            ) from error
+
+
 def queries_of(owner: Any, how_to_write: str, number: int = 1) -> dict[str, Any]:
     """Return the queries that a class answers, by stable name, having checked that its ``answer`` can.
 
     Raises:
         DefinitionError: it doesn't say which, is async, or yields; or a query has the name of a command.
     """
-    answer = owner.__dict__["answer"]
-    if inspect.iscoroutinefunction(answer):
-        raise DefinitionError(
-            f"{owner.__name__}.answer is async, but it answers at once, from what it is given; write def answer, and "
-            "leave I/O to a plain actor"
-        )
-    if inspect.isgeneratorfunction(answer) or inspect.isasyncgenfunction(answer):
-        raise DefinitionError(f"{owner.__name__}.answer yields; a query has one answer, so write return")
+    check_at_once(owner, "answer")
     queries = by_name(owner, annotated(owner, "answer", how_to_write, number), Query)
     for name in queries.keys() & owner.commands.keys():
         raise DefinitionError(
@@ -147,12 +193,16 @@ def check_actor(owner: Any) -> None:
         raise DefinitionError(f"{owner.__name__} can handle several messages at once only with async def receive")
 
 
-def check_rate(owner: Any) -> None:
-    """Check how fast sagas may send steps to a class."""
-    if owner.rate is not None and not isinstance(owner.rate, Rate):
-        raise DefinitionError(
-            f"{owner.__name__} has rate = {owner.rate!r}; write rate = Rate(100, per=timedelta(seconds=1)), or None"
-        )
+def check_settings(owner: Any) -> None:
+    """Check that what a class of actors sets, its time limits and policies, is of the right class.
+
+    Else it would be found out in the middle of the first turn that needs it.
+    """
+    for name, (cls, example, may_be_none) in SETTINGS.items():
+        value = owner.__dict__.get(name)
+        if name in owner.__dict__ and not isinstance(value, cls) and not (value is None and may_be_none):
+            instead = ", or None" if may_be_none else ""
+            raise DefinitionError(f"{owner.__name__} has {name} = {value!r:.80}; write {name} = {example}{instead}")
 
 
 def check_choices(owner: Any) -> None:
@@ -205,40 +255,3 @@ def check_versions(owner: Any) -> None:
                 f"{older.__name__} takes {sorted(set(older.commands) - set(owner.commands))}, which {owner.__name__} "
                 "doesn't; a saga and its older versions take the same commands"
             )
-
-
-def check_no_undo_after_pivot(owner: type) -> None:
-    """Check the straight lines of ``run`` for a step with an undo behind the pivot.
-
-    Only what stands directly in the body is seen; branches and loops are left to the runtime's own check.
-    """
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(owner.__dict__["run"])))
-    except (OSError, TypeError, SyntaxError):
-        return  # no source at hand (a REPL, a frozen program): the runtime still checks
-    pivot: str | None = None
-    for statement in getattr(tree.body[0], "body", []):
-        if not isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign, ast.Return)):
-            continue  # a branch, a loop, a definition: it may run never or later
-        calls = sorted(
-            (node for node in ast.walk(statement) if isinstance(node, ast.Call)),
-            key=lambda call: (call.lineno, call.col_offset),
-        )
-        for call in calls:
-            method = ast.unparse(call.func)
-            if method == "self.pivot":
-                pivot = _step_of(call)
-            elif method == "self.ask" and pivot is not None and _has_undo(call):
-                raise DefinitionError(
-                    f"{owner.__name__}: step {_step_of(call)} has an undo but comes after the pivot {pivot}, and past "
-                    "the pivot a saga only goes forward; leave out undo=, or move the step before the pivot"
-                )
-
-
-def _step_of(call: ast.Call) -> str:
-    names = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "name")]
-    return ast.unparse(names[0]) if names else "(unnamed)"
-
-
-def _has_undo(call: ast.Call) -> bool:
-    return any(keyword.arg == "undo" and ast.unparse(keyword.value) != "None" for keyword in call.keywords)

@@ -1,9 +1,8 @@
 """Folds: small read models whose whole state is one value in memory."""
 
-import inspect
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
-from actors.definition import annotated, by_name, check_state
+from actors.definition import annotated, by_name, check_at_once, check_state
 from actors.errors import DefinitionError
 from actors.messages import Event, Meta, Query, State
 from actors.read_model import ReadModel
@@ -57,8 +56,7 @@ class Fold(ReadModel, Generic[S]):
                 "ReadModel"
             )
         for name in ("evolve", "answer"):
-            if name in cls.__dict__:
-                _check_pure(cls, name)
+            check_at_once(cls, name, "make it a ReadModel, whose answers come from tables")
         if "evolve" in cls.__dict__:
             cls.follows = by_name(cls, annotated(cls, "evolve", HOW_TO_WRITE, 2), Event)
         if "answer" in cls.__dict__:
@@ -71,19 +69,3 @@ class Fold(ReadModel, Generic[S]):
     def answer(self, state: Any, query: Any, /) -> Any:
         """Answer a query from the state; pure, and not async."""
         raise NotImplementedError(f"{type(self).__name__} needs an answer(self, {HOW_TO_ANSWER})")
-
-
-def _check_pure(cls: type, name: str) -> None:
-    """Check that a method can return at once.
-
-    Raises:
-        DefinitionError: it is async, or yields.
-    """
-    method = cls.__dict__[name]
-    if inspect.iscoroutinefunction(method):
-        raise DefinitionError(
-            f"{cls.__name__}.{name} is async, but a fold works at once, from the state that it is given; write "
-            f"def {name}, or make it a ReadModel, which answers from tables"
-        )
-    if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
-        raise DefinitionError(f"{cls.__name__}.{name} yields; it has one result, so write return")

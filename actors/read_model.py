@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
 from actors.address import Address
-from actors.definition import annotated, by_name, check_choices
+from actors.definition import annotated, by_name, check_async, check_at_once, check_choices, check_settings
 from actors.errors import DefinitionError
 from actors.interceptors import Interceptor, check_interceptors
 from actors.messages import Event, Meta
@@ -66,13 +66,17 @@ class ReadModel:
         super().__init_subclass__()
         check_interceptors(cls.__name__, cls.interceptors)
         if "project" in cls.__dict__:
+            check_at_once(cls, "project", may_yield=True)
             cls.follows = by_name(cls, annotated(cls, "project", "event: A | B, meta: Meta"), Event)
+        if cls.schema:  # a fold has none, and answers at once
+            check_async(cls, "answer", "db, query: A | B")
         check_choices(cls)
         if type(cls.partitions) is not int or not 1 <= cls.partitions <= MOST_PARTITIONS:
             raise DefinitionError(
                 f"{cls.__name__}.partitions is {cls.partitions!r}; write a number from 1 to {MOST_PARTITIONS}: each is "
                 "a connection to the server while tables are built"
             )
+        check_settings(cls)
         words = set(cls.schema.lower().split())
         if ("project" in cls.__dict__ or "schema" in cls.__dict__) and not {"create", "table"} <= words:
             raise DefinitionError(f'{cls.__name__} needs tables: write schema = "create table ..." in the class')

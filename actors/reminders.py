@@ -17,6 +17,16 @@ _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def check_length(what: str, word: str, length: object) -> None:
+    """Make sure that a length of time, where there is one, is a timedelta.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if length is not None and not isinstance(length, timedelta):
+        raise ValueError(f"{what} has {word}={length!r:.80}; write {word}=timedelta(...)")
+
+
 class Remind(msgspec.Struct, frozen=True, tag=True):
     """Send ``command`` later, under a name; made by ``Decision.remind``.
 
@@ -41,6 +51,8 @@ class Remind(msgspec.Struct, frozen=True, tag=True):
             raise ValueError(f"a reminder needs a name of 1 to {NAME_LIMIT} characters, not {self.name!r:.250}")
         if self.after is None and self.at is None and self.every is None:
             raise ValueError(f"{what} doesn't say when; write after=timedelta(...), at=datetime(...) or every=...")
+        check_length(what, "after", self.after)
+        check_length(what, "every", self.every)
         if self.after is not None and self.at is not None:
             raise ValueError(f"{what} has both after= and at=; leave one of them out")
         if self.after is not None and not timedelta(0) <= self.after <= LONGEST:

@@ -17,10 +17,10 @@ from actors.actor import Actor
 from actors.address import Address
 from actors.definition import (
     by_name,
+    check_init,
     check_messages,
-    check_no_undo_after_pivot,
     check_places,
-    check_rate,
+    check_settings,
     check_takes_commands,
     check_versions,
     queries_of,
@@ -30,6 +30,7 @@ from actors.evolution import Upcast, steps_of
 from actors.interceptors import Interceptor, check_interceptors
 from actors.messages import Command, Event, Query, Request
 from actors.policies import UNDO_RETRY, Mailbox, Passivation, Rate, RetryPolicy
+from actors.saga_code import check_run
 from actors.service import Service
 from actors.steps import Parallel, Select, Step
 
@@ -124,12 +125,13 @@ class Saga(Generic[C, R_co]):
             cls.commands = {**cls.commands, **cls.messages}
         if "answer" in cls.__dict__:
             cls.queries = queries_of(cls, "query: A | B")
+        check_init(cls)
         check_versions(cls)
         check_places(cls)
-        check_rate(cls)
+        check_settings(cls)
         steps_of(cls)
         if "run" in cls.__dict__:
-            check_no_undo_after_pivot(cls)
+            check_run(cls)
 
     @classmethod
     def at(cls, key: str = "") -> Address[Self]:

@@ -7,8 +7,10 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 from actors.address import Address
 from actors.definition import (
     by_name,
+    check_at_once,
+    check_init,
     check_locks,
-    check_rate,
+    check_settings,
     check_snapshots,
     check_state,
     check_takes_commands,
@@ -94,10 +96,13 @@ class Service(Generic[S, C, E]):
                 cls.events = by_name(cls, events, Event)
                 check_state(cls, state)
                 cls.state_type = state
+        check_init(cls)
+        for name in ("decide", "evolve"):
+            check_at_once(cls, name)
         if "answer" in cls.__dict__:
             cls.queries = queries_of(cls, f"state: {cls.state_type.__name__}, query: A | B", 2)
         check_snapshots(cls)
-        check_rate(cls)
+        check_settings(cls)
         check_locks(cls)
         check_takes_commands(cls, cls.commands, f"class {cls.__name__}(Service[YourState, Commands, Events])")
         steps_of(cls)

@@ -68,8 +68,14 @@ class Step(Generic[R_co]):
                 f"a step can't be called {name!r:.250}; use a name without # and !, like 'flight', of {NAME_LIMIT} "
                 "characters at the most"
             )
-        if timeout is not None and timeout <= timedelta(0):
-            raise SagaMisuse(f"step {name!r} needs a timeout of more than 0, not {timeout}")
+        if duration is not None:
+            _check_length(name, duration)
+        if timeout is not None:
+            _check_length(name, timeout)
+            if timeout <= timedelta(0):
+                raise SagaMisuse(f"step {name!r} needs a timeout of more than 0, not {timeout}")
+        if undo is not msgspec.UNSET and undo is not None:
+            _check_undo(name, undo)
         self.kind: StepKind = kind
         self.name = name
         self.target = target
@@ -103,6 +109,7 @@ class Parallel(Generic[R_co]):
     __slots__ = ("steps",)
 
     def __init__(self, steps: tuple[Step[Any], ...]) -> None:
+        _check_steps("parallel", steps)
         self.steps = steps
 
     def __await__(self) -> "Generator[Parallel[Any], Any, R_co]":
@@ -125,11 +132,38 @@ class Select(Generic[R_co]):
     def __init__(self, steps: tuple[Step[Any], ...]) -> None:
         if not steps:
             raise SagaMisuse("select needs a step to wait for")
+        _check_steps("select", steps)
         self.steps = steps
 
     def __await__(self) -> "Generator[Select[Any], Any, Chosen[R_co]]":
         chosen: Chosen[R_co] = yield self
         return chosen
+
+
+def _check_length(name: str, length: object) -> None:
+    if not isinstance(length, timedelta):
+        raise SagaMisuse(f"step {name!r} needs a length of time, timedelta(seconds=5) say, not {_type_of(length)}")
+
+
+def _check_undo(name: str, undo: object) -> None:
+    if not isinstance(undo, Command):
+        raise SagaMisuse(
+            f"step {name!r} is undone by {_type_of(undo)}, but an undo is a command to the same actor, kept as data; "
+            "write undo=Release(...)"
+        )
+
+
+def _check_steps(method: str, steps: tuple[object, ...]) -> None:
+    for step in steps:
+        if not isinstance(step, Step):
+            raise SagaMisuse(
+                f"{method} takes steps, not {_type_of(step)}; write self.{method}(self.ask(...), self.ask(...)), and a "
+                f"list of them as self.{method}(*steps)"
+            )
+
+
+def _type_of(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 Awaited = Step[Any] | Parallel[Any] | Select[Any]

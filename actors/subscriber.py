@@ -1,12 +1,11 @@
 """Subscribers: effects from events. Mail, webhooks, and what the events of one actor set off in others."""
 
-import inspect
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from actors.address import Address
-from actors.definition import annotated, by_name, check_choices
+from actors.definition import annotated, by_name, check_async, check_choices, check_settings
 from actors.errors import ActorMisuse, DefinitionError
 from actors.messages import Command, Event, Meta, Request
 from actors.policies import RetryPolicy
@@ -85,12 +84,10 @@ class Subscriber:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "handle" in cls.__dict__:
-            if not inspect.iscoroutinefunction(cls.__dict__["handle"]):
-                raise DefinitionError(
-                    f"{cls.__name__}.handle must be async; write async def handle(self, {HOW_TO_WRITE}) -> None"
-                )
+            check_async(cls, "handle", HOW_TO_WRITE)
             cls.follows = by_name(cls, annotated(cls, "handle", HOW_TO_WRITE), Event)
         check_choices(cls)
+        check_settings(cls)
         _check(cls)
 
     @classmethod

@@ -13,11 +13,10 @@ import sys
 import time
 from asyncio.subprocess import PIPE
 
-from benchmarks.commands import drop
+from benchmarks.raw import SCHEMA, drop
 from benchmarks.sagas import Hold, Places
 from runtime import Runtime
 
-SCHEMA = "understudy_benchmark"
 SERVICES = 250
 
 

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from actors import Fold, Meta, Query, ReadModel, State, Statement, sql
-from benchmarks.commands import SCHEMA
 from benchmarks.contestants import ROOT
 from benchmarks.disk import add_fsync, print_fsync
 from benchmarks.journals import Figures, best
 from benchmarks.loops import add_loop
 from benchmarks.measuring import latency
+from benchmarks.raw import SCHEMA
 from benchmarks.sagas import Hold, PlaceHeld, Places
 from persistence import Append, NewEvent, SqliteJournal
 from persistence.postgres_client import connect

@@ -8,8 +8,21 @@ from typing import NamedTuple
 import anyio
 import anyio.to_thread
 
+from demos.page import Page
+
 HALF_WAY = "half way"
 """What a process prints when it may be killed."""
+
+
+def can_be_killed(page: Page, journal: str, file: str) -> bool:
+    """Whether a process can die and leave its journal to the next; else say why its scene is left out."""
+    if journal != "memory:":
+        return True
+    page.say(
+        "A journal in memory dies with its process, so this scene is left out. It is played where the journal is a "
+        f"file: without --journal, or with --journal sqlite:{file}."
+    )
+    return False
 
 
 class Killed(NamedTuple):

@@ -6,7 +6,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 WIDTH = 88
 BAR = 32
@@ -17,6 +17,14 @@ MARKS = {"✓": "green", "✗": "red", "←": "yellow", "…": "yellow"}
 """How the line of a step begins: done, refused, taken back, tried again."""
 PLAIN = str.maketrans({"✓": "+", "✗": "x", "←": "<", "→": ">", "…": ".", "─": "-", "█": "#", "░": "."})
 """For terminals and pipes that can't write more than ASCII."""
+
+
+class StepLine(NamedTuple):
+    """What became of one step of a saga, as :meth:`Page.step` writes it."""
+
+    mark: str
+    step: str
+    text: str
 
 
 class Page:

@@ -15,8 +15,9 @@ _MARK = "\x1f"
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 PLAIN = b"%d %d %b %b %d %b%b%b"
-"""What :func:`crc_of` looks at of an event that has neither id nor tags, as most have: position, time, command, type,
-version, :func:`place_of` its stream, payload and metadata. For who takes the checksums of many of them in a row."""
+"""What a checksum is over: position, time, command (or :data:`NO_COMMAND`), type, version, :func:`place_of` its stream,
+payload and metadata. An id and tags, which most events haven't, stand behind the stream: see :func:`crc_of`. For who
+takes the checksums of many events in a row."""
 NO_COMMAND = b"None"
 
 
@@ -33,50 +34,17 @@ def crc_of(
     tags: Sequence[str] = (),
 ) -> int:
     """Return the checksum over all that a row says, so that no part of it can change unseen."""
-    row = _head(position, stream, version, name, time, command, id_, tags)
-    return crc32(meta, crc32(data, crc32(row.encode())))
+    said = NO_COMMAND if command is None else command.encode()
+    place = place_of(stream)
+    if id_ is not None or tags:
+        place += f"{_MARK}{id_}{_MARK}{_MARK.join(tags)}".encode()
+    return crc32(PLAIN % (position, time, said, name.encode(), version, place, data, meta))
 
 
 def place_of(stream: Stream) -> bytes:
     """Return a stream's part in :data:`PLAIN`."""
     category, key = stream
     return f"{len(category)} {category}/{key}".encode()
-
-
-def text_crc(
-    position: int,
-    stream: Stream,
-    version: int,
-    name: str,
-    time: int,
-    command: str | None,
-    data: str,
-    meta: str,
-    id_: str | None = None,
-    tags: Sequence[str] = (),
-) -> int:
-    """Return what :func:`crc_of` does, for who has payload and metadata as texts: in one go, as that is quicker."""
-    category, key = stream
-    if id_ is None and not tags:
-        row = f"{position} {time} {command} {name} {version} {len(category)} {category}/{key}{data}{meta}"
-    else:
-        row = f"{_head(position, stream, version, name, time, command, id_, tags)}{data}{meta}"
-    return crc32(row.encode())
-
-
-def _head(
-    position: int,
-    stream: Stream,
-    version: int,
-    name: str,
-    time: int,
-    command: str | None,
-    id_: str | None,
-    tags: Sequence[str],
-) -> str:
-    category, key = stream
-    row = f"{position} {time} {command} {name} {version} {len(category)} {category}/{key}"
-    return row if id_ is None and not tags else f"{row}{_MARK}{id_}{_MARK}{_MARK.join(tags)}"
 
 
 class Erased(msgspec.Struct):

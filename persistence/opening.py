@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 from persistence.errors import BadJournalUrl, JournalUnusable
 from persistence.journal import Journal
@@ -29,6 +30,11 @@ def journal_of(
         path = rest.removeprefix("//")
         if not _can_be_named(path):
             raise BadJournalUrl(f"no file can have the name {path!r:.250}; write 'sqlite:trips.db'")
+        if "?" in path:  # else it would be part of the file's name, and no option at all
+            raise BadJournalUrl(
+                f"the URL of an SQLite journal has no options, as in {path!r:.250}; write 'sqlite:trips.db', and what "
+                "there is to choose as an argument: Runtime(..., durability=, views=)"
+            )
         return (
             SqliteWatch(path, max_payload=max_payload)
             if watching
@@ -40,7 +46,7 @@ def journal_of(
         return _postgres(url, durability, watching=watching, max_payload=max_payload)
     example = f"'sqlite:{url}'" if _is_file(url) else "'sqlite:trips.db', 'sqlite:/var/lib/trips.db'"
     raise BadJournalUrl(
-        f"there is no journal {without_password(url)!r}; write {example}, "
+        f"{without_password(url)!r} is no journal's URL; write {example}, "
         "'postgresql://user@host/database' or 'memory:'"
     )
 
@@ -63,11 +69,16 @@ def journal_for(journal: str | Journal, durability: Durability, max_payload: int
     """Return the journal that a URL names, or the one that is given.
 
     Raises:
-        BadJournalUrl, JournalUnusable: see :func:`journal_of`.
-        ValueError: ``max_payload`` is too small or too large, or is said of a journal that has its own.
+        BadJournalUrl, JournalUnusable: see :func:`journal_of`; or it is neither.
+        ValueError: ``max_payload`` is too small or too large, or is said of a journal that has its own; or
+            ``durability`` is none that there is.
     """
+    if durability not in get_args(Durability):
+        raise ValueError(f'durability is "full" or "normal", not {durability!r}')
     if isinstance(journal, str):
         return journal_of(journal, durability, max_payload=MAX_PAYLOAD if max_payload is None else max_payload)
+    if not hasattr(journal, "append"):
+        raise BadJournalUrl(f"a {type(journal).__name__} is no journal; write its URL, 'sqlite:trips.db' say")
     if max_payload is not None:
         raise ValueError(f"max_payload goes to the journal itself: {type(journal).__name__}(..., max_payload=...)")
     return journal

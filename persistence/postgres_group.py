@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from persistence.checksum import snapshot_crc, text_crc
+from persistence.checksum import crc_of, snapshot_crc
 from persistence.journal import BURIED, NEVER, Append, NewEvent, Snapshot, Stream
 from persistence.postgres_schema import digest_of, name_of
 from persistence.postgres_text import escaped, literal, named
@@ -184,15 +184,13 @@ class Group:
             told = escaped(command)
         for event in append.events:
             version += 1
-            name, data, meta = event.type, event.data.decode(), event.meta.decode()
-            if event.id is None and not event.tags:
-                crc = text_crc(0, stream, version, name, time, command, data, meta)
-            else:
-                crc = text_crc(0, stream, version, name, time, command, data, meta, event.id, event.tags)
+            name, data, meta = event.type, event.data, event.meta
+            crc = crc_of(0, stream, version, name, time, command, data, meta, event.id, event.tags)
+            if event.id is not None or event.tags:
                 self._add_more(event)
-            rows.append((number, version, escaped(name), time, told, data, meta, crc))
+            rows.append((number, version, escaped(name), time, told, data.decode(), meta.decode(), crc))
             command = told = None
-            self._bytes += len(event.data) + len(event.meta)
+            self._bytes += len(data) + len(meta)
             if self._bytes > CHUNK_BYTES:
                 self._cut()
 

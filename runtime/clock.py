@@ -114,3 +114,14 @@ class _ManualHandle:
 
     def cancel(self) -> None:
         self.cancelled = True
+
+
+def seconds(timeout: object) -> float:
+    """Return a timeout that somebody gave, which is in seconds.
+
+    Raises:
+        TypeError: it is no number; type checkers find it before.
+    """
+    if isinstance(timeout, (int, float)):
+        return timeout
+    raise TypeError(f"timeout= is in seconds, timeout=5.0 say, and not a {type(timeout).__name__}")

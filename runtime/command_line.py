@@ -31,6 +31,10 @@ def actors_of(text: str) -> list[type]:
     name, colon, variable = text.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")
+    if name.endswith(".py"):
+        raise BadUsage(
+            f"{name} is a file; give the module in it, without .py and with dots for slashes: --actors trips"
+        )
     try:
         module = importlib.import_module(name)
     except Exception as error:

@@ -52,18 +52,20 @@ async def _read_models(job: Job) -> int:
         raise BadUsage(f"{job.options.actors} has no read models and no subscribers")
     if not job.page.as_json:
         job.page.heading("read model", "tables", "state", " position", " behind", " seconds", " set aside", "begun")
+    rows: list[tuple[str, ...]] = []
     for kind in followers:
         model = issubclass(kind.cls, ReadModel)
         today = fingerprint(kind, producers, job.journal) if model else checkpoint_of(job.journal)
         shelf = _shelf(job, kind)
         for build in await shelf.builds(kind.name):
             if build.journal == job.journal.identity:
-                await _tell(job, kind, build, shelf, today=build.fingerprint == today)
+                rows += await _tell(job, kind, build, shelf, today=build.fingerprint == today)
+    job.page.rows(rows)
     return OK
 
 
-async def _tell(job: Job, kind: Kind, build: Build, shelf: Shelf, *, today: bool) -> None:
-    """Tell of one database: where it is, and what is to be done yet."""
+async def _tell(job: Job, kind: Kind, build: Build, shelf: Shelf, *, today: bool) -> list[tuple[str, ...]]:
+    """Tell of one database, to programs, or by a row for people: where it is, and what is to be done yet."""
     model = issubclass(kind.cls, ReadModel)
     tables = f"{build.fingerprint}.{build.generation}" if build.generation else build.fingerprint
     behind = max(0, job.journal.position - build.position)
@@ -83,11 +85,11 @@ async def _tell(job: Job, kind: Kind, build: Build, shelf: Shelf, *, today: bool
                 "begun": utc(build.made),
             }
         )
-        return
+        return []
     state = "of other code" if not today else "ready" if build.ready else "being built"
     state = state if model else "subscriber"
     numbers = (f"{build.position:,}", f"{behind:,}", f"{late:,.1f}", f"{aside:,}")
-    job.page.rows([(kind.name, tables, state, *numbers, local(build.made))])
+    return [(kind.name, tables, state, *numbers, local(build.made))]
 
 
 async def _late(job: Job, build: Build) -> float:

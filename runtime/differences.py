@@ -94,11 +94,11 @@ async def difference(
     return Difference(before, after, (at, until), changes, tuple(between[:MOST_EVENTS]))
 
 
-def _past_of(moment: Moment | None) -> Past:
+def _past_of(moment: Any) -> Past:
     """Return what was there at a moment.
 
     Raises:
-        ValueError: a time doesn't say in which time zone it is.
+        ValueError: a time doesn't say in which time zone it is, or it is none.
     """
     if isinstance(moment, Position):
         return Past(position=moment.number)
@@ -106,6 +106,8 @@ def _past_of(moment: Moment | None) -> Past:
         if moment.tzinfo is None:
             raise ValueError(f"{moment} could be any time zone; write datetime(..., tzinfo=UTC)")
         return Past(time=round(moment.timestamp() * 1e6))
+    if moment is not None and (not isinstance(moment, int) or moment < 0):
+        raise ValueError(f"{moment!r:.80} is no moment; write a version, datetime(..., tzinfo=UTC) or Position(...)")
     return Past(version=moment)
 
 

@@ -24,6 +24,7 @@ from runtime.cells import Cell, Phase
 from runtime.kinds import Kind, kind_of
 from runtime.pool_cell import worker_address
 from runtime.reminder_mail import ReminderMail
+from runtime.takers import Takers
 
 LONGEST_KEY = 1_024
 """The longest key of an actor, in characters: streams and commands have names that are made of it."""
@@ -31,7 +32,7 @@ LONGEST_KEY = 1_024
 MakeCell = Callable[[Address[Any], Kind], Cell]
 
 
-class Directory:
+class Directory(Takers):
     """Finds the cell of an address; makes it where there is none."""
 
     def __init__(
@@ -70,7 +71,8 @@ class Directory:
         kind = self._kinds.get(name)
         if kind is None:
             names = ", ".join(sorted(kind.name for kind in self.all_kinds if "." not in kind.name))
-            raise UnknownActor(f"there is no actor {name!r} here, only {names}; add its class to actors=[...]")
+            others = f", only {names}" if names else ""
+            raise UnknownActor(f"there is no actor {name!r} here{others}; add its class to actors=[...]")
         return kind
 
     @property
@@ -82,17 +84,6 @@ class Directory:
         """Return the kinds of all classes made from this base."""
         return [kind for kind in self.all_kinds if issubclass(kind.cls, base)]
 
-    def check(self, address: Address[Any], message: object) -> None:
-        """Make sure that the actor at an address takes a message.
-
-        Raises:
-            UnknownActor: there is no such class of actors.
-            NotTaken: it takes other messages.
-        """
-        kind = self._kinds.get(address.actor) or self.kind(address.actor)
-        if type(message) not in kind.takes:
-            raise not_taken(kind, address, message)
-
     def cell(self, address: Address[Any]) -> Cell:
         """Return the cell of an address; it need not be awake.
 
@@ -101,7 +92,7 @@ class Directory:
         """
         cell = self._cells.get(address)
         if cell is None:
-            kind = self.kind(address.actor)
+            kind = self.kind_at(address)
             make = self._makers.get(address.actor)
             if make is None:
                 if issubclass(kind.cls, Subscriber):
@@ -122,19 +113,6 @@ class Directory:
         """
         self.check(address, message)
         return self.cell(address)
-
-    def check_answers(self, address: Address[Any], query: object) -> None:
-        """Make sure that the actor at an address answers a query by itself.
-
-        Raises:
-            UnknownActor, NotTaken: it doesn't.
-        """
-        kind = self.kind(address.actor)
-        if type(query) not in kind.queries:
-            raise NotTaken(
-                f"{address} answers no queries of this kind; ask a read model, or name {type(query).__name__} in the "
-                f"annotation of {kind.name}.answer"
-            )
 
     def answerer(self, address: Address[Any], request: object) -> Cell:
         """Return the cell of an address, having made sure that its actor takes the command, or answers the query.
@@ -191,14 +169,3 @@ def _check_key(address: Address[Any]) -> None:
         check_text("an actor's key", address.key, KEY_LENGTH if "." in address.actor else LONGEST_KEY)
     except NotEncodable as error:
         raise UnknownActor(str(error)) from error
-
-
-def not_taken(kind: Kind, address: Address[Any], message: object) -> NotTaken:
-    """Return the error for a message that an actor doesn't take."""
-    if type(message) in kind.queries:
-        return NotTaken(
-            f"{type(message).__name__} is a query, which changes nothing: it can't be sent, only asked, by "
-            f"await runtime.ask({address}, ...) or the ask of an async actor or of a saga"
-        )
-    takes = ", ".join(sorted(kind.commands)) or "queries"
-    return NotTaken(f"{kind.name} doesn't take {type(message).__name__}, only {takes}")

@@ -24,6 +24,7 @@ from actors import (
     RuntimeClosed,
     Subscriber,
 )
+from actors.address import check_address
 from actors.interceptors import Call, Interceptor
 from actors.reminders import Remind
 from actors.request_context import Within, scope, texts_here
@@ -68,6 +69,7 @@ class Doors:
         return any(self._chains.values())
 
     def _chain(self, address: Address[Any]) -> tuple[Interceptor, ...]:
+        check_address(address)
         return self._chains.get(address.actor, ())
 
     # -- asking -------------------------------------------------------------------------------------------------

@@ -21,6 +21,12 @@ def passing(error: BaseException) -> bool:
     return isinstance(error, JournalError) and not isinstance(error, JournalDamaged)
 
 
+def no_state(name: str, expected: type, returned: object) -> TypeError:
+    """Return the error for an ``evolve`` that returned no state; what it was is told by its type."""
+    what = "None; does every branch return one?" if returned is None else f"a {type(returned).__name__}"
+    return TypeError(f"{name}.evolve must return the next {expected.__name__}, not {what}")
+
+
 def no_decision(name: str, returned: object) -> TypeError:
     """Return the error for what is none; what it was is told by its type, for it may hold what a message held."""
     what = "None" if returned is None else f"a {type(returned).__name__}"

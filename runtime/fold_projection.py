@@ -7,6 +7,7 @@ import msgspec
 
 from actors import Fold, Statement
 from persistence import Record
+from runtime.failures import no_state
 from runtime.kinds import Kind
 from runtime.projection import Poison, Projection, to_meta
 
@@ -69,7 +70,7 @@ class FoldProjection(Projection):
             for event in events:
                 state = fold.evolve(state, event, meta)
                 if not isinstance(state, fold.state_type):
-                    raise TypeError(f"{self._kind.name}.evolve must return {fold.state_type.__name__}, not {state!r}")
+                    raise no_state(self._kind.name, fold.state_type, state)
         except Exception as error:
             raise Poison(record, error) from error
         return state

@@ -118,11 +118,13 @@ class Inspection:
         Raises:
             NotTaken: the actor is no service, and has no state.
             EventsErased: what it was then can't be told any more.
-            ValueError: ``at`` doesn't say in which time zone it is.
+            ValueError: ``at`` doesn't say in which time zone it is, or ``version`` is negative.
         """
         node, kind = self._open_node(), self._service_kind(address)
         if at is not None and at.tzinfo is None:
             raise ValueError(f"at={at} could be any time zone; write datetime(..., tzinfo=UTC)")
+        if version is not None and version < 0:
+            raise ValueError(f"version={version} is none: a stream's first event has version 1, and 0 is before it")
         state: S = await past.state_of(node.journal, address, kind, version, at, position)
         return state
 
@@ -139,7 +141,7 @@ class Inspection:
         return await difference(node.journal, address, kind, a, b)
 
     def _service_kind(self, address: Address[Any]) -> Kind:
-        kind = self._open_node().directory.kind(address.actor)
+        kind = self._open_node().directory.kind_at(address)
         if not issubclass(kind.cls, Service):
             raise NotTaken(f"{address} is no service; only services have a state that can be told from their events")
         return kind
@@ -147,7 +149,7 @@ class Inspection:
     async def history(self, address: Address[Any]) -> AsyncIterator[HistoryEntry]:
         """Yield the events of one actor's stream, oldest first: its audit trail."""
         node = self._open_node()
-        async for entry in past.history(node.journal, address, node.directory.kind(address.actor)):
+        async for entry in past.history(node.journal, address, node.directory.kind_at(address)):
             yield entry
 
     async def trail(self, address: Address[Saga[Any, Any]]) -> list[HistoryEntry]:

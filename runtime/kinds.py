@@ -1,6 +1,6 @@
 """Kinds: what the runtime knows about a class of actors, worked out once, when the runtime is made."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -33,6 +33,7 @@ from persistence.codec import PLAIN, WRAPPING, Codec, Decoder, encode
 from persistence.intake import check_text
 from persistence.limits import NAME_LENGTH
 from runtime.evolution import Evolution, Several, renamed
+from runtime.reply_check import ReplyCheck
 from runtime.state_form import state_form_for
 
 FENCED = "service.fenced"
@@ -194,6 +195,8 @@ class Kind:
         self.rate: Rate | None = getattr(cls, "rate", None)
         """How fast sagas may send it their steps."""
         self.counts = Counts()
+        self.first: type = type(getattr(cls, "initial", None))
+        """The class of a service's first state, which is mostly that of all."""
         self.tagged = _has_tags(self.cls)
         """Whether its events have tags."""
         self.state = state_form_for(self.cls, codec)
@@ -262,13 +265,20 @@ class Kind:
         for event in events:
             decoder = self._by_class.get(type(event))
             if decoder is None:
-                raise DefinitionError(
-                    f"{self.name} doesn't name {type(event).__name__} among its events, so it could never be read "
-                    f"back; add it to the annotation: class {self.name}(Service[..., ... | {type(event).__name__}])"
-                )
+                raise _unnamed(self.name, event)
             name = self.names[type(event)]
             new.append(NewEvent(name, decoder.encode(event, name), meta, event))
         return new
+
+    def check_named(self, events: Iterable[object]) -> None:
+        """Make sure that events are among those that the class names.
+
+        Raises:
+            DefinitionError: one is not.
+        """
+        for event in events:
+            if type(event) not in self._by_class:
+                raise _unnamed(self.name, event)
 
     def stamp(self, events: Iterable[NewEvent]) -> None:
         """Put the revision of their classes into the metadata of events to be appended, where it is not the first."""
@@ -325,44 +335,26 @@ class Kind:
         return decoder
 
 
-class ReplyCheck:
-    """Tells a reply of the wrong type."""
-
-    __slots__ = ("_declared", "_request", "cls")
-
-    def __init__(self, request: type) -> None:
-        self._request = request
-        self._declared = reply_type(request)
-        self.cls: Any = self._declared if isinstance(self._declared, type) and self._declared is not Any else None
-        """What most replies are made of, where one class says it; a reply of just this class needs no look."""
-
-    def __call__(self, reply: object) -> None:
-        """Look at a reply closely.
-
-        Raises:
-            TypeError: it isn't what is declared.
-        """
-        if self.cls is None:
-            try:
-                msgspec.convert(reply, self._declared)
-            except msgspec.ValidationError as error:
-                raise self._wrong(reply) from error
-            except TypeError:
-                return  # a type of the author's own, which msgspec doesn't know
-        elif not isinstance(reply, self.cls) and not (self.cls is float and isinstance(reply, int)):
-            raise self._wrong(reply)
-
-    def _wrong(self, reply: object) -> TypeError:
-        declared = getattr(self._declared, "__name__", self._declared) if self.cls is not None else self._declared
-        given = "nothing was returned" if reply is None else f"it was a {type(reply).__name__}"
-        return TypeError(f"{self._request.__name__} declares the reply {declared}, but {given}")
-
-
 class _Tagged(msgspec.Struct):
     type: str = ""
 
 
 _tag = Decoder(_Tagged, WRAPPING)
+
+
+def _unnamed(name: str, event: object) -> DefinitionError:
+    """Return the error for what a service decided on, and can't write."""
+    if not isinstance(event, Event):
+        what = f"the class {event.__name__}" if isinstance(event, type) else f"a {type(event).__name__}"
+        return DefinitionError(
+            f"{name} decided on {what}, which is no event; write command.reply(reply, Happened(...)), and a list of "
+            "events as command.reply(reply, *events)"
+        )
+    event_name = type(event).__name__
+    return DefinitionError(
+        f"{name} doesn't name {event_name} among its events, so it could never be read back; add it to the annotation: "
+        f"class {name}(Service[..., ... | {event_name}])"
+    )
 
 
 def _has_tags(cls: Any) -> bool:
@@ -372,6 +364,21 @@ def _has_tags(cls: Any) -> bool:
 
 def _internal(cls: Any) -> dict[str, type[Event]]:
     return LOCK_EVENTS if issubclass(cls, Service) else SAGA_TOLD if issubclass(cls, Saga) else {}
+
+
+def check_actors(actors: object) -> Sequence[type]:
+    """Return the classes that a runtime is given, having made sure that they are some.
+
+    Raises:
+        DefinitionError: it is no list, or something in it is no class.
+    """
+    if not isinstance(actors, Sequence) or isinstance(actors, str):
+        raise DefinitionError(f"actors= is a list of classes, not {actors!r:.80}; write actors=[Flight, TripSaga]")
+    listed = cast("Sequence[object]", actors)
+    for one in listed:
+        if not isinstance(one, type):
+            raise DefinitionError(f"actors= holds classes, not a {type(one).__name__}; write actors=[Flight, TripSaga]")
+    return cast("Sequence[type]", listed)
 
 
 def kind_of(cls: type, codec: Codec = PLAIN) -> Kind:

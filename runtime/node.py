@@ -20,7 +20,7 @@ from runtime.built_in import built_in
 from runtime.cells import Cell
 from runtime.chance import Chance
 from runtime.chaos import Chaos
-from runtime.clock import Clock, stopwatch
+from runtime.clock import Clock, seconds, stopwatch
 from runtime.dead_letters import DeadLetters
 from runtime.deliverer import Deliverer
 from runtime.directory import Directory, MakeCell
@@ -148,7 +148,7 @@ class Node(Chance):
 
     def due(self, timeout: float | None) -> int:
         """Return when a timeout of so many seconds from now is over, in microseconds of steady time; 0: never."""
-        return 0 if timeout is None or timeout == float("inf") else self.clock.steady() + int(timeout * 1e6) + 1
+        return 0 if timeout in (None, float("inf")) else self.clock.steady() + int(seconds(timeout) * 1e6) + 1
 
     def _notice(self, watcher: Address[Any], stopped: Stopped) -> None:
         cell = self.find(watcher)

@@ -129,7 +129,10 @@ class Projection(Following):
         try:
             meta = to_meta(record)
             for event in events:
-                statements += islice(self.model.project(event, meta), MOST_STATEMENTS + 1)
+                made: Any = self.model.project(event, meta)
+                if made is None or type(made) is Statement:
+                    raise TypeError(f"{type(self.model).__name__}.project must yield its statements: yield sql(...)")
+                statements += islice(made, MOST_STATEMENTS + 1)
                 if len(statements) > MOST_STATEMENTS:
                     raise RuntimeError(f"project yields more than {MOST_STATEMENTS:,} statements for one event")
         except Exception as error:

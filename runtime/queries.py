@@ -3,9 +3,11 @@
 from typing import TypeVar
 
 from actors import Address, Query
+from actors.address import check_address
 from runtime.actor_life import handling, origin_here
 from runtime.answering import head
 from runtime.cells import World
+from runtime.clock import seconds
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -30,6 +32,7 @@ async def ask(
         Parked: it will not, by itself.
         Exception: whatever else the answer's author lets it raise.
     """
+    check_address(address)
     projector = world.projectors.get(address.actor)
     if projector is None:
         return await world.ask(address, query, origin=origin_here(), timeout=timeout)
@@ -40,8 +43,9 @@ async def ask(
 
 def _left(world: World, timeout: float | None) -> float | None:
     """Return how many seconds there are, also for the actor's own asker, if it is one that asks."""
+    given = None if timeout is None else seconds(timeout)
     now = handling()
     if now is None or not now.due:
-        return timeout
+        return given
     left = max((now.due - world.clock.steady()) / 1e6, 0.0)
-    return left if timeout is None else min(timeout, left)
+    return left if given is None else min(given, left)

@@ -33,6 +33,7 @@ from runtime.clock import Clock, SystemClock
 from runtime.follower import Follower
 from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
+from runtime.kinds import check_actors
 from runtime.locks import Locking
 from runtime.log import log
 from runtime.node import Node
@@ -119,7 +120,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
     ) -> None:
         check_interceptors("Runtime", interceptors)
         self._journal = journal_for(journal, durability, max_payload)
-        self._actors = actors
+        self._actors = check_actors(actors)
         self._clock = clock or SystemClock()
         self._chaos, self._groups, self._active, self._slow_turn = chaos, groups, active, slow_turn
         self._observer = Observer(self._clock, instruments, tracing)
@@ -390,8 +391,8 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             actor.kill()
 
     def _in_memory(self, address: Address[Any]) -> Follower | Cell | None:
-        node, name = self._open_node(), address.actor
-        node.directory.kind(name)
+        node = self._open_node()
+        name = node.directory.kind_at(address).name
         return node.projectors.get(name) or node.deliverers.get(name) or node.directory.find(address)
 
 

@@ -23,7 +23,8 @@ def _sagas_options(parser: ArgumentParser) -> None:
 
 async def _sagas(job: Job) -> int:
     options, page = job.options, job.page
-    page.heading("SAGA", "STATUS", "STARTED", " STEPS", "WHY")
+    page.heading("saga", "status", "started", " steps", "why")
+    rows: list[tuple[str, ...]] = []
     async for stream in _streams(job, options.type):
         progress = await _progress(job, stream)
         if progress is None or options.status not in (None, progress.status):
@@ -34,7 +35,11 @@ async def _sagas(job: Job) -> int:
             since = progress.started or progress.queued
             started = since.astimezone().isoformat(sep=" ", timespec="seconds") if since else ""
             why = progress.error or progress.reason or ""
-            page.rows([(str(progress.saga), progress.status, started, str(len(progress.steps)), why)])
+            rows.append((str(progress.saga), progress.status, started, str(len(progress.steps)), why))
+            if len(rows) == PAGE:  # so many are laid out together, and no more are kept
+                page.rows(rows)
+                rows.clear()
+    page.rows(rows)
     return OK
 
 
@@ -112,7 +117,8 @@ async def _timeline(job: Job) -> int:
         if options.mermaid:
             page.text(await diagram(job.journal, address))
             return OK
-        page.heading("TIME", " AFTER", "STEP", "WHAT", "WHO")
+        page.heading("time", " after", "step", "what", "who")
+        rows: list[tuple[str, ...]] = []  # a story has so many steps and no more
         async for moment in timeline(job.journal, address):
             time = datetime.fromtimestamp(moment.time / 1e6, UTC)
             who = "" if moment.to is None else str(moment.to)
@@ -129,7 +135,8 @@ async def _timeline(job: Job) -> int:
                 )
             else:
                 local = time.astimezone().isoformat(sep=" ", timespec="milliseconds")
-                page.rows([(local, duration(moment.after), moment.step, moment.text, who)])
+                rows.append((local, duration(moment.after), moment.step, moment.text, who))
+        page.rows(rows)
     except JournalError:
         raise
     except JournalMismatch as error:

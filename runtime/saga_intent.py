@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from actors import Address, Command, NotTaken, Query, ReadModel, Request, RetryPolicy, SagaMisuse, Service, Step
+from actors.address import check_address
 from actors.messages import name_of
 from actors.reminders import EPOCH
 from persistence.codec import Codec
@@ -44,6 +45,8 @@ def check_new(
         )
     if step.kind == "pivot" and not alone:
         raise SagaMisuse(f"{address}: the pivot {step.name!r} must be awaited alone, not in parallel or in a select")
+    if step.kind in ("ask", "pivot"):
+        check_address(step.target)
     if step.target == address:
         raise SagaMisuse(f"{address}: step {step.name!r} asks the saga itself, which would wait for ever")
     if step.target is None:

@@ -197,10 +197,13 @@ class Sagas(Inspection):
 
         Raises:
             UnknownActor: the class is none of this runtime's.
+            ValueError: there is no such status, or ``since`` doesn't say in which time zone it is.
         """
         node = self._open_node()
         if since is not None and since.tzinfo is None:
             raise ValueError(f"since={since} could be any time zone; write datetime(..., tzinfo=UTC)")
+        if status is not None and status not in saga_progress.STATUSES:
+            raise ValueError(f"no saga is {status!r}; a status is {', '.join(saga_progress.STATUSES)}")
         if type is not None:
             self._check_saga(type.at())
         kinds = node.directory.kinds(Saga) if type is None else [node.directory.kind(type.__name__)]
@@ -238,5 +241,5 @@ class Sagas(Inspection):
         return cell
 
     def _check_saga(self, address: Address[Any]) -> None:
-        if not issubclass(self._open_node().kind(address.actor).cls, Saga):
+        if not issubclass(self._open_node().directory.kind_at(address).cls, Saga):
             raise NotTaken(f"{address} is no saga")

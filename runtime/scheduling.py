@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar, get_args
 import msgspec
 
 from actors import Address, Command, Failed, NotTaken, Saga, UnknownActor, UnknownSchedule
-from actors.reminders import EPOCH, LONGEST, NAME_LIMIT
+from actors.reminders import EPOCH, LONGEST, NAME_LIMIT, check_length
 from actors.schedules import Overlap
 from persistence import NotDecodable, NotEncodable, Sleeper
 from runtime.fingerprint import fingerprint_of
@@ -122,7 +122,7 @@ class Scheduling(Inspection):
             OutcomeUnknown: it may or may not have been set; set it again.
         """
         node = self._open_node()
-        kind = node.kind(saga.__name__)
+        kind = node.kind(_class_name(saga))
         if not issubclass(kind.cls, Saga):
             raise NotTaken(
                 f"{saga.__name__} is no saga, and only sagas are scheduled; remind others: runtime.remind(...)"
@@ -231,8 +231,20 @@ def _check_times(
         raise ValueError(f"{what}: at={at} could be any time zone; write datetime(..., tzinfo=UTC)")
     if at is not None and at >= time_of(LATEST):
         raise ValueError(f"{what} can't be due after the year 9998, not at={at}")
+    check_length(what, "every", every)
     if every is not None and not SHORTEST <= every <= LONGEST:
         raise ValueError(f"{what} must repeat after a second or more, and a thousand years at the most, not {every}")
+
+
+def _class_name(saga: object) -> str:
+    """Return the name of the class of sagas that is to be scheduled.
+
+    Raises:
+        NotTaken: it is no class.
+    """
+    if not isinstance(saga, type):
+        raise NotTaken(f"a schedule starts a saga of its own each time: give it the class, not {saga!r:.250}")
+    return saga.__name__
 
 
 def _check_policies(name: str, overlap: Overlap, catch_up: int) -> None:

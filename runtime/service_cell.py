@@ -16,7 +16,7 @@ from persistence.intake import check_text
 from persistence.limits import ID_LENGTH, MOST_EVENTS
 from runtime.cells import Phase, World
 from runtime.conditions import Told, submit, tag
-from runtime.failures import failure, no_decision
+from runtime.failures import failure, no_decision, no_state
 from runtime.fingerprint import fingerprint_of
 from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, own_meta
 from runtime.lock_mail import LockMail
@@ -223,8 +223,14 @@ class ServiceCell(ServiceMemory):
     ) -> Outcome:
         service, kind, state, events, told = self.service, self.kind, self.state, decision.events, None
         assert service is not None
-        for event in events:
-            state = service.evolve(state, event)
+        try:
+            for event in events:
+                state = service.evolve(state, event)
+        except Exception:
+            kind.check_named(events)  # else what evolve says of an event that it can't know hides the mistake
+            raise
+        if type(state) is not kind.first and not isinstance(state, kind.cls.state_type):
+            raise no_state(kind.name, kind.cls.state_type, state)
         cause = command_id or self.world.new_id()
         correlation, context = (cause, None) if origin is None else (origin.correlation or cause, origin.context)
         if command_id is None:

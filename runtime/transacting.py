@@ -17,7 +17,13 @@ def check(node: Node, requests: Requests) -> None:
     Raises:
         UnknownActor, NotTaken: one has none.
     """
-    for address, command in requests:
+    for request in requests:
+        if len(request) != 2:
+            raise NotTaken(
+                f"transact takes pairs, not a {type(request).__name__} of {len(request)}; write "
+                "runtime.transact((Account.at('a'), Withdraw(10)), (Account.at('b'), Deposit(10)))"
+            )
+        address, command = request
         node.directory.check(address, command)
         if not issubclass(node.directory.kind(address.actor).cls, Service):
             raise NotTaken(f"{address} is no service; only services can change together")

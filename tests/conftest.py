@@ -5,7 +5,7 @@ import inspect
 import os
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -71,3 +71,10 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         assert not thread.is_alive(), f"the test left a thread behind: {thread}"
     left = open_files() - files
     assert not left, f"the test left files open: {sorted(left)}"
+
+
+@pytest.fixture
+async def schema() -> AsyncGenerator[str]:
+    """The name of a schema on the PostgreSQL server, for one test."""
+    async with postgres.a_schema() as name:
+        yield name

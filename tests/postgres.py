@@ -64,12 +64,13 @@ async def run(statement: str, *values: object, schema: str = "public") -> list[R
 
 @asynccontextmanager
 async def a_schema(name: str = "") -> AsyncGenerator[str]:
-    """Yield the name of a schema that isn't there yet, and drop it at the end."""
+    """Yield the name of a schema that isn't there yet; drop it at the end, with those of the read models beside it."""
     name = name or f"test_{uuid4().hex}"
     try:
         yield name
     finally:
         await drop(name)
+        await drop_all(f"{name}_")
 
 
 async def drop(schema: str) -> None:

@@ -1,7 +1,7 @@
 """Puts events into words. Everything that the story says of a transfer comes from the journal, by way of here."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from actors import Address
 from demos.bank.messages import (
@@ -15,6 +15,7 @@ from demos.bank.messages import (
     TransferCalledOff,
 )
 from demos.bank.money import euros
+from demos.page import StepLine
 from runtime import HistoryEntry
 
 DONE = {
@@ -26,31 +27,23 @@ DONE = {
 UNDONE = {"hold": "it is free again", "announce": "it is called off"}
 
 
-class Line(NamedTuple):
-    """What became of one step of a transfer."""
-
-    mark: str
-    step: str
-    text: str
-
-
-def steps(history: Iterable[HistoryEntry]) -> Iterator[Line]:
+def steps(history: Iterable[HistoryEntry]) -> Iterator[StepLine]:
     """Tell what became of each step of a transfer, from its saga's history."""
     refused: set[str] = set()
     for entry in history:
         event: Any = entry.event
         match entry.type:
             case "saga.answered" if event["step"] in DONE:
-                yield Line("✓", event["step"], DONE[event["step"]])
+                yield StepLine("✓", event["step"], DONE[event["step"]])
             case "saga.received" if event["message"]["type"] == "Approve":
-                yield Line("✓", "approval", f"approved by {event['message']['by']}")
+                yield StepLine("✓", "approval", f"approved by {event['message']['by']}")
             case "saga.refused":
                 refused.add(event["reason"])
-                yield Line("✗", event["step"], event["reason"])
+                yield StepLine("✗", event["step"], event["reason"])
             case "saga.compensating" if event["reason"] not in refused:
-                yield Line("✗", "approval", event["reason"])
+                yield StepLine("✗", "approval", event["reason"])
             case "saga.undone":
-                yield Line("←", event["step"], UNDONE[event["step"]])
+                yield StepLine("←", event["step"], UNDONE[event["step"]])
             case _:
                 pass
 

@@ -12,6 +12,7 @@ from demos.bank import carrying_on, looking_back, waiting, ways, year
 from demos.bank.carrying_on import ENDINGS
 from demos.bank.stage import Stage
 from demos.command_line import OpenRuntime
+from demos.killing import can_be_killed
 from demos.page import Page
 from demos.report import Report, Tally
 from persistence.postgres_url import without_password
@@ -33,12 +34,7 @@ async def tell(open_runtime: OpenRuntime, journal: str, page: Page) -> Report:
         await ways.by_saga(stage, strong)
         await waiting.held(stage)
         page.scene("7  A process that is killed while money waits")
-        if journal == "memory:":
-            page.say(
-                "A journal in memory dies with its process, so this scene is left out. It is played where the journal "
-                "is a file: without --journal, or with --journal sqlite:bank.db."
-            )
-        else:
+        if can_be_killed(page, journal, "bank.db"):
             await running.aclose()  # a journal belongs to one process at a time
             await waiting.half_a_transfer_elsewhere(stage, journal)
             stage.runtime = await running.enter_async_context(open_runtime())

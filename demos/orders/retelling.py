@@ -1,7 +1,7 @@
 """Puts events into words. Everything that the story says of an order comes from the journal, by way of here."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from actors import Address
 from demos.orders.messages import (
@@ -25,6 +25,7 @@ from demos.orders.messages import (
     PiecesShipped,
     PiecesSupplied,
 )
+from demos.page import StepLine
 from runtime import HistoryEntry
 
 DONE = {
@@ -42,15 +43,7 @@ UNDONE = {
 }
 
 
-class Line(NamedTuple):
-    """What became of one step of an order."""
-
-    mark: str
-    step: str
-    text: str
-
-
-def steps(history: Iterable[HistoryEntry]) -> Iterator[Line]:
+def steps(history: Iterable[HistoryEntry]) -> Iterator[StepLine]:
     """Tell what became of each step of an order, from its saga's history."""
     failing: set[str] = set()
     optional: set[str] = set()
@@ -65,24 +58,24 @@ def steps(history: Iterable[HistoryEntry]) -> Iterator[Line]:
             case "saga.failed":
                 if step not in failing:
                     failing.add(step)
-                    yield Line("…", step, event["error"].rsplit(": ", 1)[-1])
+                    yield StepLine("…", step, event["error"].rsplit(": ", 1)[-1])
             case "saga.received" if event["message"]["type"] == "Approve":
-                yield Line("✓", "approval", f"approved by {event['message']['by']}")
+                yield StepLine("✓", "approval", f"approved by {event['message']['by']}")
             case "saga.answered":
                 if (said := _done(event)) is not None:
-                    yield Line("✓", step, said)
+                    yield StepLine("✓", step, said)
             case "saga.refused":
                 refused.add(event["reason"])
-                yield Line("✗", step, event["reason"] + ("; it goes without" if step in optional else ""))
+                yield StepLine("✗", step, event["reason"] + ("; it goes without" if step in optional else ""))
             case "saga.undone":
-                yield Line("←", step, UNDONE.get(step, "released"))
+                yield StepLine("←", step, UNDONE.get(step, "released"))
             case "saga.parked" | "saga.retried" | "saga.skipped":
                 failing.clear()
-                yield Line("→" if entry.type != "saga.parked" else "✗", "", in_words(entry))
+                yield StepLine("→" if entry.type != "saga.parked" else "✗", "", in_words(entry))
             case "saga.compensating" if event.get("by"):
-                yield Line("→", "", in_words(entry))
+                yield StepLine("→", "", in_words(entry))
             case "saga.compensating" if event["reason"] not in refused:
-                yield Line("✗", "approval", event["reason"])
+                yield StepLine("✗", "approval", event["reason"])
             case _:
                 pass
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 import anyio
 
 from demos.command_line import OpenRuntime
+from demos.killing import can_be_killed
 from demos.orders import carrying_on, looking_back, shopping, trouble
 from demos.orders.carrying_on import ENDINGS
 from demos.orders.checkout import APPROVAL_OVER, Approve, Reject, WhereIs
@@ -48,12 +49,7 @@ async def tell(open_runtime: OpenRuntime, journal: str, page: Page) -> Report:
         await trouble.a_payment_service_that_is_down(stage)
         await trouble.a_letter_that_nobody_can_deliver(stage)
         page.scene("6  A process that is killed while an order waits")
-        if journal == "memory:":
-            page.say(
-                "A journal in memory dies with its process, so this scene is left out. It is played where the journal "
-                "is a file: without --journal, or with --journal sqlite:orders.db."
-            )
-        else:
+        if can_be_killed(page, journal, "orders.db"):
             await running.aclose()  # a journal belongs to one process at a time
             await trouble.half_an_order_elsewhere(stage, journal)
             stage.runtime = await running.enter_async_context(open_runtime(alerts.append))

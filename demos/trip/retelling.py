@@ -1,9 +1,10 @@
 """Puts events into words. Everything that the story says of a trip comes from the journal, by way of here."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from actors import Address
+from demos.page import StepLine
 from demos.trip.messages import (
     CabsOpened,
     CarHeld,
@@ -24,15 +25,7 @@ NOUNS = {"flight": "seat", "hotel": "room", "cab": "car"}
 SELLERS = {"Flight": "flight", "Hotel": "hotel", "Cab": "cab company"}
 
 
-class Line(NamedTuple):
-    """What became of one step of a trip."""
-
-    mark: str
-    step: str
-    text: str
-
-
-def steps(history: Iterable[HistoryEntry]) -> Iterator[Line]:
+def steps(history: Iterable[HistoryEntry]) -> Iterator[StepLine]:
     """Tell what became of each step of a trip, from its saga's history."""
     asked: dict[str, dict[str, Any]] = {}
     replies: dict[str, str] = {}
@@ -45,17 +38,17 @@ def steps(history: Iterable[HistoryEntry]) -> Iterator[Line]:
             case "saga.failed":
                 failures[event["step"]] = failures.get(event["step"], 0) + 1
                 if failures[event["step"]] == 1:
-                    yield Line("…", event["step"], "nobody answers; it is asked again until somebody does")
+                    yield StepLine("…", event["step"], "nobody answers; it is asked again until somebody does")
             case "saga.answered":
                 step = event["step"]
                 actor, key = asked[step]["to"]
                 replies[step] = f"{NOUNS[step]} {event['reply']}"
-                yield Line("✓", step, f"{replies[step]}, {SELLERS[actor]} {key}")
+                yield StepLine("✓", step, f"{replies[step]}, {SELLERS[actor]} {key}")
             case "saga.refused":
-                yield Line("✗", event["step"], event["reason"])
+                yield StepLine("✗", event["step"], event["reason"])
             case "saga.undone":
                 step = event["step"]
-                yield Line("←", step, f"cancelled: {replies.get(step, NOUNS[step])} is free again")
+                yield StepLine("←", step, f"cancelled: {replies.get(step, NOUNS[step])} is free again")
             case _:
                 pass
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from demos.killing import killed_half_way
+from demos.killing import can_be_killed, killed_half_way
 from demos.page import Page
 from demos.report import Report, Tally
 from demos.trip import carrying_on, looking_back
@@ -38,12 +38,7 @@ async def tell(open_runtime: Callable[[], Runtime], journal: str, page: Page) ->
         await a_company_that_is_down(stage)
         await a_flight_that_is_killed(stage)
         page.scene("5  A process that is killed in the middle of a trip")
-        if journal == "memory:":
-            page.say(
-                "A journal in memory dies with its process, so this scene is left out. It is played where the journal "
-                "is a file: without --journal, or with --journal sqlite:trips.db."
-            )
-        else:
+        if can_be_killed(page, journal, "trips.db"):
             await stage.runtime.ask(stage.cab("Rossio"), CloseDesk())
             await running.aclose()  # a journal belongs to one process at a time
             await half_a_trip_elsewhere(stage, journal)

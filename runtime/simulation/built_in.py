@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 
-from actors import ReadModel, Saga, Service
+from actors import ReadModel, Saga, Service, UnknownActor
 from persistence import Record, Stream
 from runtime.fold_projection import FoldProjection, projection_of, schema_of
 from runtime.kinds import Kind
@@ -22,11 +22,14 @@ Problem = tuple[str, str]
 SAGAS, UNDOS, ONCE = "every saga ends", "undos run in reverse, once", "no effect twice"
 REPLIES, READ_MODELS = "replies are durable, and the first ones", "read models are the fold of the journal"
 
+NOBODY_THERE = f"{UnknownActor.__name__}: "
+"""How the error of a saga begins that has asked for an actor who was not given to the test."""
+
 HINTS = {
     SAGAS: "look at the last thing that was sent to it, and who should have answered; a step without an end needs a "
     "deadline or a timeout",
     ONCE: "give the outside world an id that is the same at each attempt: self.message_id in a plain actor; give "
-    "commands from outside an id",
+    "commands from outside an id; if both were meant, tell Effects what differs: do(id, (order, text))",
     REPLIES: "decide and answer may depend on nothing but their arguments and self.key; else it is our bug",
     UNDOS: "undos are the runtime's own work; if no step was skipped by hand, it is a bug of ours",
     READ_MODELS: "project must be pure: the same statements for the same event, and nothing kept in the class, the "
@@ -47,6 +50,8 @@ def problems(world: World, acks: Acks, views: ViewDisk, kinds: Mapping[str, Kind
         if not story.ended and story.status != "parked" and story.asleep_until() is None:
             under_way = [name for name, step in story.steps.items() if step.open or step.needs_undo]
             yield SAGAS, f"{address} is {story.status}, and nothing happens any more; under way: {under_way}"
+        elif story.error is not None and story.error.startswith(NOBODY_THERE):
+            yield SAGAS, f"{address} is parked, as a class is missing in this test: {story.error}"
     effects = world.outside
     if isinstance(effects, Effects):
         for text in effects.repeats():
@@ -58,7 +63,8 @@ def problems(world: World, acks: Acks, views: ViewDisk, kinds: Mapping[str, Kind
 class Effects:
     """A stand-in for the outside world, where it takes what it is told once for each id, as a bank or a mailer might.
 
-    What was done under two ids was done twice; a built-in invariant looks for it.
+    What was done under two ids was done twice; a built-in invariant looks for it. So what is meant twice has to differ:
+    ``do(self.message_id, (message.order, message.text))``.
     """
 
     def __init__(self) -> None:

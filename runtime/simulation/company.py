@@ -4,14 +4,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from actors import Actor, Address, DefinitionError, NotTaken, ReadModel, Saga, Service, UnknownActor
-from runtime.directory import not_taken
+from actors import Actor, DefinitionError, ReadModel, Saga, Service, UnknownActor
 from runtime.kinds import Kind, kind_of
+from runtime.takers import Takers
 
 _BASES: tuple[type, ...] = (Service, Saga, ReadModel, Actor)
 
 
-class Company:
+class Company(Takers):
     """The classes of actors, by name: the actor's own, those that were named, and those that its module can see.
 
     Where none of these has the name, it is the class that was defined under it in the nearest package.
@@ -36,29 +36,6 @@ class Company:
         if kind is None:
             kind = self._kinds[name] = kind_of(self._find(name))
         return kind
-
-    def check(self, address: Address[Any], message: object) -> None:
-        """Make sure that the actor at an address takes a message.
-
-        Raises:
-            UnknownActor: there is no such class of actors.
-            NotTaken: it takes other messages.
-        """
-        kind = self.kind(address.actor)
-        if type(message) not in kind.takes:
-            raise not_taken(kind, address, message)
-
-    def check_answers(self, address: Address[Any], query: object) -> None:
-        """Make sure that the actor at an address answers a query by itself.
-
-        Raises:
-            UnknownActor: there is no such class of actors.
-            NotTaken: it answers other queries, or none.
-        """
-        kind = self.kind(address.actor)
-        if type(query) not in kind.queries:
-            answers = ", ".join(sorted(one.__name__ for one in kind.queries)) or "none"
-            raise NotTaken(f"{kind.name} doesn't answer {type(query).__name__}, only {answers}")
 
     def writers_of(self, kind: Kind) -> list[Kind]:
         """Return who writes what a read model follows: those that are known, and others that were defined."""

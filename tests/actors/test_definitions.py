@@ -253,6 +253,108 @@ WRONG = {
         """,
         ["Flights", 'schema = "create table ..."'],
     ),
+    "async decide": (
+        """
+        class Berth(Service[Seats, HoldSeat, SeatHeld]):
+            initial = Seats()
+            async def decide(self, state, command): ...
+        """,
+        ["Berth.decide is async", "write def decide", "plain actor"],
+    ),
+    "async evolve": (
+        """
+        class Berth(Service[Seats, HoldSeat, SeatHeld]):
+            initial = Seats()
+            async def evolve(self, state, event): ...
+        """,
+        ["Berth.evolve is async", "write def evolve"],
+    ),
+    "decide that yields": (
+        """
+        class Berth(Service[Seats, HoldSeat, SeatHeld]):
+            initial = Seats()
+            def decide(self, state, command): yield command.reply(None)
+        """,
+        ["Berth.decide yields", "write return"],
+    ),
+    "async project": (
+        """
+        class Flights(ReadModel):
+            schema = "create table flights (trip text)"
+            async def project(self, event: SeatHeld, meta: Meta): yield sql("")
+        """,
+        ["Flights.project is async", "write def project"],
+    ),
+    "read model that answers at once": (
+        """
+        class Flights(ReadModel):
+            schema = "create table flights (trip text)"
+            def project(self, event: SeatHeld, meta: Meta): yield sql("")
+            def answer(self, db, query): ...
+        """,
+        ["Flights.answer must be async", "async def answer(self, db, query: A | B)"],
+    ),
+    "saga that is not async": (
+        """
+        class Trip(Saga[HoldSeat, None]):
+            def run(self, command): ...
+        """,
+        ["Trip.run must be async", "async def run(self, command)"],
+    ),
+    "service that can't be made": (
+        """
+        class Berth(Service[Seats, HoldSeat, SeatHeld]):
+            initial = Seats()
+            def __init__(self): ...
+        """,
+        ["Berth.__init__", "their key", "def __init__(self, key: str)", "super().__init__(key)"],
+    ),
+    "saga that can't be made": (
+        """
+        class Trip(Saga[HoldSeat, None]):
+            def __init__(self, key, bank): ...
+        """,
+        ["Trip.__init__", "their key", "'bank'"],
+    ),
+    "plain actor that can't be made": (
+        """
+        class Mailer(Actor):
+            def __init__(self): ...
+            def receive(self, message: HoldSeat): ...
+        """,
+        ["Mailer.__init__", "their key"],
+    ),
+    "seconds for a deadline": (
+        """
+        class Trip(Saga[HoldSeat, None]):
+            deadline = 5.0
+        """,
+        ["Trip has deadline = 5.0; write deadline = timedelta(minutes=5), or None"],
+    ),
+    "a number for a mailbox": (
+        """
+        class Berth(Service[Seats, HoldSeat, SeatHeld]):
+            initial = Seats()
+            mailbox = 100
+        """,
+        ["Berth has mailbox = 100; write mailbox = Mailbox(limit=10_000)"],
+    ),
+    "a plain actor with seconds for its limit": (
+        """
+        class Mailer(Actor):
+            time_limit = 5
+            def receive(self, message: HoldSeat): ...
+        """,
+        ["Mailer has time_limit = 5; write time_limit = timedelta(seconds=30), or None"],
+    ),
+    "a read model that retries a number of times": (
+        """
+        class Flights(ReadModel):
+            schema = "create table flights (trip text)"
+            retry = 3
+        """,
+        ["Flights has retry = 3; write retry = RetryPolicy("],
+    ),
     "a policy for locks that there is not": (
         """
         class Berth(Service[Seats, HoldSeat, SeatHeld]):
@@ -414,6 +516,32 @@ def test_undo_after_the_pivot_is_seen_inside_other_calls() -> None:
                     self.ask(undo=ReleaseSeat(self.key), name="b", to=flight, command=hold),
                     self.ask("c", flight, hold),
                 )
+
+
+def test_a_step_that_nobody_awaits_is_seen_wherever_it_stands() -> None:
+    with pytest.raises(
+        DefinitionError, match=r"Hasty.run has a step that is never taken: self.ask\('hold', ...\)"
+    ) as caught:
+
+        class Hasty(Saga[BookTrip, None]):  # pyright: ignore[reportUnusedClass]
+            async def run(self, command: BookTrip) -> None:
+                if command.flight:
+                    self.ask("hold", Flight.at(command.flight), HoldSeat(self.key))
+
+    assert "write await self.ask(...)" in str(caught.value)
+
+
+def test_a_step_may_be_made_before_it_is_awaited() -> None:
+    class Slow(Saga[BookTrip, None]):
+        async def run(self, command: BookTrip) -> None:
+            flight, hold = Flight.at(command.flight), HoldSeat(self.key)
+            steps = [self.ask(name, flight, hold) for name in ("a", "b")]
+            last = self.ask("c", flight, hold)
+            await self.parallel(*steps)
+            self.revise_undo("a", ReleaseSeat(self.key))
+            await last
+
+    assert Slow.commands == {"BookTrip": BookTrip}
 
 
 def test_what_may_never_run_is_left_to_the_runtime() -> None:

@@ -59,7 +59,7 @@ def evolves_all(_self: Any, state: Any, _event, _meta: Meta) -> Any:  # type: ig
 @pytest.mark.parametrize(
     ("bases", "content", "told"),
     [
-        ((Totals,), {"answer": answers_slowly}, "Odd.answer is async, but a fold works at once"),
+        ((Totals,), {"answer": answers_slowly}, "Odd.answer is async, but it works at once"),
         ((Totals,), {"evolve": evolves_lazily}, "Odd.evolve yields; it has one result"),
         ((Totals,), {"schema": "create table t (a)"}, "Odd is a fold and has no tables"),
         ((Fold,), {}, r"Odd doesn't say what its state is; write class Odd\(Fold"),

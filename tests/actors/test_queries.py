@@ -66,7 +66,7 @@ names_nobody.__annotations__["query"] = "Who"
 
 
 MISTAKES: list[tuple[Any, str]] = [
-    (is_async, "Thing.answer is async, but it answers at once"),
+    (is_async, "Thing.answer is async, but it works at once"),
     (yields, "Thing.answer yields"),
     (says_nothing, r"write def answer\(self, state: Nothing, query: A \| B\)"),
     (has_none, r"write def answer\(self, state: Nothing, query: A \| B\)"),

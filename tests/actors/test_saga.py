@@ -1,8 +1,8 @@
 """Sagas outside of a runtime: ``run`` is a plain coroutine that can be driven by hand."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -151,6 +151,32 @@ def test_a_step_has_a_name_that_ids_can_be_made_of(name: str) -> None:
 @pytest.mark.parametrize("name", [" ", "/", "flight of LH441", "café", "\n"])
 def test_any_other_name_will_do(name: str) -> None:
     assert Trip("trip-7").ask(name, Flight.at(), HoldSeat("trip-7")).name == name
+
+
+def test_a_step_says_what_it_can_not_be_made_of() -> None:
+    saga, flight, hold = Trip("trip-7"), Flight.at(), HoldSeat("trip-7")
+    a_number, a_function, a_list = (
+        cast("Any", 5.0),
+        cast("Any", lambda: hold),
+        cast("Any", [saga.ask("a", flight, hold)]),
+    )
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (
+            lambda: saga.sleep("nap", a_number),
+            r"step 'nap' needs a length of time, timedelta\(seconds=5\) say, not a float",
+        ),
+        (lambda: saga.ask("a", flight, hold, timeout=a_number), "step 'a' needs a length of time"),
+        (
+            lambda: saga.ask("a", flight, hold, undo=a_function),
+            "step 'a' is undone by a function, but an undo is a command",
+        ),
+        (lambda: saga.ask("a", flight, hold, undo=cast("Any", HoldSeat)), "step 'a' is undone by the class HoldSeat"),
+        (lambda: saga.parallel(a_list), r"parallel takes steps, not a list.*self.parallel\(\*steps\)"),
+        (lambda: saga.select(a_list), r"select takes steps, not a list.*self.select\(\*steps\)"),
+    ]
+    for make, text in wrong:
+        with pytest.raises(SagaMisuse, match=text):
+            make()
 
 
 def test_the_time_is_that_of_the_story() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from persistence import Record
 from persistence.postgres import PostgresJournal
+from tests import reading
 from tests.chaos.keeper import digest
 from tests.runtime.tools import check_once, content
 
@@ -95,12 +96,7 @@ async def keepers(urls: Sequence[tuple[str, str]]) -> AsyncGenerator[list[Keeper
 
 async def everything(url: str) -> list[Record]:
     """Return all records of a journal, having checked that nothing is there twice, or missing."""
-    journal = PostgresJournal(url, watching=True)
-    await journal.open()
-    records: list[Record] = []
-    while page := await journal.read_all(len(records)):
-        records += page
-    await journal.close()
+    records = await reading.everything(PostgresJournal(url, watching=True))
     check_once(records)
     return records
 

@@ -1,7 +1,6 @@
 """P5, P6, P7 with several processes on one journal: one is paused while its streams move on, another is killed."""
 
 import signal
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -10,16 +9,10 @@ from persistence import JournalInUse, postgres_schema
 from runtime import Runtime
 from tests.chaos.keeper import ALL, IN_FLIGHT, SHELVES, Keep, Shelf
 from tests.chaos.keepers import ROOT, check_rows, everything, keepers
-from tests.postgres import a_schema, needs_server, run, url_of
+from tests.postgres import needs_server, run, url_of
 from tests.runtime.tools import content, node_of
 
 pytestmark = needs_server
-
-
-@pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        yield name
 
 
 def url(schema: str, owner: str) -> str:

@@ -12,6 +12,7 @@ from persistence import Record
 from persistence.opening import journal_of
 from tests.chaos.poisoner import DEADLY, INNOCENTS
 from tests.postgres import a_schema, needs_server, url_of
+from tests.reading import everything
 from tests.runtime.ending import counted
 from tests.runtime.tools import check_once, content, of
 
@@ -30,15 +31,9 @@ async def run(*arguments: str) -> tuple[int, str]:
 
 async def read(url: str) -> list[Record]:
     journal = journal_of(url, "full")
-    await journal.open()
-    try:
-        assert not journal.crashed
-        records: list[Record] = []
-        while page := await journal.read_all(len(records)):
-            records += page
-        return records
-    finally:
-        await journal.close()
+    records = await everything(journal)
+    assert not journal.crashed
+    return records
 
 
 @pytest.mark.parametrize("what", ["service", "actor", "code", "reminder"])

@@ -1,7 +1,6 @@
 """P1 to P3, P5 on PostgreSQL: processes that are killed, and one that is paused while another takes over."""
 
 import sys
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,8 @@ from persistence import JournalInUse, Record, postgres_schema
 from persistence.postgres import PostgresJournal
 from runtime import Runtime
 from runtime.simulation.monkey import ChaosMonkey
-from tests.postgres import a_schema, needs_server, run, url_of
+from tests.postgres import needs_server, run, url_of
+from tests.reading import everything
 from tests.runtime.cast import ALL, Hold, Room
 from tests.runtime.tools import check_once, content
 
@@ -20,24 +20,13 @@ ROOT = Path(__file__).parents[2]
 KILLS = 12
 
 
-@pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        yield name
-
-
 def command(schema: str) -> list[str]:
     return [sys.executable, "-m", "tests.chaos.holder", f"{url_of(schema)}&application_name={schema}"]
 
 
 async def trips(schema: str) -> tuple[list[Record], list[str]]:
     """Return all records, and what is held by them."""
-    journal = PostgresJournal(url_of(schema), watching=True)
-    await journal.open()
-    records: list[Record] = []
-    while page := await journal.read_all(len(records)):
-        records += page
-    await journal.close()
+    records = await everything(PostgresJournal(url_of(schema), watching=True))
     check_once(records)
     return records, [content(record)["trip"] for record in records]
 

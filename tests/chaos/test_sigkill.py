@@ -11,6 +11,7 @@ from typing import Any
 from actors import Address, Refused
 from persistence import Record, SqliteJournal
 from runtime import Runtime
+from tests.reading import everything
 from tests.runtime.cast import ALL, Board, Lines, Tour, Trip
 from tests.runtime.tools import as_stored, check_books, check_once
 
@@ -32,17 +33,6 @@ async def read_lines(process: Process, most: int) -> list[str]:
         if line.endswith(b"\n"):
             lines.append(line.decode().strip())
     return lines
-
-
-async def everything(journal: SqliteJournal) -> list[Record]:
-    await journal.open()
-    try:
-        records: list[Record] = []
-        while page := await journal.read_all(len(records)):
-            records += page
-        return records
-    finally:
-        await journal.close()
 
 
 async def test_fifty_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from persistence.opening import journal_of
 from runtime import Runtime
 from runtime.simulation.monkey import ChaosMonkey
 from tests.postgres import a_schema, needs_server, url_of
+from tests.reading import everything
 from tests.runtime.tools import check_once, check_stories, content, of
 
 ROOT = Path(__file__).parents[2]
@@ -34,15 +35,7 @@ class Told:
 
 
 async def read(url: str) -> list[Record]:
-    journal = journal_of(url, "full")
-    await journal.open()
-    try:
-        records: list[Record] = []
-        while page := await journal.read_all(len(records)):
-            records += page
-        return records
-    finally:
-        await journal.close()
+    return await everything(journal_of(url, "full"))
 
 
 async def check_read_model(runtime: Runtime, records: list[Record]) -> None:

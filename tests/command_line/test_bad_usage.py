@@ -15,10 +15,10 @@ from tests.command_line.conftest import Run
         (("info",), "which journal? Write its URL, as in sqlite:trips.db, or set UNDERSTUDY_JOURNAL"),
         (("--json",), "write a command"),
         (("frobnicate",), "there is no command 'frobnicate'"),
-        (("info", "trips.db"), "there is no journal 'trips.db'; write 'sqlite:trips.db'"),
-        (("trips.db", "info"), "there is no journal 'trips.db'; write 'sqlite:trips.db'"),
-        (("info", "mysql://me:s3cret@host/x"), "there is no journal 'mysql://me@host/x'; write"),
-        (("info", "http://x"), "there is no journal 'http://x'; write 'sqlite:trips.db'"),
+        (("info", "trips.db"), "'trips.db' is no journal's URL; write 'sqlite:trips.db'"),
+        (("trips.db", "info"), "'trips.db' is no journal's URL; write 'sqlite:trips.db'"),
+        (("info", "mysql://me:s3cret@host/x"), "'mysql://me@host/x' is no journal's URL; write"),
+        (("info", "http://x"), "'http://x' is no journal's URL; write 'sqlite:trips.db'"),
         (("info", "memory:"), "a journal in memory is gone with its process"),
         (("info", "sqlite:/no/such/trips.db"), "can't open /no/such/trips.db: there is no such file"),
         (("info", "sqlite:/tmp"), "can't open /tmp: it is a folder"),
@@ -64,7 +64,7 @@ def test_what_is_no_journal(run: Run, tmp_path: Path) -> None:
     path.write_text("milk, bread, eggs" * 100)
     done = run("info", f"sqlite:{path}")
     assert (done.code, done.complaint) == (2, f"{path} is not a journal of Understudy; use another file")
-    assert run("info", path).complaint.startswith(f"there is no journal '{path}'; write 'sqlite:{path}'")
+    assert run("info", path).complaint.startswith(f"'{path}' is no journal's URL; write 'sqlite:{path}'")
     other = tmp_path / "other.db"
     with closing(sqlite3.connect(other)) as db:
         db.execute("create table notes (text)")

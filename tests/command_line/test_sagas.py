@@ -34,7 +34,7 @@ def two(tmp_path: Path) -> str:
 def test_sagas_are_listed_with_where_they_have_come_to(process: Run, two: str) -> None:
     done = process("sagas", two)
     heading, *rows = done.lines
-    assert heading.split() == ["SAGA", "STATUS", "STARTED", "STEPS", "WHY"]
+    assert heading.split() == ["saga", "status", "started", "steps", "why"]
     assert [row.split()[:2] for row in rows] == [["TripSaga/one", "completed"], ["TripSaga/two", "compensated"]]
     assert "full" in rows[1] or "sold" in rows[1] or "no" in rows[1]
 
@@ -53,7 +53,10 @@ def test_sagas_are_chosen_by_status_and_class(process: Run, two: str) -> None:
 
 def test_the_timeline_of_a_saga(process: Run, two: str) -> None:
     heading, *rows = process("timeline", two, "TripSaga/one").lines
-    assert heading.split() == ["TIME", "AFTER", "STEP", "WHAT", "WHO"]
+    assert heading.split() == ["time", "after", "step", "what", "who"]
+    column = heading.index("what")
+    assert {row[column - 1] for row in rows} == {" "}, "columns stand below one another"
+    assert rows[-1][column:].rstrip() == "completed"
     assert [row.split()[-1] for row in rows[1:3]] == ["Flight/F", "Flight/F"]
     assert rows[-1].rstrip().endswith("completed")
     found = process("timeline", two, "TripSaga/two", "--json").objects

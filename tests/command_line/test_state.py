@@ -59,6 +59,7 @@ def test_the_state_as_it_was(process: Run, trips: str, flight: tuple[str, dict[s
     [
         (("Flight/run0-F1",), "the following arguments are required: --actors"),
         (("Flight/run0-F1", "--actors", "no.such"), "can't import no.such: ModuleNotFoundError"),
+        (("Flight/run0-F1", "--actors", "trips.py"), "trips.py is a file; give the module in it, without .py"),
         (("Flight/run0-F1", "--actors", "demos.trip:NOPE"), "demos.trip has no list NOPE"),
         (("Flight/run0-F1", "--actors", "demos.trip.messages"), "demos.trip.messages is not a list of actors"),
         (("Flight/run0-F1", "--actors", "demos.trip.mailer"), "demos.trip.mailer has no actor Flight, only Mailer"),

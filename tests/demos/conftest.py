@@ -1,5 +1,6 @@
 """Runs the demos as their users do: as processes of their own."""
 
+import json
 import os
 import pty
 import signal
@@ -8,8 +9,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from demos.killing import HALF_WAY
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,6 +65,47 @@ def stop_by_signal(
         said = process.stderr.read()
     assert process.returncode == 128 + number
     assert said == f"python -m {module}: stopped; go on with --journal {journal}\n"
+
+
+def kill_half_way(start: Start, module: str, *arguments: str) -> None:
+    """Start a process that is made to be killed, and kill it when it says that it is half way."""
+    with start(module, *arguments) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{HALF_WAY}\n"
+        process.kill()
+
+
+def kill_at_work(start: Start, module: str, journal: str, *load: str, word: str) -> None:
+    """Start a demo with a load, and kill it when it says this of its work."""
+    with start(module, *load, "--journal", journal) as process:
+        assert process.stdout is not None
+        assert any(word in line for line in process.stdout)
+        process.kill()
+
+
+def totals(run: Run, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """Run with --json, and return the object that is all there is on standard output."""
+    done = run("--json", *arguments)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout.count("\n") == 1
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def check_complaint(run: Run, module: str, *arguments: str, said: str) -> None:
+    """Run what can't be run, and check that it says why, in one line."""
+    done = run(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"python -m {module}: {said}")
+
+
+def check_help(run: Run, *options: str) -> None:
+    """Check that the help tells of these options, and fits into a terminal."""
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for option in options:
+        assert option in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
 
 
 def runner(module: str, environment: dict[str, str]) -> Run:

@@ -1,10 +1,8 @@
 """``python -m demos.bank --transfers N`` and ``--at DATE``: totals, kills, and journals that are carried on with."""
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,18 +10,17 @@ from demos.bank import ACTORS
 from demos.bank.account import Account, OpenAccount, Withdraw
 from demos.bank.load import wishes
 from demos.bank.transfers import transfer_at_once
-from demos.killing import HALF_WAY
 from runtime import ManualClock, Runtime
-from tests.demos.conftest import Run, Start, stop_by_signal
-
-
-def totals(bank: Run, *arguments: str, code: int = 0) -> dict[str, Any]:
-    """Run with --json, and return the object that is all there is on standard output."""
-    done = bank("--json", *arguments)
-    assert (done.returncode, done.stderr) == (code, "")
-    assert done.stdout.count("\n") == 1
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+from tests.demos.conftest import (
+    Run,
+    Start,
+    check_complaint,
+    check_help,
+    kill_at_work,
+    kill_half_way,
+    stop_by_signal,
+    totals,
+)
 
 
 @pytest.fixture
@@ -71,10 +68,7 @@ async def test_a_transfer_that_waits_is_finished_first(bank: Run, start: Start, 
     async with Runtime(journal, ACTORS) as runtime:
         await runtime.ask(Account.at("cash"), OpenAccount(None))
         await runtime.ask(Account.at("eve"), OpenAccount())
-    with start("demos.bank.doomed", journal, "piano", "cash", "eve", "1500000") as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"{HALF_WAY}\n"
-        process.kill()
+    kill_half_way(start, "demos.bank.doomed", journal, "piano", "cash", "eve", "1500000")
     found = totals(bank, "--transfers", "10", "--journal", journal)
     assert (found["resumed"], found["books_balance"]) == (1, True)
     assert found["done"] + found["refused"] == 11
@@ -83,10 +77,7 @@ async def test_a_transfer_that_waits_is_finished_first(bank: Run, start: Start, 
 
 
 def test_killed_at_work(bank: Run, start: Start, journal: str) -> None:
-    with start("demos.bank", "--transfers", "6000", "--journal", journal) as process:
-        assert process.stdout is not None
-        assert any("transfers are made" in line for line in process.stdout)
-        process.kill()
+    kill_at_work(start, "demos.bank", journal, "--transfers", "6000", word="transfers are made")
     found = totals(bank, "--transfers", "10", "--journal", journal)
     assert found["books_balance"]
     assert found["done"] + found["refused"] + found["parked"] == found["resumed"] + 10
@@ -141,29 +132,17 @@ async def test_the_bank_as_it_was_at_the_end_of_a_day(bank: Run, journal: str) -
         (("--at", "yesterday"), "argument --at: it must be a date like 2026-01-31"),
         (("--at", "2026-01-31"), "argument --at: say of which journal, by --journal URL (see --help)"),
         (("--orders", "5"), "unrecognized arguments: --orders 5 (see --help)"),
-        (("--journal", "bank.db"), "there is no journal 'bank.db'; write 'sqlite:"),
+        (("--journal", "bank.db"), "'bank.db' is no journal's URL; write 'sqlite:"),
     ],
 )
 def test_bad_options(bank: Run, arguments: tuple[str, ...], said: str) -> None:
-    done = bank(*arguments)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith(f"python -m demos.bank: {said}")
+    check_complaint(bank, "demos.bank", *arguments, said=said)
 
 
 def test_help(bank: Run) -> None:
-    done = bank("--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    for option in (
-        "--transfers N",
-        "--kill P",
-        "--seed S",
-        "--journal URL",
-        "--at DATE",
-        "--json",
-        "sqlite:transfers.db",
-    ):
-        assert option in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 100
+    check_help(
+        bank, "--transfers N", "--kill P", "--seed S", "--journal URL", "--at DATE", "--json", "sqlite:transfers.db"
+    )
 
 
 def test_wishes_follow_from_the_seed() -> None:

@@ -1,10 +1,8 @@
 """``python -m demos.trip --trips N``: totals, kills, and journals that are carried on with."""
 
-import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,16 +11,7 @@ from demos.trip import ACTORS
 from demos.trip.load import CAPACITY, sellers_for, wishes
 from demos.trip.services import Cab, CloseDesk, Flight, Hotel, OpenCab, OpenFlight, OpenHotel
 from runtime import Runtime
-from tests.demos.conftest import Run, Start, stop_by_signal
-
-
-def totals(trip: Run, *arguments: str) -> dict[str, Any]:
-    """Run with --json, and return the object that is all there is on standard output."""
-    done = trip("--json", *arguments)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\n") == 1
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+from tests.demos.conftest import Run, Start, kill_at_work, kill_half_way, stop_by_signal, totals
 
 
 @pytest.fixture
@@ -90,20 +79,14 @@ def test_a_journal_is_carried_on_with(trip: Run, journal: str) -> None:
 
 async def test_an_unfinished_trip_is_finished_first(trip: Run, start: Start, journal: str) -> None:
     await open_for_finn(journal)
-    with start("demos.trip.doomed", journal, "finn", "Finn", "F", "H", "C") as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"{HALF_WAY}\n"
-        process.kill()
+    kill_half_way(start, "demos.trip.doomed", journal, "finn", "Finn", "F", "H", "C")
     found = totals(trip, "--trips", "10", "--journal", journal)
     assert (found["resumed"], found["booked"], found["books_balance"]) == (1, 11, True)
 
 
 async def test_the_story_finishes_what_is_unfinished_too(trip: Run, start: Start, journal: str) -> None:
     await open_for_finn(journal)
-    with start("demos.trip.doomed", journal, "finn", "Finn", "F", "H", "C") as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"{HALF_WAY}\n"
-        process.kill()
+    kill_half_way(start, "demos.trip.doomed", journal, "finn", "Finn", "F", "H", "C")
     done = trip("--journal", journal)
     assert (done.returncode, done.stderr) == (0, "")
     assert "unfinished trip, finn" in done.stdout
@@ -122,10 +105,7 @@ async def test_the_doomed_process_ends_with_the_one_that_started_it(start: Start
 
 
 def test_killed_at_work(trip: Run, start: Start, journal: str) -> None:
-    with start("demos.trip", "--trips", "5000", "--journal", journal) as process:
-        assert process.stdout is not None
-        assert any("trips are booked" in line for line in process.stdout)
-        process.kill()
+    kill_at_work(start, "demos.trip", journal, "--trips", "5000", word="trips are booked")
     found = totals(trip, "--trips", "10", "--journal", journal)
     assert found["books_balance"]
     assert found["parked"] == 0

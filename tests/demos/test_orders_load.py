@@ -1,29 +1,26 @@
 """``python -m demos.orders --orders N``: totals, kills, and journals that are carried on with."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
-from demos.killing import HALF_WAY
 from demos.orders import ACTORS
 from demos.orders.carrier import Carrier, OpenCarrier
 from demos.orders.load import wishes
 from demos.orders.payments import OpenAccount, Payments
 from demos.orders.stock import Stock, Supply
 from runtime import Runtime
-from tests.demos.conftest import Run, Start, stop_by_signal
-
-
-def totals(orders: Run, *arguments: str) -> dict[str, Any]:
-    """Run with --json, and return the object that is all there is on standard output."""
-    done = orders("--json", *arguments)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\n") == 1
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+from tests.demos.conftest import (
+    Run,
+    Start,
+    check_complaint,
+    check_help,
+    kill_at_work,
+    kill_half_way,
+    stop_by_signal,
+    totals,
+)
 
 
 @pytest.fixture
@@ -68,10 +65,7 @@ async def test_an_order_that_waits_is_finished_first(orders: Run, start: Start, 
         await runtime.ask(Stock.at("samovar"), Supply(1))
         await runtime.ask(Payments.at("Iris"), OpenAccount(700))
         await runtime.ask(Carrier.at("Pony"), OpenCarrier(1))
-    with start("demos.orders.doomed", journal, "iris", "Iris", str(tmp_path), "samovar", "Pony") as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"{HALF_WAY}\n"
-        process.kill()
+    kill_half_way(start, "demos.orders.doomed", journal, "iris", "Iris", str(tmp_path), "samovar", "Pony")
     found = totals(orders, "--orders", "10", "--journal", journal)
     assert (found["resumed"], found["books_balance"]) == (1, True)
     assert found["shipped"] + found["cancelled"] == 11
@@ -80,10 +74,7 @@ async def test_an_order_that_waits_is_finished_first(orders: Run, start: Start, 
 
 
 def test_killed_at_work(orders: Run, start: Start, journal: str) -> None:
-    with start("demos.orders", "--orders", "3000", "--journal", journal) as process:
-        assert process.stdout is not None
-        assert any("orders are taken" in line for line in process.stdout)
-        process.kill()
+    kill_at_work(start, "demos.orders", journal, "--orders", "3000", word="orders are taken")
     found = totals(orders, "--orders", "10", "--journal", journal)
     assert found["books_balance"]
     assert found["shipped"] + found["cancelled"] + found["parked"] == found["resumed"] + 10
@@ -100,21 +91,15 @@ def test_stopped_by_a_signal(orders: Run, start: Start, journal: str) -> None:
         (("--orders", "many"), "argument --orders: it must be a whole number from 0 to 1,000,000, not 'many'"),
         (("--kill", "1"), "argument --kill: it must be a number from 0 to below 1, not '1' (see --help)"),
         (("--trips", "5"), "unrecognized arguments: --trips 5 (see --help)"),
-        (("--journal", "orders.db"), "there is no journal 'orders.db'; write 'sqlite:"),
+        (("--journal", "orders.db"), "'orders.db' is no journal's URL; write 'sqlite:"),
     ],
 )
 def test_bad_options(orders: Run, arguments: tuple[str, ...], said: str) -> None:
-    done = orders(*arguments)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith(f"python -m demos.orders: {said}")
+    check_complaint(orders, "demos.orders", *arguments, said=said)
 
 
 def test_help(orders: Run) -> None:
-    done = orders("--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    for option in ("--orders N", "--kill P", "--seed S", "--journal URL", "--json", "sqlite:orders.db"):
-        assert option in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 100
+    check_help(orders, "--orders N", "--kill P", "--seed S", "--journal URL", "--json", "sqlite:orders.db")
 
 
 def test_wishes_follow_from_the_seed() -> None:

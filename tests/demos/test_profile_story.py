@@ -1,9 +1,7 @@
 """The story that ``python -m demos.profile`` tells, ``--updates N``, and what its books find."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +11,7 @@ from demos.profile.load import wishes
 from demos.profile.profile import Profile, ProfileState, SaveProfile
 from demos.profile.search import Copy, Found
 from runtime import Runtime
-from tests.demos.conftest import Run, Start, stop_by_signal
+from tests.demos.conftest import Run, Start, check_complaint, check_help, kill_at_work, stop_by_signal, totals
 from tests.demos.test_story import scene
 from tests.postgres import a_schema, drop_all, needs_server, url_of
 
@@ -27,15 +25,6 @@ SCENES = (
     "Do the books balance?",
 )
 READ = re.compile(r"^ +\d  (.+?)  +Ana Reis  (\w+) +(\d+) +(\d+) +([\d.]+) ms$", re.M)
-
-
-def totals(profile: Run, *arguments: str) -> dict[str, Any]:
-    """Run with --json, and return the object that is all there is on standard output."""
-    done = profile("--json", *arguments)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\n") == 1
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 @pytest.fixture
@@ -116,10 +105,7 @@ def test_the_totals_for_people(profile: Run) -> None:
 
 
 def test_killed_at_work(profile: Run, start: Start, journal: str) -> None:
-    with start("demos.profile", "--updates", "5000", "--journal", journal) as process:
-        assert process.stdout is not None
-        assert any("updates are saved" in line for line in process.stdout)
-        process.kill()
+    kill_at_work(start, "demos.profile", journal, "--updates", "5000", word="updates are saved")
     found = totals(profile, "--updates", "10", "--journal", journal)
     assert (found["saved"] + found["refused"], found["books_balance"]) == (10, True)
 
@@ -133,22 +119,16 @@ def test_stopped_by_a_signal(start: Start, journal: str) -> None:
     [
         (("--updates", "many"), "argument --updates: it must be a whole number from 0 to 1,000,000, not 'many'"),
         (("--at", "2026-01-31"), "unrecognized arguments: --at 2026-01-31 (see --help)"),
-        (("--journal", "profiles.db"), "there is no journal 'profiles.db'; write 'sqlite:"),
+        (("--journal", "profiles.db"), "'profiles.db' is no journal's URL; write 'sqlite:"),
         (("--views", "nowhere"), "there is no place for read models 'nowhere'; write 'sqlite:FOLDER'"),
     ],
 )
 def test_bad_options(profile: Run, arguments: tuple[str, ...], said: str) -> None:
-    done = profile(*arguments)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith(f"python -m demos.profile: {said}")
+    check_complaint(profile, "demos.profile", *arguments, said=said)
 
 
 def test_help(profile: Run, bank: Run) -> None:
-    done = profile("--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    for option in ("--updates N", "--kill P", "--seed S", "--journal URL", "--views URL", "--json"):
-        assert option in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 100
+    check_help(profile, "--updates N", "--kill P", "--seed S", "--journal URL", "--views URL", "--json")
     assert "--views" not in bank("--help").stdout
 
 

@@ -249,6 +249,6 @@ def test_a_url_that_can_not_be_is_told(url: str) -> None:
 
 def test_who_forgets_the_scheme_does_not_tell_his_password() -> None:
     assert without_password("ana:s3cret@host/db") == "ana@host/db"
-    with pytest.raises(BadJournalUrl, match=r"there is no journal 'ana@host/db'"):
+    with pytest.raises(BadJournalUrl, match=r"'ana@host/db' is no journal's URL"):
         journal_of("ana:s3cret@host/db")
     assert without_password("postgresql:ana@host") == "postgresql:ana@host"

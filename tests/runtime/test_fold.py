@@ -229,7 +229,7 @@ async def test_evolve_must_return_a_state(tmp_path: Path) -> None:
         await hold(runtime, "a")
         await runtime.caught_up(Wrong.at())
         (aside,) = await runtime.parked_events(Wrong.at())
-        assert "Wrong.evolve must return Trips, not None" in aside.error
+        assert "Wrong.evolve must return the next Trips, not None" in aside.error
 
 
 # -- built anew ---------------------------------------------------------------------------------------------------

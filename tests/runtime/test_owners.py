@@ -1,7 +1,7 @@
 """Several runtimes on one PostgreSQL journal, as its owners: each runs its own actors, all see all that happened."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from actors import Elsewhere, OutcomeUnknown, ReadModelBehind, Refused
 from persistence import AppendFailed, JournalUnusable, postgres_schema
 from persistence.postgres import PostgresJournal
 from runtime import Runtime, follower
-from tests.postgres import a_schema, needs_server, run, url_of
+from tests.postgres import needs_server, run, url_of
 from tests.relay import a_relay
 from tests.runtime.cast import (
     ALL,
@@ -31,12 +31,6 @@ from tests.runtime.test_postgres import everything, finish
 from tests.runtime.tools import check_books, check_once, content, node_of
 
 pytestmark = needs_server
-
-
-@pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        yield name
 
 
 def url(schema: str, owner: str) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +12,8 @@ from actors import OutcomeUnknown, Refused, RuntimeClosed
 from persistence import AppendFailed, JournalTaken, Record
 from persistence.postgres import PostgresJournal
 from runtime import Chaos, Runtime
-from tests.postgres import a_schema, needs_server, run, url_of
+from tests import reading
+from tests.postgres import needs_server, run, url_of
 from tests.relay import a_relay
 from tests.runtime.cast import (
     ALL,
@@ -35,22 +35,8 @@ from tests.runtime.tools import check_books, check_once, comes, node_of
 pytestmark = needs_server
 
 
-@pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        yield name
-
-
 async def everything(schema: str) -> list[Record]:
-    journal = PostgresJournal(url_of(schema), watching=True)
-    await journal.open()
-    try:
-        records: list[Record] = []
-        while page := await journal.read_all(len(records)):
-            records += page
-        return records
-    finally:
-        await journal.close()
+    return await reading.everything(PostgresJournal(url_of(schema), watching=True))
 
 
 async def terminate(schema: str) -> None:

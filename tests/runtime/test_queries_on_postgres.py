@@ -1,12 +1,10 @@
 """Where several processes share a journal, a service is asked where it lives, and a read model watched anywhere."""
 
-from collections.abc import AsyncGenerator
-
 import pytest
 
 from actors import Elsewhere
 from runtime import Runtime
-from tests.postgres import a_schema, drop_all, needs_server, url_of
+from tests.postgres import needs_server, url_of
 from tests.runtime.asking import ASKED, Add, Sum, Tally, Total, Totals
 from tests.runtime.cast import Hold, Room
 from tests.runtime.test_views_on_postgres import Log, Seen
@@ -14,15 +12,6 @@ from tests.runtime.tools import node_of
 from tests.runtime.watchers import watching
 
 pytestmark = needs_server
-
-
-@pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        try:
-            yield name
-        finally:
-            await drop_all(f"{name}_")
 
 
 def owner(schema: str, name: str, actors: list[type], views: str | None = None) -> Runtime:

@@ -1,6 +1,5 @@
 """Schedules on real journals: after a restart, with several owners, with personal data, and as the check sees them."""
 
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from persistence import MemoryKeys
 from persistence.sqlite import SqliteJournal
 from runtime import ManualClock, Runtime, check_journal
 from tests.extras import need
-from tests.postgres import a_schema, needs_server, url_of
+from tests.postgres import needs_server, url_of
 from tests.runtime.cast import ALL, BookTrip, Room, Trip
 from tests.runtime.people import ALL as PEOPLE
 from tests.runtime.people import ANA, SECRET, Welcome, WelcomeSaga
@@ -19,12 +18,6 @@ from tests.runtime.scheduling import HOUR, MINUTE, check_schedules, one, pass_ti
 from tests.runtime.tools import HeldJournal, quiet
 
 need("cronsim")
-
-
-@pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        yield name
 
 
 async def test_a_file_keeps_them(tmp_path: Path) -> None:

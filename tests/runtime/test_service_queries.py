@@ -282,7 +282,9 @@ async def test_a_query_is_only_asked() -> None:
             await anyone.transact((T, Sum()))
         with pytest.raises(NotTaken, match=text):
             await anyone.remind(T, "x", Sum(), after=timedelta(1))
-        with pytest.raises(NotTaken, match=r"Tally/t answers no queries of this kind; .* name Mood in the annotation"):
+        with pytest.raises(
+            NotTaken, match=r"Tally/t answers no queries of this kind.*; .* name Mood in the annotation"
+        ):
             await anyone.ask(T, Mood())
         with pytest.raises(NotTaken, match="Account/a answers no queries of this kind"):
             await anyone.ask(Account.at("a"), Sum())

@@ -159,7 +159,7 @@ async def test_a_journal_that_is_in_use(tmp_path: Path) -> None:
 
 
 async def test_what_a_runtime_can_not_be_made_of(tmp_path: Path) -> None:
-    with pytest.raises(BadJournalUrl, match="there is no journal 'mysql:x'"):
+    with pytest.raises(BadJournalUrl, match="'mysql:x' is no journal's URL"):
         Runtime("mysql:x", ALL)
     with pytest.raises(DefinitionError, match="two classes Room"):
         async with Runtime("memory:", [Room, Room]):

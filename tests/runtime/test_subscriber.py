@@ -358,7 +358,7 @@ async def no_annotation(self: Subscriber, event, meta: Meta) -> None: ...  # typ
 
 
 WRONG: list[tuple[dict[str, object], str]] = [
-    ({"handle": not_async}, "Wrong.handle must be async; write async def handle"),
+    ({"handle": not_async}, "Wrong.handle must be async, and not yield; write async def handle"),
     ({"handle": no_event}, "lists <class 'int'> as event"),
     ({"handle": no_annotation}, r"write def handle\(self, event: A | B, meta: Meta\)"),
     ({"handle": good, "categories": "Room"}, r'write categories = \("Room",\)'),

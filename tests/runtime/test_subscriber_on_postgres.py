@@ -1,13 +1,12 @@
 """Subscribers on PostgreSQL: one of several processes is at work, another one takes over, none is left out."""
 
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
 from actors import Elsewhere
 from runtime import Runtime
-from tests.postgres import a_schema, drop_all, needs_server, run, url_of
+from tests.postgres import drop_all, needs_server, run, url_of
 from tests.runtime.cast import Room
 from tests.runtime.subscribing import Mail, Outside, deliverer, outside, tell
 from tests.runtime.test_owners import becomes
@@ -15,15 +14,6 @@ from tests.runtime.test_owners import becomes
 __all__ = ["outside"]
 
 pytestmark = needs_server
-
-
-@pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        try:
-            yield name
-        finally:
-            await drop_all(f"{name}_")
 
 
 def two(schema: str) -> tuple[Runtime, Runtime]:

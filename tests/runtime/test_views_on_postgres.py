@@ -12,7 +12,7 @@ import pytest
 from actors import Elsewhere, Meta, Parked, Query, ReadModel, RetryPolicy, Statement, sql
 from persistence import BadJournalUrl, JournalUnusable
 from runtime import Runtime
-from tests.postgres import a_schema, drop_all, needs_server, run, url_of
+from tests.postgres import a_schema, needs_server, run, url_of
 from tests.relay import a_relay
 from tests.runtime.cast import Board, Hold, Lines, Room, WasHeld
 from tests.runtime.test_owners import becomes
@@ -52,10 +52,7 @@ class Log(ReadModel):
 async def schema() -> AsyncGenerator[str]:
     BAD.clear()
     async with a_schema() as name:
-        try:
-            yield name
-        finally:
-            await drop_all(f"{name}_")
+        yield name
 
 
 async def hold(runtime: Runtime, *told: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors import Command, Decision, Event, Meta, ReadModel, Service, State, Statement, sql
+from actors import Command, Decision, Event, Meta, ReadModel, Saga, Service, State, Statement, sql
 from runtime.simulation import Failed, Simulation, World, finally_
 from runtime.simulation.run import Run, RunResult
 
@@ -58,6 +58,24 @@ async def pays_back(world: World) -> None:
 
 async def pays(world: World) -> None:
     await world.runtime.ask(Till.at("t"), Pay(7), id="pay")
+
+
+def test_an_actor_that_was_forgotten_is_told() -> None:
+    class Buy(Command["Sale", None]):
+        pass
+
+    class Sale(Saga[Buy, None]):
+        async def run(self, command: Buy) -> None:
+            await self.ask("pay", Till.at("t"), Pay(7), undo=PayBack(7))
+
+    async def buys(world: World) -> None:
+        await world.runtime.ask(Sale.at("s"), Buy())
+
+    with pytest.raises(Failed) as failed:
+        Simulation().explore(buys, actors=[Sale], runs=0)
+    assert failed.value.result.broken is not None
+    assert failed.value.result.broken.name == "every saga ends"
+    assert "there is no actor 'Till' here, only Sale; add its class to actors=[...]" in str(failed.value)
 
 
 def test_what_only_sounds_alike_was_not_reached() -> None:

@@ -11,16 +11,10 @@ import pytest
 from persistence import NEVER, JournalUnusable, postgres_news
 from persistence.postgres import PostgresJournal
 from tests.contract.journal_contract import ROOMS, SEATS, put
-from tests.postgres import a_schema, needs_server, run, url_of
+from tests.postgres import needs_server, run, url_of
 from tests.relay import a_relay
 
 pytestmark = needs_server
-
-
-@pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        yield name
 
 
 @pytest.fixture

@@ -27,12 +27,6 @@ from tests.postgres import SERVER, a_schema, needs_server, run, url_of
 pytestmark = needs_server
 
 
-@pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        yield name
-
-
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who can't get in says so soon."""

@@ -33,12 +33,6 @@ from tests.unit.test_postgres_writing import link_to, terminate, waits, writer_o
 pytestmark = needs_server
 
 
-@pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        yield name
-
-
 def owned_url(schema: str, owner: str) -> str:
     return f"{url_of(schema)}&owner={owner}"
 

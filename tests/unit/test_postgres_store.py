@@ -59,12 +59,6 @@ CABS: Stream = ("Cab", "Rome")
 
 
 @pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        yield name
-
-
-@pytest.fixture
 async def journal(schema: str) -> AsyncGenerator[PostgresJournal]:
     async with opened_at(url_of(schema)) as journal:
         yield journal

@@ -35,12 +35,6 @@ from tests.relay import Relay, Way, a_relay
 pytestmark = needs_server
 
 
-@pytest.fixture
-async def schema() -> AsyncGenerator[str]:
-    async with a_schema() as name:
-        yield name
-
-
 @asynccontextmanager
 async def opened(url: str) -> AsyncGenerator[PostgresJournal]:
     journal = PostgresJournal(url)
