@@ -45,7 +45,7 @@ def check_new(
         )
     if step.kind == "pivot" and not alone:
         raise SagaMisuse(f"{address}: the pivot {step.name!r} must be awaited alone, not in parallel or in a select")
-    if step.kind in ("ask", "pivot"):
+    if type(step.target) is not Address and step.kind in ("ask", "pivot"):
         check_address(step.target)
     if step.target == address:
         raise SagaMisuse(f"{address}: step {step.name!r} asks the saga itself, which would wait for ever")

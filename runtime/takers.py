@@ -10,6 +10,9 @@ from runtime.kinds import Kind
 class Takers:
     """Knows classes of actors by name, and so what may be sent to an address."""
 
+    _kinds: dict[str, Kind]
+    """Those that were looked for already, or given."""
+
     def kind(self, name: str) -> Kind:
         """Return the kind of a class of actors.
 
@@ -24,8 +27,9 @@ class Takers:
         Raises:
             UnknownActor: there is no such class of actors, or it is no address.
         """
-        check_address(address)
-        return self.kind(address.actor)
+        if type(address) is not Address or type(address.key) is not str:  # asked for each message: no call where it is
+            check_address(address)
+        return self._kinds.get(address.actor) or self.kind(address.actor)
 
     def check(self, address: Address[Any], message: object) -> None:
         """Make sure that the actor at an address takes a message.
