@@ -1,10 +1,11 @@
-"""Many sagas that are not at their end: asleep, and under way when the process died. On SQLite and PostgreSQL.
+"""Many sagas that are not at their end: asleep, under way when the process died, queued. On SQLite and PostgreSQL.
 
-    python -m benchmarks.long_sagas [--postgres URL] [--asleep 100000] [--unfinished 10000] [--json FILE]
+    python -m benchmarks.long_sagas [--postgres URL] [--asleep 100000] [--unfinished 10000] [--queued 10000]
 
 Asleep: how fast they are put to sleep, what memory they take meanwhile, how long a journal with them takes to open, and
-how fast they wake when their time has come. Unfinished: how long a new process takes until the last has ended. Each is
-measured in a process of its own.
+how fast they wake when their time has come. Unfinished: how long a new process takes until the last has ended. Queued:
+how fast they queue for ten places, and how fast a new process empties the queue, where each sends one step. Each is
+measured in a process of its own. A count of 0 leaves a part out.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from typing import Any
 
 from actors import Command, Saga
 from benchmarks.databases import place
-from benchmarks.journal_works import Ask, Desk, Errand
+from benchmarks.journal_works import Ask, Desk, Errand, Wait
 from runtime import ManualClock, Runtime
 
 IN_FLIGHT = 500
@@ -39,7 +40,18 @@ class Sleeper(Saga[Nap, int]):
         return command.number
 
 
-ACTORS = [Sleeper, Errand, Desk]
+class Stand(Command["Queuer", int]):
+    number: int
+
+
+class Queuer(Saga[Stand, int]):
+    at_once = 10
+
+    async def run(self, command: Stand) -> int:
+        return await self.ask("desk", Desk.at(self.key), Wait(command.number))
+
+
+ACTORS = [Sleeper, Errand, Queuer, Desk]
 Figures = dict[str, float]
 
 
@@ -112,7 +124,35 @@ async def go_on(url: str, count: int) -> Figures:
     return {"unfinished_open_s": there, "unfinished_ended_s": ended, "unfinished_peak_mb": peak}
 
 
-WORKS = {"put_to_sleep": put_to_sleep, "wake_up": wake_up, "leave": leave, "go_on": go_on}
+async def queue(url: str, count: int) -> Figures:
+    Desk.answers = False
+    async with Runtime(url, ACTORS, shutdown_timeout=1) as runtime:
+        seconds = await start_all(runtime, Queuer, Stand, count)
+        print(json.dumps({"queue_per_second": count / seconds}), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+async def empty(url: str, count: int) -> Figures:
+    begun = time.perf_counter()
+    async with Runtime(url, ACTORS) as runtime:
+        there = time.perf_counter() - begun
+        begun = time.perf_counter()
+        for n in range(max(count - 100, 0), count):  # those before them are at their end by then
+            assert await runtime.result(Queuer.at(f"s{n}")) == n
+        seconds = time.perf_counter() - begun
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return {"queue_open_s": there, "queue_emptied_per_second": count / seconds, "queue_peak_mb": peak}
+
+
+WORKS = {
+    "put_to_sleep": put_to_sleep,
+    "wake_up": wake_up,
+    "leave": leave,
+    "go_on": go_on,
+    "queue": queue,
+    "empty": empty,
+}
 
 
 def in_a_process(work: str, url: str, count: int) -> Figures:
@@ -124,9 +164,12 @@ def in_a_process(work: str, url: str, count: int) -> Figures:
     return figures
 
 
-async def measured(postgres: str | None, asleep: int, unfinished: int) -> Figures:
+async def measured(postgres: str | None, asleep: int, unfinished: int, queued: int) -> Figures:
     figures: Figures = {}
-    for works, count in ((("put_to_sleep", "wake_up"), asleep), (("leave", "go_on"), unfinished)):
+    parts = ((("put_to_sleep", "wake_up"), asleep), (("leave", "go_on"), unfinished), (("queue", "empty"), queued))
+    for works, count in parts:
+        if not count:
+            continue
         async with place(postgres) as url:
             for work in works:
                 figures |= await asyncio.to_thread(in_a_process, work, url, count)
@@ -138,6 +181,7 @@ def main() -> None:
     parser.add_argument("--postgres", metavar="URL", help="a PostgreSQL database to work in, too")
     parser.add_argument("--asleep", type=int, default=100_000, help="how many sagas sleep")
     parser.add_argument("--unfinished", type=int, default=10_000, help="how many are under way")
+    parser.add_argument("--queued", type=int, default=10_000, help="how many wait for their place")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
     parser.add_argument("--work", choices=WORKS, help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
@@ -148,7 +192,7 @@ def main() -> None:
     table: dict[str, Figures] = {}
     for engine, server in (("sqlite", None), ("postgresql", options.postgres)):
         if engine == "sqlite" or server:
-            table[engine] = asyncio.run(measured(server, options.asleep, options.unfinished))
+            table[engine] = asyncio.run(measured(server, options.asleep, options.unfinished, options.queued))
     print(f"{'':26}" + "".join(f"{engine:>14}" for engine in table))
     for name in next(iter(table.values())):
         print(f"{name:26}" + "".join(f"{figures[name]:14,.2f}" for figures in table.values()))
