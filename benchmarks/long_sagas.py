@@ -48,7 +48,7 @@ class Queuer(Saga[Stand, int]):
     at_once = 10
 
     async def run(self, command: Stand) -> int:
-        return await self.ask("desk", Desk.at(self.key), Wait(command.number))
+        return await self.ask("desk", Desk.at(f"{command.number % 100}"), Wait(command.number))
 
 
 ACTORS = [Sleeper, Errand, Queuer, Desk]

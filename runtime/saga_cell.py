@@ -116,8 +116,16 @@ class SagaCell(SagaQueue):
 
     def _line_up(self) -> None:
         resume = Envelope(Resume())
-        suspect = Suspect(self.name, self.story.crashes, lambda: self.post(resume), self._cleared)
-        self.world.suspects.line_up(suspect)
+        crashes = self.story.crashes
+        left = self._most_crashes - crashes
+        go: Callable[[], None] = partial(self.post, resume)
+        self.world.suspects.line_up(Suspect(self.name, crashes, left, self._position, go, self._cleared))
+
+    @property
+    def _most_crashes(self) -> int:
+        policy = self.kind.cls.retry if self.story.reason is None else self.kind.cls.undo_retry
+        most: int = policy.crashes
+        return most
 
     def _cleared(self) -> bool:
         return self.phase is not Phase.RECOVERING and not self.story.crashes  # also one that has ended, and is gone
@@ -137,8 +145,7 @@ class SagaCell(SagaQueue):
 
     def _count(self, _: None) -> None:
         crashes = self.story.crashes + 1
-        policy = self.kind.cls.retry if self.story.reason is None else self.kind.cls.undo_retry
-        if crashes > policy.crashes:
+        if crashes > self._most_crashes:
             raise PoisonMessage(
                 f"the process crashed {crashes} times in a row while {self.address} was under way, and made no "
                 "progress in between; it seems to be what ends the process"

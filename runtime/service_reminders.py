@@ -191,10 +191,9 @@ class ServiceReminders:
 
     def _line_up(self, one: Pending) -> None:
         owner, resend = self._owner, Envelope(Resend(one.key))
-        suspect = Suspect(
-            one.id_at(owner.name), one.crashes, lambda: owner.post(resend), lambda: one.key not in self.under_way
-        )
-        owner.world.suspects.line_up(suspect)
+        name, left = one.id_at(owner.name), CRASHES - one.crashes
+        go, cleared = lambda: owner.post(resend), lambda: one.key not in self.under_way
+        owner.world.suspects.line_up(Suspect(name, one.crashes, left, one.position, go, cleared))
 
     def _resend(self, one: Pending) -> None:
         """Count the crash, and send it when that is durable; give it up when there were too many."""

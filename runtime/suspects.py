@@ -4,13 +4,14 @@ One of them may be what ended it: a handler that kills the process would be sent
 ever. So a suspect counts, in its own stream, the ends in a row that it was under way at; it goes on when that is
 durable, and is parked when there were too many. Any progress begins the count anew.
 
-Those that were under way at one end only go at once, all together. The others line up, the least suspect first, so
-that the one that ends the process again has few beside it, and in the end none: who still stands in the line then is
-not counted.
+Those that were under way at one end only go at once, all together. The others line up, the least suspect first: an
+eighth of those that are equally suspect goes at a time, so that at the next end fewer are counted with the one that
+ends the process; and who would be parked next goes alone. Who still stands in the line at an end is not counted.
 """
 
 import heapq
 import os
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -19,26 +20,39 @@ from runtime.clock import Clock
 from runtime.log import log
 from runtime.timers import Timer, Timers
 
-TOGETHER = 16
-"""How many that were under way at two ends may go on at a time; those that were at more go alone."""
+SHARE = 8
+"""One in so many of those that are equally suspect may go on at a time; who would be parked next goes alone."""
 GATHER = 0.2
 """So many seconds after the first one has come the line begins to move: the least suspect of all is to be its head."""
 PATIENCE = 1.0
 """For so many seconds the others wait for one that makes no progress, and twice as long for each end behind it."""
+LONGEST = 60.0
+"""But for no more seconds than this, also where a policy allows so many ends that it would never be over."""
 
 
 class Suspect:
     """One that may have ended the process.
 
-    ``crashes`` is what it has counted so far: it was under way at so many ends before the last. ``go`` tells it that it
-    is its turn; ``cleared`` says whether it has made progress since.
+    ``crashes`` is what it has counted so far: it was under way at so many ends before the last. ``left`` is how many
+    more it may count before it is parked, ``position`` that of its last event. ``go`` tells it that it is its turn;
+    ``cleared`` says whether it has made progress since.
     """
 
-    __slots__ = ("cleared", "crashes", "go", "name", "timer")
+    __slots__ = ("cleared", "crashes", "go", "left", "name", "position", "timer")
 
-    def __init__(self, name: str, crashes: int, go: Callable[[], None], cleared: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        name: str,
+        crashes: int,
+        left: int,
+        position: int,
+        go: Callable[[], None],
+        cleared: Callable[[], bool],
+    ) -> None:
         self.name = name
         self.crashes = crashes
+        self.left = left
+        self.position = position
         self.go = go
         self.cleared = cleared
         self.timer: Timer | None = None
@@ -56,13 +70,15 @@ class Suspects:
         self.time = clock.now()
         """When the journal was opened, in microseconds since 1970."""
         self._delays = delays
-        self._line: list[tuple[int, int, Suspect]] = []
-        """A heap: the least suspect first, and then who came first."""
+        self._line: list[tuple[int, int, str, Suspect]] = []
+        """A heap: the least suspect first, and then who was the last to go on before the process ended: if it was that
+        one, it ends this one too before the others are counted with it."""
         self._waiting: set[str] = set()
         """The names of those in the line."""
+        self._equals: Counter[int] = Counter()
+        """How many have lined up, by what they have counted."""
         self._out: dict[str, Suspect] = {}
         """Whose turn it is, by name."""
-        self._count = 0
         self._gathering: Timer | None = None
         self._moves = False
         self._closed = False
@@ -71,12 +87,12 @@ class Suspects:
         """Let one go when it is its turn; does nothing where it waits already, or has its turn now."""
         if suspect.name in self._waiting or suspect.name in self._out:
             return
-        if not suspect.crashes:
-            suspect.go()
+        if suspect.left < 1 or (not suspect.crashes and suspect.left > 1):
+            suspect.go()  # to be parked, or with all the others
             return
-        self._count += 1
-        heapq.heappush(self._line, (suspect.crashes, self._count, suspect))
+        heapq.heappush(self._line, (suspect.crashes, -suspect.position, suspect.name, suspect))
         self._waiting.add(suspect.name)
+        self._equals[suspect.crashes] += 1
         if self._moves:
             self._next()
         elif self._gathering is None:
@@ -97,6 +113,7 @@ class Suspects:
         self._out.clear()
         self._waiting.clear()
         self._line.clear()
+        self._equals.clear()
 
     def close(self) -> None:
         """Let nobody go any more."""
@@ -108,19 +125,27 @@ class Suspects:
         self._next()
 
     def _next(self) -> None:
-        while self._line and not self._closed and self._room(self._line[0][0]):
-            crashes, _, suspect = heapq.heappop(self._line)
+        while self._line and not self._closed and self._room(self._line[0][-1]):
+            suspect = heapq.heappop(self._line)[-1]
             self._waiting.remove(suspect.name)
             self._out[suspect.name] = suspect
-            patience = PATIENCE * 2**crashes
+            patience = min(PATIENCE * 2.0 ** min(suspect.crashes, 10), LONGEST)
             suspect.timer = self._delays.after(patience, partial(self._over, suspect))
-            if crashes > 1:
-                log.warning("it was under way each time that the process crashed", what=suspect.name, times=crashes + 1)
+            if suspect.crashes > 1:
+                log.warning(
+                    "it was under way each time that the process crashed",
+                    what=suspect.name,
+                    times=suspect.crashes + 1,
+                )
             suspect.go()
 
-    def _room(self, crashes: int) -> bool:
-        alone = crashes > 1 or any(suspect.crashes > 1 for suspect in self._out.values())
-        return len(self._out) < (1 if alone else TOGETHER)
+    def _room(self, suspect: Suspect) -> bool:
+        """Whether one may go on beside those whose turn it is: they are all as suspect as it is, and few."""
+        if not self._out:
+            return True
+        if suspect.left == 1 or any(one.left == 1 or one.crashes != suspect.crashes for one in self._out.values()):
+            return False
+        return len(self._out) * SHARE < self._equals[suspect.crashes]
 
     def _over(self, suspect: Suspect) -> None:
         if self._out.get(suspect.name) is suspect:

@@ -14,7 +14,7 @@ from actors.reminders import Remind
 from persistence import MemoryJournal, Record
 from runtime import Chaos, ManualClock, Runtime
 from runtime.reminders import reminders_for
-from runtime.suspects import GATHER, PATIENCE, TOGETHER, Suspect, Suspects
+from runtime.suspects import GATHER, LONGEST, PATIENCE, Suspect, Suspects
 from runtime.timers import Timers
 from tests.runtime.cast import ALL, DOWN, Begin, BookTrip, Desk, Held, Hold, Note, Play, Release, Room, Trip
 from tests.runtime.ending import Stage, counted
@@ -273,7 +273,7 @@ async def test_crashes_inside_the_process_count_nothing(stage: Stage) -> None:
     check_books(stage.records)
 
 
-@pytest.mark.parametrize("most", [0, 2])
+@pytest.mark.parametrize("most", [0, 1, 2])
 async def test_how_many_crashes_it_may_cost_is_the_policys(
     most: int, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +281,8 @@ async def test_how_many_crashes_it_may_cost_is_the_policys(
     await in_flight(stage, (Trip.at("p"), BookTrip(["poison"])))
     assert await stage.processes() == most
     assert ended(stage)["p"] == "parked"
+    if most:  # else there is nothing to tell them from it by
+        check_innocents(stage)
 
 
 @asynccontextmanager
@@ -328,9 +330,12 @@ async def suspects(stage: Stage, count: int, crashes: int) -> list[str]:
     return keys
 
 
-@pytest.mark.parametrize(("crashes", "first"), [(0, 40), (1, TOGETHER), (2, 1), (3, 1)])
+@pytest.mark.parametrize(("crashes", "first"), [(0, 40), (1, 5), (2, 5), (3, 5), (4, 1)])
 async def test_suspects_line_up_and_the_next_go_after_a_while(crashes: int, first: int, stage: Stage) -> None:
+    """The last one that went on before the crash goes first; who would be parked next goes alone."""
     keys, answer = await suspects(stage, 40, crashes), asyncio.Event()
+    if crashes:
+        keys.reverse()
 
     async def never(self: Desk, message: Note) -> str:
         await answer.wait()
@@ -357,7 +362,7 @@ async def test_suspects_line_up_and_the_next_go_after_a_while(crashes: int, firs
             clock.advance(patience - 0.001)
             await sent(first)
             clock.advance(0.002)
-            await sent(2 * first if first == 1 else len(keys[: 2 * first]))
+            await sent(2 * first)
         answer.set()  # and then each as soon as the one before it has its answer
         for key in keys:
             assert await runtime.result(Play.at(key)) == Held(1)
@@ -366,13 +371,16 @@ async def test_suspects_line_up_and_the_next_go_after_a_while(crashes: int, firs
 
 async def test_the_least_suspect_go_first_and_the_most_suspect_alone(stage: Stage) -> None:
     await in_flight(stage, (Trip.at("p"), BookTrip(["poison"])))
-    for _ in range(3):
+    for _ in range(2):
         assert not await stage.process()
-    before, behind = len(stage.records), [key for key in INNOCENTS if key not in ended(stage)]
-    assert behind
-    await stage.process()
-    assert not [key for key in behind if key not in ended(stage)]
-    assert [record.stream[1] for record in of(stage.records[before:], "saga.resumed")] == [*behind, "p"]
+    before, least = len(stage.records), {key for key in INNOCENTS if key not in ended(stage)}
+    least = {key for key in least if counted(stage.records, key) == [1]}
+    assert least
+    assert not await stage.process()
+    assert {ended(stage)[key] for key in least} == {"completed"}
+    resumed = [record.stream[1] for record in of(stage.records[before:], "saga.resumed")]
+    assert set(resumed[: len(least)]) == least
+    assert resumed[-1] == "p"
 
 
 async def test_a_journal_that_is_lost_meanwhile_lets_them_line_up_again(stage: Stage) -> None:
@@ -403,7 +411,7 @@ async def test_who_is_killed_in_the_line_keeps_its_place(stage: Stage) -> None:
 
 
 async def test_closing_leaves_the_line_as_it_is(stage: Stage) -> None:
-    keys = await suspects(stage, 20, 2)
+    keys = await suspects(stage, 20, 4)
     journal = restart_of(stage.records)
     journal.hold()
     async with Runtime(journal, ALL, clock=stage.clock) as runtime:
@@ -411,8 +419,8 @@ async def test_closing_leaves_the_line_as_it_is(stage: Stage) -> None:
         stage.clock.advance(1)
         await journal.arrived.wait()
         asyncio.get_running_loop().call_soon(journal.gate.set)
-    assert [len(counted(journal.records, key)) for key in keys] == [3, *[2] * 19]
-    assert ended_in(journal.records) == {"s0": "completed"}
+    assert [len(counted(journal.records, key)) for key in keys] == [*[4] * 19, 5]
+    assert ended_in(journal.records) == {"s19": "completed"}
 
 
 async def test_others_do_not_wait_for_the_line(stage: Stage) -> None:
@@ -423,7 +431,7 @@ async def test_others_do_not_wait_for_the_line(stage: Stage) -> None:
         journal.gate.set()
         assert (await runtime.ask(Trip.at("new"), BookTrip(ROOMS))).trip == "new"
         # Who asks a saga that stands in it waits for its result, as of any other.
-        asked = asyncio.create_task(runtime.ask(Play.at("s19"), Begin()))
+        asked = asyncio.create_task(runtime.ask(Play.at("s0"), Begin()))
         await quiet(runtime)
         assert not asked.done()
         stage.clock.advance(1)
@@ -574,45 +582,73 @@ async def test_it_stands_in_the_history(stage: Stage) -> None:
     assert trail == entries
 
 
+class Row:
+    """A line with the clock in hand; ``gone`` are those that have gone on, in order."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.line = Suspects(MemoryJournal(crashed=True), self.clock, Timers(self.clock, self.clock.steady))
+        self.gone: list[str] = []
+        self.clear: set[str] = set()
+
+    def come(self, name: str, crashes: int, left: int | None = None, position: int = 1) -> None:
+        left = 5 - crashes if left is None else left
+        suspect = Suspect(name, crashes, left, position, lambda: self.gone.append(name), lambda: name in self.clear)
+        self.line.line_up(suspect)
+
+    def look(self, *clear: str) -> list[str]:
+        self.clear.update(clear)
+        self.line.look()
+        return self.gone
+
+
 def test_the_line_by_itself() -> None:
-    """With the clock in hand: who makes progress makes room, and who comes twice stands there once."""
-    clock = ManualClock()
-    journal = MemoryJournal(crashed=True)
-    line = Suspects(journal, clock, Timers(clock, clock.steady))
-    gone: list[str] = []
-    clear: set[str] = set()
+    """Who makes progress makes room, who comes twice stands there once, and none goes beside a more suspect one."""
+    row = Row()
+    row.come("a", 3)
+    for name in "bcdefgh123":
+        row.come(name, 1, position=ord(name))
+    row.come("b", 1)
+    row.come("a", 3)
+    row.come("i", 0)
+    row.come("j", 5)  # to be parked, which takes no turn of its code
+    assert row.gone == ["i", "j"]
+    row.clock.advance(GATHER + 0.001)
+    assert row.gone == [*"ijhg"]  # an eighth, rounded up
+    assert row.look("h") == [*"ijhgf"]
+    row.come("k", 2)
+    for _ in range(9):
+        row.look(*"bcdefg")
+    assert row.gone == [*"ijhgfedcb32"]
+    assert row.look("3") == [*"ijhgfedcb321"]
+    assert row.look("2") == [*"ijhgfedcb321"]  # none that is more suspect goes beside the last one
+    assert row.look("1") == [*"ijhgfedcb321k"]
+    row.clock.advance(4 * PATIENCE - 0.01)
+    assert row.gone[-1] == "k"
+    row.clock.advance(0.02)
+    assert row.gone[-1] == "a"
+    row.come("l", 1)
+    assert row.gone[-1] == "a"
+    row.line.clear()
+    row.clock.advance(100)
+    assert row.gone[-1] == "a"
+    row.come("m", 2)
+    row.clock.advance(1)
+    assert row.gone[-1] == "m"
+    row.line.close()
+    row.come("n", 2)
+    row.clock.advance(100)
+    assert row.gone[-1] == "m"
 
-    def come(name: str, crashes: int) -> None:
-        line.line_up(Suspect(name, crashes, lambda: gone.append(name), lambda: name in clear))
 
-    for name, crashes in [("a", 3), ("b", 2), ("c", 1), ("d", 1), ("e", 0), ("b", 2), ("a", 3), ("f", 2)]:
-        come(name, crashes)
-    assert gone == ["e"]
-    clock.advance(GATHER + 0.001)
-    assert gone == ["e", "c", "d"]
-    clear.add("c")
-    line.look()
-    assert gone == ["e", "c", "d"]  # the next goes alone
-    come("g", 1)
-    assert gone == ["e", "c", "d", "g"]
-    clear.add("g")
-    clock.advance(PATIENCE * 2 - GATHER - 0.01)
-    assert gone == ["e", "c", "d", "g"]
-    clock.advance(GATHER + 0.02)
-    assert gone == ["e", "c", "d", "g", "b"]
-    clear.update("bf")
-    line.look()
-    line.look()
-    assert gone == ["e", "c", "d", "g", "b", "f", "a"]
-    come("h", 1)
-    assert gone[-1] == "a"
-    line.clear()
-    clock.advance(100)
-    assert gone[-1] == "a"
-    come("h", 2)
-    clock.advance(1)
-    assert gone[-1] == "h"
-    line.close()
-    come("i", 2)
-    clock.advance(100)
-    assert gone[-1] == "h"
+@pytest.mark.parametrize(("crashes", "left", "patience"), [(0, 1, 1.0), (4, 1, 16.0), (40, 60, LONGEST)])
+def test_who_would_be_parked_next_goes_alone_and_none_waits_for_ever(crashes: int, left: int, patience: float) -> None:
+    row = Row()
+    for name in "abcd":
+        row.come(name, crashes, left, position=ord(name))
+    row.clock.advance(GATHER + 0.001)
+    for expected in ("d", "dc", "dcb", "dcba"):
+        assert "".join(row.gone) == expected
+        row.clock.advance(patience - 0.01)
+        assert "".join(row.gone) == expected
+        row.clock.advance(0.011)
