@@ -279,8 +279,13 @@ class Play(Saga[Begin, Held]):
 ALL: list[type] = [Room, Account, Trip, Tour, Board, Desk, Play]
 
 
+TOLD: list[Any] = []
+"""What a saga's code has seen, for tests to look at."""
+
+
 def clear_the_stage() -> None:
     """Forget what an earlier test has set up."""
+    TOLD.clear()
     DOWN.clear()
     Desk.inbox.clear()
     Desk.script = None

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -18,3 +19,9 @@ def empty_stage() -> Iterator[None]:
     cast.clear_the_stage()
     company.clear_the_stage()
     crew.send_home()
+
+
+@pytest.fixture
+def for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a play take its time."""
+    monkeypatch.setattr(cast.Play, "deadline", timedelta(hours=2))

@@ -12,7 +12,7 @@ from actors import Command, Parked
 from persistence import Record
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import ALL, Begin, BookTrip, Hold, Play, Release, Room, Trip
-from tests.runtime.tools import HeldJournal, check_once, check_stories, quiet, restart_of
+from tests.runtime.tools import HeldJournal, check_once, check_stories, quiet, restart_of, types_of
 
 PLAY = Play.at("p")
 
@@ -132,3 +132,14 @@ async def _again(records: Sequence[Record], play: Callable[[House], Any], actors
         (r.stream, r.type, r.data) for r in records
     ]
     return at.journal.records
+
+
+def ends_with(*types: str) -> Callable[[Sequence[Record]], None]:
+    """Return a check that the play has ended, in one of these ways and once."""
+
+    def check(records: Sequence[Record]) -> None:
+        found = types_of(records, PLAY)
+        assert found[-1] in types, found
+        assert sum(one in ("saga.completed", "saga.compensated") for one in found) == 1
+
+    return check

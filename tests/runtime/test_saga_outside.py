@@ -1,4 +1,4 @@
-"""P1, P8, P10: sagas from outside: start, result, queries, progress, lists, plans and alerts."""
+"""P1, P8, P10: sagas from outside: start, result, queries, progress, lists and plans."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -13,12 +13,9 @@ from actors import (
     OutcomeUnknown,
     Parked,
     Refused,
-    RetryPolicy,
     RuntimeClosed,
     UnknownActor,
 )
-from actors.policies import Backoff
-from runtime.saga_alerts import FAILURES, SagaAlert
 from tests.runtime.cast import (
     DOWN,
     Account,
@@ -36,7 +33,7 @@ from tests.runtime.cast import (
     Where,
     Withdraw,
 )
-from tests.runtime.playing import PLAY, breaks, hold, house, later, stands
+from tests.runtime.playing import PLAY, breaks, hold, house, stands
 from tests.runtime.tools import comes, of, quiet, steps_of, types_of
 
 
@@ -241,6 +238,28 @@ async def test_to_ask_one_that_goes_back() -> None:
         await where(at, "at the full one")
 
 
+async def test_to_ask_a_parked_one_whose_code_was_mended_takes_it_no_further() -> None:
+    async def broken(self: Play, command: Begin) -> Held:
+        await hold(self, "a")
+        raise ZeroDivisionError
+
+    async def mended(self: Play, command: Begin) -> Held:
+        await hold(self, "a")
+        self.scene = "at the second room"
+        return await hold(self, "b")  # type: ignore[no-any-return]
+
+    Play.script = broken
+    async with house() as at:
+        await at.begin()
+        assert await at.status() == "parked"
+        Play.script = mended
+        await where(at, "at the second room")
+        await at.runtime.saga(PLAY).retry(by="ana", reason="mended")
+        assert await at.runtime.result(PLAY) == Held(1)
+    assert steps_of(at.journal.records, PLAY, "asked") == ["a", "b"]
+    assert stands(at.journal.records) == {"a": 1, "b": 1}
+
+
 # -- progress, lists and plans ------------------------------------------------------------------------------------
 
 
@@ -365,92 +384,3 @@ async def test_a_plan_shows_what_going_back_would_send_now_and_in_which_order() 
         assert await at.runtime.plan_of(PLAY) == []
     undone = [r.stream[1] for r in at.journal.records if r.type in ("service.fenced", "WasReleased")]
     assert undone == ["b", "a"]
-
-
-# -- alerts -------------------------------------------------------------------------------------------------------
-
-
-async def test_somebody_is_told_of_a_saga_that_is_parked_when_that_is_durable() -> None:
-    alerts: list[SagaAlert] = []
-    async with house(on_alert=alerts.append) as at:
-        at.journal.hold()
-        asked = asyncio.create_task(at.runtime.ask(Trip.at("t"), BookTrip(["keeps", "full"])))
-        await at.journal.arrived.wait()
-        for _ in range(50):
-            await asyncio.sleep(0)
-        assert alerts == []
-        at.journal.gate.set()
-        with pytest.raises(Parked):
-            await asked
-        await quiet(at.runtime)
-        (alert,) = alerts
-        assert (alert.saga, alert.what, alert.step) == (Trip.at("t"), "parked", "")
-        assert "keeps won't release t" in alert.error
-
-
-async def test_what_is_lost_is_not_told() -> None:
-    alerts: list[SagaAlert] = []
-    async with house(on_alert=alerts.append) as at:
-        await at.runtime.ask(Trip.at("other"), BookTrip([]))
-        at.journal.fail = ["before"]
-        with pytest.raises(OutcomeUnknown):
-            await at.runtime.ask(Trip.at("t"), BookTrip(["keeps", "full"]))
-        await quiet(at.runtime)
-        assert alerts == []
-
-
-async def test_an_undo_that_fails_again_and_again_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hook(alert: SagaAlert) -> None:
-        alerts.append(alert)
-        raise ValueError("the hook is broken")
-
-    monkeypatch.setattr(Play, "undo_retry", RetryPolicy(Backoff(timedelta(seconds=1), factor=1.0, jitter=0.0)))
-    alerts: list[SagaAlert] = []
-    Play.script = two
-    async with house(on_alert=hook) as at:
-        await at.begin()
-        DOWN.add("a")
-        told = asyncio.create_task(at.runtime.saga(PLAY).compensate(by="ana", reason="back"))
-        await at.passes(FAILURES - 2)
-        assert alerts == []
-        await at.passes(10)
-        (alert,) = alerts
-        assert (alert.saga, alert.what, alert.step) == (PLAY, "undo", "a")
-        assert "a is down" in alert.error
-        DOWN.clear()
-        await at.passes(2)
-        await told
-    assert len(alerts) == 1
-
-
-async def test_a_parked_one_is_not_told_again_at_a_restart() -> None:
-    alerts: list[SagaAlert] = []
-    async with house() as at:
-        with pytest.raises(Parked):
-            await at.runtime.ask(Trip.at("t"), BookTrip(["keeps", "full"]))
-    async with house(at.journal.records, later(at.journal.records), on_alert=alerts.append) as again:
-        with pytest.raises(Parked):
-            await again.runtime.result(Trip.at("t"))
-        assert alerts == []
-
-
-async def test_to_ask_a_parked_one_whose_code_was_mended_takes_it_no_further() -> None:
-    async def broken(self: Play, command: Begin) -> Held:
-        await hold(self, "a")
-        raise ZeroDivisionError
-
-    async def mended(self: Play, command: Begin) -> Held:
-        await hold(self, "a")
-        self.scene = "at the second room"
-        return await hold(self, "b")  # type: ignore[no-any-return]
-
-    Play.script = broken
-    async with house() as at:
-        await at.begin()
-        assert await at.status() == "parked"
-        Play.script = mended
-        await where(at, "at the second room")
-        await at.runtime.saga(PLAY).retry(by="ana", reason="mended")
-        assert await at.runtime.result(PLAY) == Held(1)
-    assert steps_of(at.journal.records, PLAY, "asked") == ["a", "b"]
-    assert stands(at.journal.records) == {"a": 1, "b": 1}
