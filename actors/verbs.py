@@ -32,6 +32,9 @@ class Skip(Verb, frozen=True):
 class Compensate(Verb, frozen=True):
     """Go back, also from the end; answered when that is done. It is also how a saga undoes one that it has asked."""
 
+    unless_completed: bool = False
+    """Whether one that has completed stays so."""
+
 
 class Kill(Verb, frozen=True):
     """End where it stands."""

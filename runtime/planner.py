@@ -4,27 +4,22 @@ It keeps nothing. It comes by the schedule's reminders, and by the ends of sagas
 schedule decides by itself, so that a look that is repeated, or late, does no harm.
 """
 
-import asyncio
 from typing import Any, ClassVar, Protocol
 
 import msgspec
 
-from actors import Actor, Address, Stopped
+from actors import Actor, Address, NotTaken, Stopped
 from actors.schedules import run_key
 from actors.verbs import Compensate
-from runtime.cells import Phase, World
+from runtime.cells import World
 from runtime.log import log
 from runtime.mailbox import Envelope
 from runtime.promises import Promises
 from runtime.reminder_mail import Look
-from runtime.saga_cell import SagaCell
 from runtime.saga_progress import told
 from runtime.schedule_events import Run, ScheduleState
 from runtime.schedule_rules import Outlook, due_of, passed_over
 from runtime.schedules import PLANNER, Advance, Plan, ReadSchedule, Schedules, start_of
-
-PATIENCE = 1_000
-"""For so many rounds of the event loop a run that is to be cancelled may have mail."""
 
 
 class Cancelled(msgspec.Struct):
@@ -41,8 +36,9 @@ class Cancelled(msgspec.Struct):
         """Do nothing: it has gone back, and its end is told."""
 
     def failed(self, error: Exception) -> None:
-        """Say that it goes on: it is past its pivot, say."""
-        log.warning("a run could not be cancelled", saga=str(self.saga), error=str(error))
+        """Say that it goes on, past its pivot say; that one has completed is told by its end."""
+        if not isinstance(error, NotTaken):
+            log.warning("a run could not be cancelled", saga=str(self.saga), error=str(error))
 
 
 class Place(World, Protocol):
@@ -101,29 +97,12 @@ class Planner(Actor):
             status = (await told(self.place.journal, saga)).story.status
             if status == "new":
                 self.tell(saga, command)  # its start is on its way; this one joins it, and comes before the watch
-            elif status in ("running", "parked") and state.content.overlap == "cancel":
-                await self._cancel(saga, run_key(self.key, state.waiting[-1]))
+            elif status in ("queued", "running", "parked") and state.content.overlap == "cancel":
+                why = f"the time of {run_key(self.key, state.waiting[-1])} has come"
+                # What comes to its end in this moment is not taken back for the next one.
+                verb = Compensate(f"schedule {self.key}", why, unless_completed=True)
+                self.place.cell(saga).post(Envelope(verb, None, Cancelled(saga)))
             self.watch(saga)
-
-    async def _cancel(self, saga: Address[Any], after: str) -> None:
-        """Have a run go back, if it has not ended: what has come to its end is not taken back for the next one."""
-        place = self.place
-        for _ in range(PATIENCE):
-            cell = place.find(saga)
-            if cell is None or cell.phase is Phase.STOPPED:  # what is not in memory is durable
-                if (await told(place.journal, saga)).story.ended:
-                    return
-                if place.find(saga) is cell and (cell is None or cell.phase is Phase.STOPPED):
-                    break
-            elif cell.phase is Phase.RUNNING and not cell.control and not cell.mail:
-                if isinstance(cell, SagaCell) and cell.story.ended:
-                    return
-                break
-            await asyncio.sleep(0)  # what it has to hear first may be its end
-        else:
-            return  # another look comes in a minute
-        verb = Compensate(f"schedule {self.key}", f"the time of {after} has come")
-        place.cell(saga).post(Envelope(verb, None, Cancelled(saga)))
 
 
 # A name with a dot is the runtime's own: no class of a user's can have it.

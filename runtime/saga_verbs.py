@@ -130,6 +130,8 @@ class SagaVerbs(SagaCourse):
             return
         if story.killed is not None:
             raise Refused(f"{self.address} was ended where it stood by {story.killed.by}: {story.killed.reason}")
+        if verb.unless_completed and story.status == "completed":
+            raise NotTaken(f"{self.address} is completed, and is to stay so")
         if story.start is None and not by_saga:
             raise UnknownActor(f"{self.address} was never started; there is nothing to compensate")
         if story.past_pivot:

@@ -88,17 +88,20 @@ class SagaControl(Generic[A]):
         """
         await self._tell(Skip(by, reason, step, reply))
 
-    async def compensate(self, *, by: str, reason: str, timeout: float | None = None) -> None:
-        """Have the saga go back, also from its end, and wait until it has.
+    async def compensate(
+        self, *, by: str, reason: str, unless_completed: bool = False, timeout: float | None = None
+    ) -> None:
+        """Have the saga go back, also from its end, and wait until it has; ``unless_completed``: not from its good end.
 
         Raises:
+            NotTaken: it has completed, and is to go back only if it has not.
             Refused: it is past its pivot, or was killed.
             Failed: its pivot is under way.
             Parked: it was set aside on its way back.
             UnknownActor: it was never started.
             OutcomeUnknown: it has not come to its end within ``timeout`` seconds; it goes on.
         """
-        await self._tell(Compensate(by, reason), timeout)
+        await self._tell(Compensate(by, reason, unless_completed), timeout)
 
     async def kill(self, *, by: str, reason: str) -> None:
         """End the saga where it stands: what was done stays done. Who waits for it is told :class:`SagaKilled`.

@@ -77,6 +77,23 @@ async def test_one_that_has_completed_goes_back_from_its_end_and_every_prefix_do
     await from_every_prefix(whole, play, check)
 
 
+@pytest.mark.parametrize("story", [two_rooms, sleeps])
+async def test_one_that_has_completed_stays_so_where_that_was_said(story: Any) -> None:
+    Play.script = story
+    async with house() as at:
+        await at.begin()
+        back = at.runtime.saga(PLAY).compensate(**WHO, unless_completed=True)
+        if story is two_rooms:
+            with pytest.raises(NotTaken, match="Play/p is completed, and is to stay so"):
+                await back
+            assert await at.runtime.result(PLAY) == Held(1)
+        else:
+            await back
+            await at.runtime.saga(PLAY).compensate(**WHO, unless_completed=True)  # it has, already
+            assert await at.status() == "compensated"
+        assert stands(at.journal.records) == ({"a": 1, "b": 1} if story is two_rooms else {})
+
+
 async def test_a_parked_one_goes_back() -> None:
     Play.script = two_rooms
     async with house() as at:

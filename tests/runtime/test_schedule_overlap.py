@@ -15,6 +15,7 @@ from runtime.schedule_rules import MOST_OPEN
 from runtime.schedule_times import COUNTED
 from tests.extras import need
 from tests.runtime.cast import ALL, DOWN, Begin, BookTrip, Held, Hold, Play, Release, Room, Trip
+from tests.runtime.flowing import CAST, Go, Job, Work
 from tests.runtime.scheduling import (
     DAY,
     HOUR,
@@ -474,3 +475,24 @@ async def test_nor_where_the_look_at_it_is_out_of_date(monkeypatch: pytest.Monke
     assert of(journal.records, "saga.compensating") == []
     assert started(journal.records)[:2] == [FIRST, SECOND]
     check_schedules(journal.records)
+
+
+async def test_one_that_is_queued_is_cancelled_too() -> None:
+    """It has not begun, for others have the places of its class: nothing is to be undone."""
+    journal, clock = HeldJournal(), ManualClock()
+    async with Runtime(journal, CAST, clock=clock) as runtime:
+        busy = [Job.at(name) for name in ("one", "two")]
+        for job in busy:
+            await runtime.start(job, Work())
+        await runtime.schedule("s", Job, Work(waits=False), every=MINUTE, overlap="cancel")
+        await pass_time(runtime, clock, 2 * MINUTE, 12)
+        assert {one.saga.key: one.status async for one in runtime.sagas(type=Job)} == {
+            "one": "running",
+            "two": "running",
+            FIRST: "compensated",
+            SECOND: "queued",
+        }
+        for job in busy:
+            await runtime.ask(job, Go())
+        await quiet(runtime)
+        assert (await runtime.progress_of(Job.at(SECOND))).status == "completed"
