@@ -11,6 +11,7 @@ import msgspec
 from actors import Address
 from persistence import AppendFailed, Batch, JournalError, JournalUnusable, MemoryJournal, Record, Stream, Written
 from persistence.journal import PAGE
+from persistence.opening import journal_of
 from runtime import Runtime
 from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT
 from runtime.node import Node
@@ -101,6 +102,19 @@ def node_of(runtime: Runtime) -> Node:
     node = runtime._node  # pyright: ignore[reportPrivateUsage]
     assert node is not None
     return node
+
+
+async def stored(url: str) -> list[Record]:
+    """Return all that stands in a journal."""
+    journal = journal_of(url, "full")
+    await journal.open()
+    try:
+        records: list[Record] = []
+        while page := await journal.read_all(len(records)):
+            records += page
+        return records
+    finally:
+        await journal.close()
 
 
 async def quiet(runtime: Runtime) -> None:

@@ -1,10 +1,11 @@
 """A saga with all that a saga can have, who plays it, and what must stand when it has ended.
 
 As a program it writes the journal of a voyage, or recovers from every prefix of one that another process has written,
-with another hash seed.
+with another hash seed; or it sails on a journal, and dies when that has so many batches more.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,8 +16,9 @@ from typing import Any
 import msgspec
 
 from actors import Chosen, Command, NotTaken, OutcomeUnknown, Refused, Saga, Step, UnknownActor
-from persistence import Record
-from runtime import Chaos, ManualClock, Runtime
+from persistence import Batch, Journal, Record
+from persistence.opening import journal_of
+from runtime import Chaos, Instrument, ManualClock, Runtime
 from tests.runtime.cast import SOON, Account, BookTrip, Deposit, Held, Hold, Release, Room, Trip, Withdraw
 from tests.runtime.playing import later, stands
 from tests.runtime.tools import check_once, check_stories, of, quiet, restart_of, types_of
@@ -70,14 +72,30 @@ class Voyage(Saga[Sail, int]):
 
 
 VOYAGE = Voyage.at("v")
+DEADLY = 9
+"""What a process ends with that dies on its voyage."""
 ACTORS: list[type] = [Room, Account, Trip, Voyage]
 SAILS = {"fine": Sail(), "full": Sail(last="full bunk"), "poor": Sail(payer="nobody")}
 
 
-async def sail(records: Sequence[Record], sail: Sail, chaos: Chaos | None = None) -> list[Record]:
+async def sail(
+    records: Sequence[Record], sail: Sail, chaos: Chaos | None = None, instruments: Sequence[Instrument] = ()
+) -> list[Record]:
     """Sail, or sail on from what a crash has left, until all is over; return the journal."""
-    journal, clock = restart_of(records), later(records)
-    async with Runtime(journal, ACTORS, clock=clock, chaos=chaos) as runtime:
+    journal = restart_of(records)
+    await sail_on(journal, later(records), sail, chaos, instruments)
+    return journal.records
+
+
+async def sail_on(
+    journal: str | Journal,
+    clock: ManualClock,
+    sail: Sail,
+    chaos: Chaos | None = None,
+    instruments: Sequence[Instrument] = (),
+) -> None:
+    """Sail on from what stands in a journal, until all is over."""
+    async with Runtime(journal, ACTORS, clock=clock, chaos=chaos, instruments=instruments) as runtime:
         if sail.payer == "nobody":
             with suppress(Refused):
                 await comes(runtime, clock, runtime.ask(Account.at("nobody"), Withdraw(100), id="spent"))
@@ -92,7 +110,6 @@ async def sail(records: Sequence[Record], sail: Sail, chaos: Chaos | None = None
         assert asked.done(), await runtime.progress_of(VOYAGE)
         with suppress(Refused):
             assert await asked == 90 + 1 + 3 + 2
-    return journal.records
 
 
 async def comes(runtime: Runtime, clock: ManualClock, asked: Any) -> None:
@@ -134,12 +151,31 @@ async def _recover(whole: list[Record], which: str) -> None:
         check_voyage(again, SAILS[which])
 
 
-def _main(what: str, path: Path, which: str) -> None:
-    if what == "write":
+async def _die(url: str, which: str, left: int) -> None:
+    journal, clock = journal_of(url, "full"), ManualClock()
+    append = journal.append
+
+    async def append_and_die(batches: Sequence[Batch]) -> int:
+        nonlocal left
+        position = await append(batches[:left])
+        left -= len(batches)
+        if left <= 0:
+            os._exit(DEADLY)
+        return position
+
+    journal.append = append_and_die  # type: ignore[method-assign]
+    await sail_on(journal, clock, SAILS[which])
+
+
+def _main(what: str, where: str, which: str, batches: str = "") -> None:
+    path = Path(where)
+    if what == "die":
+        asyncio.run(_die(where, which, int(batches)))
+    elif what == "write":
         path.write_bytes(msgspec.json.encode(asyncio.run(sail([], SAILS[which]))))
     else:
         asyncio.run(_recover(msgspec.json.decode(path.read_bytes(), type=list[Record]), which))
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+    _main(*sys.argv[1:])
