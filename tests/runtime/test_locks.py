@@ -5,7 +5,6 @@ import os
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,6 @@ from runtime.service_cell import ServiceCell
 from tests.runtime.locking import (
     ALL,
     A,
-    Anthology,
     B,
     Collect,
     HeldOn,
@@ -30,33 +28,12 @@ from tests.runtime.locking import (
     check_tales,
     step,
 )
+from tests.runtime.playing import later
+from tests.runtime.striking import StrikeAt
+from tests.runtime.tales import TALES, begun, ends, results, tell_on
 from tests.runtime.tools import HeldJournal, node_of, of, quiet, restart_of, types_of
 
 DEADLOCK = "each would wait for the next for ever"
-
-
-async def ends(runtime: Runtime, clock: ManualClock) -> None:
-    """Let time pass until all sagas have ended, and have given back their locks."""
-    for _ in range(60):
-        await quiet(runtime)
-        if not await runtime.unfinished():
-            return
-        clock.advance(10)
-    raise AssertionError(f"still unfinished: {await runtime.unfinished()}")
-
-
-def begun(runtime: Runtime, **tales: Tell | Collect) -> "dict[str, asyncio.Task[int]]":
-    return {
-        name: asyncio.create_task(
-            runtime.ask(Tale.at(name), tale) if isinstance(tale, Tell) else runtime.ask(Anthology.at(name), tale)
-        )
-        for name, tale in tales.items()
-    }
-
-
-async def results(asked: "dict[str, asyncio.Task[int]]") -> dict[str, Any]:
-    found = await asyncio.gather(*asked.values(), return_exceptions=True)
-    return {name: str(one) if isinstance(one, Refused) else one for name, one in zip(asked, found, strict=True)}
 
 
 # -- one at a time ----------------------------------------------------------------------------------------------
@@ -340,33 +317,11 @@ async def test_a_parked_service_takes_its_locks_back_when_it_is_there_again() ->
 
 # -- whatever dies ----------------------------------------------------------------------------------------------
 
-TALES: dict[str, dict[str, Tell | Collect]] = {
-    "fine": {"a": Tell(["p", "q"])},
-    "refused": {"a": Tell(["p", "q"], of="Page", nap=5), "b": Tell(["q", "p"], of="Page", nap=5)},
-    "in line": {"a": Tell(["p", "q"], nap=5), "b": Tell(["p", "q"]), "c": Tell(["p"], ends="badly")},
-    "circle": {"a": Tell(["p", "q"], nap=5), "b": Tell(["q", "p"], nap=5)},
-    "circle of three": {
-        "a": Tell(["p", "q"], nap=5),
-        "b": Tell(["q", "r"], nap=5),
-        "c": Tell(["r", "p"], nap=5),
-        "d": Tell(["p", "r"], at_once=True),
-    },
-    "asked": {"a": Collect(["p"], [Tell(["r", "q"], nap=5), Tell(["p"])]), "b": Tell(["q", "p"], nap=5)},
-    "asked, badly": {"a": Collect(["p"], [Tell(["p", "r"]), Tell(["q"])], ends="badly"), "b": Tell(["r", "q"])},
-}
-
 
 async def run_from(records: list[Record], tales: dict[str, Tell | Collect], chaos: Chaos | None = None) -> list[Record]:
     """Restart from these records, let all come to its end, ask for everything again, and return the journal."""
-    journal, clock = restart_of(records), ManualClock()
-    clock.step(max((record.time for record in records), default=clock.now()) / 1e6 - clock.now() / 1e6)
-    async with Runtime(journal, ALL, clock=clock, chaos=chaos) as runtime:
-        await ends(runtime, clock)
-        asked = begun(runtime, **tales)
-        await ends(runtime, clock)
-        for name, end in (await results(asked)).items():
-            assert isinstance(end, (int, str)), (name, end)
-        assert node_of(runtime).lock_waits.tally == {}
+    journal = restart_of(records)
+    await tell_on(journal, later(records), tales, chaos)
     return journal.records
 
 
@@ -379,27 +334,14 @@ async def test_every_prefix_is_brought_to_its_end(name: str) -> None:
         check_tales(await run_from(first[:crash], tales))
 
 
-class Once(Chaos):
-    """Strikes once, before this message."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self._left = at
-
-    def strikes(self) -> bool:
-        self._left -= 1
-        self.kills += self._left == 0
-        return self._left == 0
-
-
 @pytest.mark.parametrize("name", TALES)
 async def test_a_kill_before_and_after_each_message(name: str) -> None:
     at = 0
     while True:
         at += 1
-        chaos = Once(at)
+        chaos = StrikeAt(at)
         check_tales(await run_from([], TALES[name], chaos))
-        if not chaos.kills:
+        if not chaos.struck:
             assert at > 8
             return
 

@@ -6,33 +6,18 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from persistence import Record
 from runtime import Chaos
-from runtime.cells import Cell
 from runtime.saga_cell import SagaCell
 from runtime.service_cell import ServiceCell
+from tests.runtime.striking import StrikeAt, strikes_behind
 from tests.runtime.tools import types_of
 from tests.runtime.voyage import SAILS, VOYAGE, check_voyage, sail
 
 ROOT = Path(__file__).parents[2]
-
-
-class StrikeAt(Chaos):
-    """Kills the actor whose turn is the n-th, before it: deterministically."""
-
-    def __init__(self, turn: int) -> None:
-        super().__init__()
-        self._left = turn
-        self.struck = False
-
-    def strikes(self) -> bool:
-        self._left -= 1
-        self.struck = self.struck or self._left == 0
-        return self._left == 0
 
 
 async def whole(which: str) -> list[Record]:
@@ -79,30 +64,7 @@ async def test_a_kill_before_every_message(which: str) -> None:
 
 @pytest.fixture
 def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
-    """Kill the actor that has had the n-th turn, behind it; return who it was."""
-    left, struck = [0], list[str]()
-
-    def plant(cls: type[Cell]) -> None:
-        turn: Any = cls.turn
-
-        def turn_and_die(self: Cell, envelope: Any) -> None:
-            turn(self, envelope)
-            left[0] -= 1
-            if left[0] == 0:
-                struck.append(self.name)
-                self.kill()
-
-        monkeypatch.setattr(cls, "turn", turn_and_die)
-
-    plant(SagaCell)
-    plant(ServiceCell)
-
-    def at(turn: int) -> list[str]:
-        left[0] = turn
-        struck.clear()
-        return struck
-
-    return at
+    return strikes_behind(monkeypatch, SagaCell, ServiceCell)
 
 
 @pytest.mark.parametrize("which", SAILS)

@@ -5,7 +5,6 @@ with another hash seed; or it sails on a journal, and dies when that has so many
 """
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,10 +15,10 @@ from typing import Any
 import msgspec
 
 from actors import Chosen, Command, NotTaken, OutcomeUnknown, Refused, Saga, Step, UnknownActor
-from persistence import Batch, Journal, Record
-from persistence.opening import journal_of
+from persistence import Journal, Record
 from runtime import Chaos, Instrument, ManualClock, Runtime
 from tests.runtime.cast import SOON, Account, BookTrip, Deposit, Held, Hold, Release, Room, Trip, Withdraw
+from tests.runtime.dying import deadly
 from tests.runtime.playing import later, stands
 from tests.runtime.tools import check_once, check_stories, of, quiet, restart_of, types_of
 
@@ -72,8 +71,6 @@ class Voyage(Saga[Sail, int]):
 
 
 VOYAGE = Voyage.at("v")
-DEADLY = 9
-"""What a process ends with that dies on its voyage."""
 ACTORS: list[type] = [Room, Account, Trip, Voyage]
 SAILS = {"fine": Sail(), "full": Sail(last="full bunk"), "poor": Sail(payer="nobody")}
 
@@ -151,26 +148,10 @@ async def _recover(whole: list[Record], which: str) -> None:
         check_voyage(again, SAILS[which])
 
 
-async def _die(url: str, which: str, left: int) -> None:
-    journal, clock = journal_of(url, "full"), ManualClock()
-    append = journal.append
-
-    async def append_and_die(batches: Sequence[Batch]) -> int:
-        nonlocal left
-        position = await append(batches[:left])
-        left -= len(batches)
-        if left <= 0:
-            os._exit(DEADLY)
-        return position
-
-    journal.append = append_and_die  # type: ignore[method-assign]
-    await sail_on(journal, clock, SAILS[which])
-
-
 def _main(what: str, where: str, which: str, batches: str = "") -> None:
     path = Path(where)
     if what == "die":
-        asyncio.run(_die(where, which, int(batches)))
+        asyncio.run(sail_on(deadly(where, int(batches)), ManualClock(), SAILS[which]))
     elif what == "write":
         path.write_bytes(msgspec.json.encode(asyncio.run(sail([], SAILS[which]))))
     else:
