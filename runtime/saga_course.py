@@ -12,6 +12,7 @@ from actors import (
     MailboxFull,
     NotTaken,
     OutcomeUnknown,
+    Parked,
     Refused,
     SagaMisuse,
     UnknownActor,
@@ -132,14 +133,16 @@ class SagaCourse(SagaPace):
 
     def _failed(self, step: StepStory, error: Exception, *, undo: bool) -> None:
         """Try again later, with the same id; park when the budget is spent or when no retry can help."""
-        key = self.story.key_of(step)
-        self.emit(events.Failed(key, events.told(error), undo))
+        key, to = self.story.key_of(step), step.asked.to
+        parked = isinstance(error, Parked) and to is not None and self.world.kind(to.actor).is_saga
+        self.emit(events.Failed(key, events.told(error), undo, parked))
         if undo and step.undo_failures == FAILURES:
             self._alerts.append(SagaAlert(self.address, "undo", step.asked.step, events.told(error)))
         own = self._run.step(key) if self._run is not None else None
         policy = own.retry if own is not None else None
-        pause = pause_before_retry(self.code, policy, step, error, self.now, self.world.random, undo=undo)
-        self._set_timer(self.world.delays, self.world.delays.now() + round(pause * 1e6), key, undo=undo)
+        random, delays = self.world.random, self.world.delays
+        pause = pause_before_retry(self.code, policy, step, error, self.now, random, undo=undo, parked=parked)
+        self._set_timer(delays, delays.now() + round(pause * 1e6), key, undo=undo)
 
     def _wake(self, wake: Wake) -> None:
         story = self.story

@@ -91,11 +91,15 @@ class Refused(SagaEvent):
 
 
 class Failed(SagaEvent):
-    """A step, or its undo, failed for a technical reason, and will be tried again."""
+    """A step, or its undo, failed for a technical reason, and will be tried again.
+
+    ``parked``: the saga that it asks is parked, so that it waits for a person, and not on its budget.
+    """
 
     step: str
     error: str
     undo: bool = False
+    parked: bool = False
 
 
 class Received(SagaEvent):

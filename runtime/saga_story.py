@@ -65,7 +65,8 @@ class StepStory(msgspec.Struct, gc=False):
     undo_failures: int = 0
     """Attempts at its undo that failed."""
     failing_since: int = 0
-    """When the first of them failed, of the step or, once its undo has failed, of that."""
+    """When the first of them failed, of the step or, once its undo has failed, of that; 0: none has, or none since the
+    saga that it asks was last found parked."""
     dropped: bool = False
     """Whether it is not waited for any more, and undone while the story goes on."""
     undone: bool = False
@@ -88,14 +89,16 @@ class StepStory(msgspec.Struct, gc=False):
         """Its name in the ids of its commands. No step's name is empty, so what ends in # is a copy's for sure."""
         return self.asked.step if self.copy == 1 else f"{self.asked.step}#{self.copy}#"
 
-    def fail(self, at: int, *, undo: bool) -> None:
+    def fail(self, at: int, *, undo: bool, parked: bool) -> None:
         """Count a failed attempt, at the step or at its undo."""
         if undo:
             self.undo_failures += 1
         else:
             self.failures += 1
             self.resent = True
-        if (self.undo_failures if undo else self.failures) == 1:
+        if parked:
+            self.failing_since = 0
+        elif not self.failing_since or (self.undo_failures if undo else self.failures) == 1:
             self.failing_since = at
 
     def pardon(self) -> None:
@@ -233,8 +236,8 @@ class Story(msgspec.Struct, gc=False):
             case Refused(step=name, reason=reason, uncertain=uncertain):
                 step = self._end(name, at)
                 step.reason, step.resent = reason, uncertain
-            case Failed(step=name, undo=undo):
-                self.steps[name].fail(at, undo=undo)
+            case Failed(step=name, undo=undo, parked=parked):
+                self.steps[name].fail(at, undo=undo, parked=parked)
             case Received(message=message, id=message_id):
                 self.inbox.append(Inbound(message_id, msgspec.json.decode(message, type=_Named).type, message))
             case UndoRevised(step=name, undo=revised):

@@ -214,6 +214,7 @@ async def test_one_that_was_killed_parks_its_parent_at_once_and_names_it() -> No
             Parked, match=r"the undo of step 'tour' was refused \(Tour/kid was ended where it stood by ana"
         ):
             await at.runtime.saga(PLAY).compensate(by="ana", reason="back, then")
+        assert types_of(at.journal.records, TOUR)[-1] == "saga.killed"  # what it has done stays
 
 
 async def test_with_undo_none_it_stays_as_it_is() -> None:

@@ -1,6 +1,5 @@
 """P8, P9: a step that was done is given a better undo, durable with the reply, and the same at each replay."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -17,10 +16,8 @@ from tests.runtime.cast import (
     Begin,
     BookTrip,
     Deposit,
-    Desk,
     Held,
     Hold,
-    Note,
     Play,
     Release,
     Room,
@@ -28,7 +25,7 @@ from tests.runtime.cast import (
     Withdraw,
 )
 from tests.runtime.playing import PLAY, House, ends_with, from_every_prefix, hold, house, stands
-from tests.runtime.tools import comes, of, steps_of, types_of
+from tests.runtime.tools import of, types_of
 
 
 async def revises(self: Play, command: Begin) -> Held:
@@ -191,39 +188,3 @@ async def test_clean_up_code_can_not_revise() -> None:
         await at.runtime.saga(PLAY).compensate(by="ana", reason="enough", timeout=60)
     assert "saga.undorevised" not in types_of(at.journal.records, PLAY)
     assert stands(at.journal.records) == {}
-
-
-async def test_of_two_that_were_done_while_it_was_parked_the_first_counts() -> None:
-    gates = {"a": asyncio.Event(), "b": asyncio.Event()}
-
-    async def play(desk: Desk, note: Note) -> str:
-        if note.text in gates:
-            await gates[note.text].wait()
-        return note.text
-
-    async def story(self: Play, command: Begin) -> Held:
-        chosen = await self.select(
-            self.ask("a", Desk.at("a"), Note("a"), undo=Note("undo a")),
-            self.ask("b", Desk.at("b"), Note("b"), undo=Note("undo b")),
-        )
-        TOLD.append(chosen.name)
-        return Held(1)
-
-    async def other(self: Play, command: Begin) -> Held:
-        raise ZeroDivisionError
-
-    Desk.script, Play.script = play, story
-    async with house() as at:
-        await at.runtime.start(PLAY, Begin())
-        await comes(lambda: len(Desk.inbox) == 2)
-        Play.script = other
-        await at.runtime.saga(PLAY).retry(by="ana", reason="to have it parked")
-        assert await at.status() == "parked"
-        for name in ("b", "a"):
-            gates[name].set()
-            await comes(lambda name=name: name in steps_of(at.journal.records, PLAY, "answered"))  # type: ignore[misc]
-        Play.script = story
-        await at.runtime.saga(PLAY).retry(by="ana", reason="mended")
-        assert await at.runtime.result(PLAY) == Held(1)
-    assert TOLD == ["b"]
-    assert [text for _, text in Desk.inbox] == ["a", "b", "undo a"]

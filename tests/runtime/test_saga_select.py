@@ -344,3 +344,39 @@ async def test_a_pivot_in_a_select_is_an_error() -> None:
     async with house() as at:
         with pytest.raises(Parked, match="the pivot 'pay' must be awaited alone, not in parallel or in a select"):
             await at.runtime.ask(PLAY, Begin())
+
+
+async def test_of_two_that_were_done_while_it_was_parked_the_first_counts() -> None:
+    gates = {"a": asyncio.Event(), "b": asyncio.Event()}
+
+    async def play(desk: Desk, note: Note) -> str:
+        if note.text in gates:
+            await gates[note.text].wait()
+        return note.text
+
+    async def story(self: Play, command: Begin) -> Held:
+        chosen = await self.select(
+            self.ask("a", Desk.at("a"), Note("a"), undo=Note("undo a")),
+            self.ask("b", Desk.at("b"), Note("b"), undo=Note("undo b")),
+        )
+        TOLD.append(chosen.name)
+        return Held(1)
+
+    async def other(self: Play, command: Begin) -> Held:
+        raise ZeroDivisionError
+
+    Desk.script, Play.script = play, story
+    async with house() as at:
+        await at.runtime.start(PLAY, Begin())
+        await comes(lambda: len(Desk.inbox) == 2)
+        Play.script = other
+        await at.runtime.saga(PLAY).retry(by="ana", reason="to have it parked")
+        assert await at.status() == "parked"
+        for name in ("b", "a"):
+            gates[name].set()
+            await comes(lambda name=name: name in steps_of(at.journal.records, PLAY, "answered"))  # type: ignore[misc]
+        Play.script = story
+        await at.runtime.saga(PLAY).retry(by="ana", reason="mended")
+        assert await at.runtime.result(PLAY) == Held(1)
+    assert TOLD == ["b"]
+    assert [text for _, text in Desk.inbox] == ["a", "b", "undo a"]
