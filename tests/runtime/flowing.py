@@ -1,13 +1,20 @@
-"""Sagas of which only so many are under way at once, whose steps go only so fast, and how their journals are judged."""
+"""Sagas of which only so many are under way at once, whose steps go only so fast, and how their journals are judged.
 
+As a program, ``python -m tests.runtime.flowing URL BATCHES``, it starts jobs on a journal and lets them end, and dies
+when that has so many batches more.
+"""
+
+import asyncio
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from actors import Address, Command, Saga
-from persistence import Record
+from persistence import Journal, Record
 from runtime import ManualClock, Runtime
 from tests.runtime.cast import ALL, SOON, Hold, Release, Room
+from tests.runtime.dying import deadly
 from tests.runtime.tools import content, quiet
 
 
@@ -196,3 +203,20 @@ async def let_pass(runtime: Runtime, clock: ManualClock, seconds: float, step: f
         await quiet(runtime)
         clock.advance(step)
     await quiet(runtime)
+
+
+JOBS = 30
+
+
+async def do_all(journal: str | Journal) -> None:
+    """Start jobs of several priorities, where they are not there yet, and let all come to their end."""
+    async with Runtime(journal, CAST) as runtime:
+        for number in range(JOBS):
+            await runtime.start(job(number), Work(["flight"], priority=number % 3))
+        for number in range(JOBS):
+            runtime.tell(job(number), Go(), id=f"go {number}")
+        await asyncio.gather(*(runtime.result(job(number)) for number in range(JOBS)))
+
+
+if __name__ == "__main__":
+    asyncio.run(do_all(deadly(sys.argv[1], int(sys.argv[2]))))

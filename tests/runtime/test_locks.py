@@ -315,6 +315,21 @@ async def test_a_parked_service_takes_its_locks_back_when_it_is_there_again() ->
         await runtime.delete(Tale.at("a"))
 
 
+async def test_a_saga_that_is_killed_while_it_waits_to_ask_a_service_again_asks_it_in_its_next_life() -> None:
+    journal, clock = HeldJournal(), ManualClock()
+    async with Runtime(journal, ALL, clock=clock) as runtime:
+        asked = begun(runtime, a=Tell(["p"], of="Page", nap=5))
+        await quiet(runtime)
+        node_of(runtime).cell(Page.at("p")).crashed(RuntimeError("the disk is odd"))
+        clock.advance(5)
+        assert await asked["a"] == 1
+        await quiet(runtime)
+        node_of(runtime).cell(Tale.at("a")).kill()
+        clock.advance(10)  # the time to ask again comes while it has no story
+        await ends(runtime, clock)
+    check_tales(journal.records)
+
+
 # -- whatever dies ----------------------------------------------------------------------------------------------
 
 

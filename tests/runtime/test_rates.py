@@ -425,6 +425,27 @@ async def test_a_saga_that_is_ended_sends_nothing_more(end: str, clock: ManualCl
     assert texts() == ["a", "b", "e"]
 
 
+async def test_on_the_way_back_nothing_goes_that_was_held_back(clock: ManualClock) -> None:
+    """Also while an undo fails, so that the saga has long not ended when the rate would let a step go."""
+    journal = HeldJournal()
+
+    def call(text: str) -> str:
+        if text.startswith("undo"):
+            raise ConnectionError("not now")
+        return text
+
+    Api.script = call
+    async with Runtime(journal, CAST, clock=clock) as runtime:
+        await runtime.start(Shop.at("s"), Order(["a", "b", "c", "d"]))
+        back = asyncio.create_task(runtime.saga(Shop.at("s")).compensate(by="ana", reason="test"))
+        await let_pass(runtime, clock, 10)
+        assert (await runtime.progress_of(Shop.at("s"))).status == "compensating"
+        Api.script = None
+        await let_pass(runtime, clock, 60)
+        await back
+    assert {text for text in texts() if not text.startswith("undo")} == {"a", "b"}
+
+
 async def test_a_parked_saga_sends_nothing_and_goes_on_when_told(clock: ManualClock) -> None:
     def call(text: str) -> str:
         if text == "a":

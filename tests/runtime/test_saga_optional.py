@@ -101,3 +101,33 @@ async def test_a_killed_saga_still_knows_that_a_refusal_is_uncertain() -> None:
         with pytest.raises(Refused, match="not twice"):
             await asked
     assert [text for _, text in Desk.inbox] == ["do", "do", "undo"]
+
+
+async def test_a_refusal_is_uncertain_where_another_process_has_sent_it_before() -> None:
+    """Whether that one's copy was done nobody knows, for the process has died."""
+    story_ends = asyncio.Event()
+
+    async def never(desk: Desk, note: Note) -> str:
+        await story_ends.wait()
+        return note.text
+
+    async def refuses(desk: Desk, note: Note) -> str:
+        if note.text == "do":
+            raise Refused("not twice")
+        return note.text
+
+    async def story(self: Play, command: Begin) -> Held:
+        await self.ask("do", Desk.at(), Note("do"), undo=Note("undo"))
+        return Held(1)
+
+    Desk.script, Play.script = never, story
+    async with house() as at:
+        await at.runtime.start(PLAY, Begin())
+        await comes(lambda: len(Desk.inbox) == 1)
+        left = list(at.journal.records)
+        story_ends.set()
+    Desk.script = refuses
+    async with house(left, at.clock) as again:
+        with pytest.raises(Refused, match="not twice"):
+            await again.runtime.result(PLAY)
+    assert [text for _, text in Desk.inbox] == ["do", "do", "undo"]

@@ -2,8 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +11,7 @@ from runtime import ManualClock, Runtime, saga_line, saga_lines
 from runtime.flow import QueueStats
 from runtime.priorities import NEXT
 from runtime.saga_cell import SagaCell
-from tests.runtime.cast import DOWN, Room
+from tests.runtime.cast import DOWN
 from tests.runtime.flowing import (
     CAST,
     East,
@@ -437,6 +435,20 @@ async def test_after_a_crash_those_under_way_go_first_and_the_queue_is_as_it_was
     check_places(again.records, "Job", 2)
 
 
+async def test_after_a_restart_one_that_comes_stands_between_those_of_higher_and_lower_priority() -> None:
+    journal = HeldJournal()
+    async with Runtime(journal, CAST) as runtime:
+        await start_jobs(runtime, 2)
+        for number, priority in enumerate([0, 6, 3], 2):
+            await runtime.start(job(number), Work(priority=priority))
+    again = restart_of(journal.records)
+    async with Runtime(again, CAST) as runtime:
+        for number, priority in enumerate([1, 9, 4], 5):
+            await runtime.start(job(number), Work(priority=priority))
+        await finish(runtime, 0, 6, 3, 7, 4, 5, 2, 1)
+    assert began(again.records) == ["0", "1", "6", "3", "7", "4", "5", "2"]
+
+
 async def test_more_than_are_kept_in_memory_begin_in_order_too(monkeypatch: pytest.MonkeyPatch) -> None:
     for where, name, value in ((saga_line, "KEPT", 4), (saga_line, "LOW", 1), (saga_line, "PAGE", 3)):
         monkeypatch.setattr(where, name, value)
@@ -522,22 +534,3 @@ async def test_while_the_runtime_closes_none_begins_any_more() -> None:
     async with Runtime(again, CAST) as runtime:
         await quiet(runtime)
         assert began(again.records) == ["0", "1", "2", "3"]
-
-
-async def test_the_queue_on_sqlite(tmp_path: Path) -> None:
-    url = f"sqlite:{tmp_path / 'jobs.db'}"
-    async with Runtime(url, CAST) as runtime:
-        await start_jobs(runtime, 2)
-        for number in range(2, 30):
-            await runtime.start(job(number), Work(["flight"], priority=number % 3))
-    async with Runtime(url, CAST) as runtime:
-        assert runtime.stats().queues["Job"] == QueueStats(28, 2, 2)
-        for number in range(30):
-            runtime.tell(job(number), Go())
-        await asyncio.gather(*(runtime.result(job(number)) for number in range(30)))
-        held: list[Any] = [record.event async for record in runtime.history(Room.at("flight"))]
-    order = [int(event.trip) for event in held]
-    by_priority = sorted(range(2, 30), key=lambda number: (-(number % 3), number))
-    lowest = [number for number in order if number % 3 == 0]
-    assert lowest == [number for number in by_priority if number % 3 == 0]
-    assert len(order) == 28
