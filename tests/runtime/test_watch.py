@@ -294,6 +294,42 @@ async def test_the_end_of_a_saga_is_told_when_it_is_durable() -> None:
         assert await runtime.ask(PLAY, Begin()) == Held(1)
 
 
+@pytest.mark.parametrize("fate", ["", "before"])
+async def test_the_end_of_a_saga_that_is_watched_already_is_told_when_it_is_durable(fate: str) -> None:
+    gate, again, watcher = asyncio.Event(), asyncio.Event(), Slow.at("w")
+
+    async def play(desk: Any, note: Note) -> str:
+        await (gate if len(Desk.inbox) == 1 else again).wait()
+        return ""
+
+    async def waits(self: Play, command: Begin) -> Held:
+        await self.ask("wait", Desk.at(), Note("x"))
+        return Held(1)
+
+    Desk.script, Play.script = play, waits
+    journal = HeldJournal()
+    async with Runtime(journal, EVERYONE) as runtime:
+        runtime.tell(PLAY, Begin())
+        await comes(lambda: Desk.inbox)
+        await watch(runtime, watcher, PLAY)
+        journal.hold()
+        journal.fail = [fate]
+        gate.set()
+        await journal.arrived.wait()
+        assert journal.enqueued[-1][1] == "saga.completed"
+        await a_while()
+        assert hears(watcher) == []
+        journal.gate.set()
+        if fate:  # it was never answered, as far as the journal knows, and is asked again
+            await comes(lambda: len(Desk.inbox) == 2)
+            await a_while()
+            assert hears(watcher) == []
+            again.set()
+        await comes(lambda: hears(watcher))
+        await quiet(runtime)
+        assert hears(watcher) == ["Play/p finished"]
+
+
 async def test_watches_of_a_saga_hold_over_a_lost_journal() -> None:
     gate, watcher = asyncio.Event(), Slow.at("w")
 
