@@ -11,7 +11,11 @@ import pytest
 from actors import Command, Locked, OutcomeUnknown, Parked, Refused, Saga, SagaKilled
 from persistence import Record
 from runtime import Chaos, ManualClock, Runtime
+from runtime.lock_mail import Unlock
+from runtime.mailbox import Envelope
+from runtime.saga_locks import AGAIN
 from runtime.service_cell import ServiceCell
+from runtime.service_locks import ServiceLocks
 from tests.runtime.locking import (
     ALL,
     A,
@@ -315,17 +319,26 @@ async def test_a_parked_service_takes_its_locks_back_when_it_is_there_again() ->
         await runtime.delete(Tale.at("a"))
 
 
-async def test_a_saga_that_is_killed_while_it_waits_to_ask_a_service_again_asks_it_in_its_next_life() -> None:
+async def test_a_saga_that_is_killed_while_it_waits_to_ask_a_service_again_asks_it_in_its_next_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unlock, failures = ServiceLocks._unlock, [1]
+
+    def fails(self: ServiceLocks, envelope: Envelope, message: Unlock) -> None:
+        if failures.pop() if failures else 0:
+            assert envelope.reply is not None
+            envelope.reply.failed(OutcomeUnknown("the disk is odd"))
+        else:
+            unlock(self, envelope, message)
+
+    monkeypatch.setattr(ServiceLocks, "_unlock", fails)
     journal, clock = HeldJournal(), ManualClock()
     async with Runtime(journal, ALL, clock=clock) as runtime:
-        asked = begun(runtime, a=Tell(["p"], of="Page", nap=5))
+        assert await runtime.ask(Tale.at("a"), Tell(["p"], of="Page")) == 1
         await quiet(runtime)
-        node_of(runtime).cell(Page.at("p")).crashed(RuntimeError("the disk is odd"))
-        clock.advance(5)
-        assert await asked["a"] == 1
-        await quiet(runtime)
+        assert await runtime.unfinished() == [Tale.at("a")]
         node_of(runtime).cell(Tale.at("a")).kill()
-        clock.advance(10)  # the time to ask again comes while it has no story
+        clock.advance(AGAIN)  # the time to ask again comes while it has no story
         await ends(runtime, clock)
     check_tales(journal.records)
 
