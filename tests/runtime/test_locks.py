@@ -337,8 +337,18 @@ async def test_a_saga_that_is_killed_while_it_waits_to_ask_a_service_again_asks_
         assert await runtime.ask(Tale.at("a"), Tell(["p"], of="Page")) == 1
         await quiet(runtime)
         assert await runtime.unfinished() == [Tale.at("a")]
+        reads, readable = journal.read, asyncio.Event()
+
+        async def slowly(*where: Any) -> list[Record]:
+            await readable.wait()
+            return await reads(*where)
+
+        monkeypatch.setattr(journal, "read", slowly)
         node_of(runtime).cell(Tale.at("a")).kill()
         clock.advance(AGAIN)  # the time to ask again comes while it has no story
+        for _ in range(20):
+            await asyncio.sleep(0)
+        readable.set()
         await ends(runtime, clock)
     check_tales(journal.records)
 

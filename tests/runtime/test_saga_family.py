@@ -116,6 +116,17 @@ async def test_with_a_policy_that_says_so_it_is_parked_with_its_child(monkeypatc
             await asked
 
 
+async def test_for_a_service_that_is_parked_it_waits_no_longer_than_for_any_other_failure() -> None:
+    """It tries again by itself, and no person need do anything."""
+    Play.script = asks
+    async with house() as at:
+        at.journal.unreadable = {("Room", "a")}
+        asked = asyncio.create_task(at.runtime.ask(PLAY, Begin()))
+        await at.passes(70)
+        with pytest.raises(Parked, match=r"step 'a' was given up after \d+ failures in 0:01:00: Room/a is parked"):
+            await asked
+
+
 async def test_its_undo_waits_too_where_the_child_is_parked_on_its_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Play, "undo_retry", RetryPolicy(budget=timedelta(minutes=2)))
     Play.script = asks
