@@ -8,7 +8,7 @@ import pytest
 
 from actors import Parked, Refused, RetryPolicy
 from persistence import Record
-from tests.runtime.cast import DOWN, Account, Begin, BookTrip, Held, Hold, Play, Room, Trip, Withdraw
+from tests.runtime.cast import DOWN, Account, Begin, BookTrip, Desk, Held, Hold, Note, Play, Room, Trip, Withdraw
 from tests.runtime.playing import PLAY, House, from_every_prefix, hold, house, stands
 from tests.runtime.tools import content, of, quiet, steps_of, types_of
 
@@ -112,18 +112,26 @@ async def test_with_a_policy_that_says_so_it_is_parked_with_its_child(monkeypatc
         DOWN.add("y")
         asked = asyncio.create_task(at.runtime.ask(PLAY, Begin()))
         await at.passes(64)
+        assert await at.status() == "parked"
         with pytest.raises(Parked, match="step 'trip' was given up as no retry can help: Trip/kid is parked"):
             await asked
 
 
-async def test_for_a_service_that_is_parked_it_waits_no_longer_than_for_any_other_failure() -> None:
-    """It tries again by itself, and no person need do anything."""
-    Play.script = asks
+async def test_for_a_plain_actor_that_is_parked_it_waits_no_longer_than_for_any_other_failure() -> None:
+    async def breaks(desk: Desk, note: Note) -> str:
+        raise ValueError("out of ink")
+
+    async def notes(self: Play, command: Begin) -> Held:
+        await self.ask("note", Desk.at("d"), Note("x"))
+        return Held(1)
+
+    Desk.script, Play.script = breaks, notes
     async with house() as at:
-        at.journal.unreadable = {("Room", "a")}
         asked = asyncio.create_task(at.runtime.ask(PLAY, Begin()))
         await at.passes(70)
-        with pytest.raises(Parked, match=r"step 'a' was given up after \d+ failures in 0:01:00: Room/a is parked"):
+        assert [one for one in of(at.journal.records, "saga.failed") if b"Parked: Desk/d is parked" in one.data]
+        assert await at.status() == "parked"
+        with pytest.raises(Parked, match=r"step 'note' was given up after \d+ failures in 0:01:00"):
             await asked
 
 
