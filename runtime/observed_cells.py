@@ -25,7 +25,7 @@ from runtime.reminder_mail import Look, Sent
 from runtime.saga_cell import SagaCell
 from runtime.saga_events import NAMES, Released
 from runtime.saga_locks import GivenBack
-from runtime.saga_mail import Begin, Bury, Join, Pass, StepOutcome, Wake
+from runtime.saga_mail import Begin, Bury, Join, Pass, Resume, StepOutcome, Wake
 from runtime.saga_story import StepStory
 from runtime.service_cell import ServiceCell
 from runtime.service_mail import Delete, Erase, TakeSnapshot
@@ -44,6 +44,7 @@ UNTRACED = (
     LockMail,
     Look,
     Pass,
+    Resume,
     Sent,
     StepOutcome,
     TakeSnapshot,
