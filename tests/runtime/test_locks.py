@@ -346,7 +346,7 @@ async def test_a_saga_that_is_killed_while_it_waits_to_ask_a_service_again_asks_
 
         monkeypatch.setattr(journal, "read", slowly)
         node_of(runtime).cell(Tale.at("a")).kill()
-        clock.advance(AGAIN)  # the time to ask again comes while it has no story
+        clock.advance(AGAIN + 1)  # the time to ask again comes while it has no story
         for _ in range(20):
             await asyncio.sleep(0)
         readable.set()
