@@ -13,7 +13,7 @@ from persistence import Journal
 from runtime import Chaos, ManualClock, Runtime
 from tests.runtime.dying import deadly
 from tests.runtime.locking import ALL, Anthology, Collect, Tale, Tell
-from tests.runtime.tools import node_of, quiet
+from tests.runtime.tools import ends, node_of
 
 TALES: dict[str, dict[str, Tell | Collect]] = {
     "fine": {"a": Tell(["p", "q"])},
@@ -29,16 +29,6 @@ TALES: dict[str, dict[str, Tell | Collect]] = {
     "asked": {"a": Collect(["p"], [Tell(["r", "q"], nap=5), Tell(["p"])]), "b": Tell(["q", "p"], nap=5)},
     "asked, badly": {"a": Collect(["p"], [Tell(["p", "r"]), Tell(["q"])], ends="badly"), "b": Tell(["r", "q"])},
 }
-
-
-async def ends(runtime: Runtime, clock: ManualClock) -> None:
-    """Let time pass until all sagas have ended, and have given back their locks."""
-    for _ in range(60):
-        await quiet(runtime)
-        if not await runtime.unfinished():
-            return
-        clock.advance(10)
-    raise AssertionError(f"still unfinished: {await runtime.unfinished()}")
 
 
 def begun(runtime: Runtime, **tales: Tell | Collect) -> "dict[str, asyncio.Task[int]]":

@@ -11,7 +11,7 @@ from actors import Parked, Refused
 from persistence import Record
 from runtime import Chaos, ManualClock, Runtime, saga_line
 from tests.runtime.flowing import CAST, Family, Job, Raise, Work, check_order, check_places
-from tests.runtime.tools import HeldJournal, as_stored, check_once, content, of, quiet, restart_of
+from tests.runtime.tools import HeldJournal, as_stored, check_once, content, ends, of, restart_of
 
 JOBS = {
     "a": Work(["flight"], waits=False, nap=20),
@@ -30,23 +30,14 @@ async def start_all(runtime: Runtime, seed: int = 0) -> None:
     await asyncio.gather(*jobs, *[runtime.start(Family.at(key), command) for key, command in FAMILIES.items()])
 
 
-async def end_all(runtime: Runtime, clock: ManualClock) -> None:
-    for _ in range(60):
-        await quiet(runtime)
-        if not await runtime.unfinished():
-            return
-        clock.advance(10)
-    raise AssertionError(f"still unfinished: {await runtime.unfinished()}")
-
-
 async def run_from(records: Sequence[Record], chaos: Chaos | None = None) -> list[Record]:
     """Restart from these records, let all come to its end, ask for everything again, and return the journal."""
     journal, clock = restart_of(records), ManualClock()
     clock.step(max((record.time for record in records), default=clock.now()) / 1e6 - clock.now() / 1e6)
     async with Runtime(journal, CAST, clock=clock, chaos=chaos) as runtime:
-        await end_all(runtime, clock)
+        await ends(runtime, clock)
         await start_all(runtime)
-        await end_all(runtime, clock)
+        await ends(runtime, clock)
         stats = runtime.stats().queues
         assert {(one.queued, one.under_way) for one in stats.values()} == {(0, 0)}
         for key in FAMILIES:
@@ -105,7 +96,7 @@ async def test_kills_and_losses_at_random(seed: int, monkeypatch: pytest.MonkeyP
             if life == 3:
                 journal.fail.clear()
                 await starting
-                await end_all(runtime, clock)
+                await ends(runtime, clock)
             else:
                 starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)

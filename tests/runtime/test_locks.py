@@ -35,8 +35,8 @@ from tests.runtime.locking import (
 )
 from tests.runtime.playing import later
 from tests.runtime.striking import StrikeAt
-from tests.runtime.tales import TALES, begun, ends, results, tell_on
-from tests.runtime.tools import HeldJournal, node_of, of, quiet, restart_of, types_of
+from tests.runtime.tales import TALES, begun, results, tell_on
+from tests.runtime.tools import HeldJournal, ends, node_of, of, quiet, restart_of, types_of
 
 DEADLOCK = "each would wait for the next for ever"
 

@@ -6,8 +6,8 @@ from actors import Locked
 from runtime import ManualClock, Runtime
 from tests.runtime.dying import dies
 from tests.runtime.locking import ALL, Page, Tale, Tell, Write, check_locks, check_tales
-from tests.runtime.tales import TALES, ends, tell_on
-from tests.runtime.tools import of, quiet, stored
+from tests.runtime.tales import TALES, tell_on
+from tests.runtime.tools import ends, of, quiet, stored
 
 
 @pytest.mark.parametrize("which", ["in line", "circle of three", "asked, badly"])

@@ -9,16 +9,26 @@ from typing import Any
 import msgspec
 
 from actors import Address
-from persistence import AppendFailed, Batch, JournalError, JournalUnusable, MemoryJournal, Record, Stream, Written
+from persistence import (
+    AppendFailed,
+    Batch,
+    JournalError,
+    JournalUnusable,
+    MemoryJournal,
+    Record,
+    Stream,
+    Written,
+)
 from persistence.journal import PAGE
 from persistence.opening import journal_of
-from runtime import Runtime
+from runtime import ManualClock, Runtime
 from runtime.kinds import FORGOTTEN, REMINDED, REMINDER, RESENT
 from runtime.node import Node
 from runtime.reminder_events import NOTHING_PENDING, PendingByName, replayed, wake_of
 from runtime.saga_events import DECODERS
 from runtime.saga_places import wake_of as wake_in_line
 from runtime.saga_story import Story
+from tests.reading import everything
 from tests.runtime.cast import TripBooked
 
 ENDS = ("saga.completed", "saga.compensated", "saga.killed")
@@ -106,15 +116,7 @@ def node_of(runtime: Runtime) -> Node:
 
 async def stored(url: str) -> list[Record]:
     """Return all that stands in a journal."""
-    journal = journal_of(url, "full")
-    await journal.open()
-    try:
-        records: list[Record] = []
-        while page := await journal.read_all(len(records)):
-            records += page
-        return records
-    finally:
-        await journal.close()
+    return await everything(journal_of(url, "full"))
 
 
 async def quiet(runtime: Runtime) -> None:
@@ -124,6 +126,16 @@ async def quiet(runtime: Runtime) -> None:
     while still < 5:  # what is released by the last turn takes the loop a round or two to begin
         still = still + 1 if node.idle else 0
         await asyncio.sleep(0)
+
+
+async def ends(runtime: Runtime, clock: ManualClock) -> None:
+    """Let time pass until all sagas have ended, and have given back their locks."""
+    for _ in range(60):
+        await quiet(runtime)
+        if not await runtime.unfinished():
+            return
+        clock.advance(10)
+    raise AssertionError(f"still unfinished: {await runtime.unfinished()}")
 
 
 def restart_of(records: Sequence[Record], *, crashed: bool = True) -> HeldJournal:
