@@ -284,7 +284,13 @@ class ObservedSaga(Observed, SagaCell):
         attributes = {"understudy.actor": self.kind.name, "understudy.key": self.address.key}
         tracing = self.observer.tracing
         tracing.begin(f"{self.kind.name} {end}", self._trace, started_at, attributes, current=False).end(self.now, end)
-        self.observer.saga_ended(self.address, end, (self.now - started_at) / 1e6)
+        seconds = (self.now - started_at) / 1e6
+
+        def tell(durable: bool) -> None:
+            if durable:  # else it is none, and the saga goes on from what the journal holds
+                self.observer.saga_ended(self.address, end, seconds)
+
+        self.world.writer.hold(tell)
 
     def _set_aside(self, error: BaseException) -> None:
         super()._set_aside(error)

@@ -1,26 +1,29 @@
 """P8, P14: a saga with everything in it, on a runtime that is observed, with cells of its own; its end is told once."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from actors import Address
+from actors import Address, OutcomeUnknown
 from persistence import Record
-from runtime import BaseInstrument
+from runtime import BaseInstrument, ManualClock, Runtime
 from runtime.instruments import End
 from runtime.observed_cells import ObservedSaga, ObservedService
+from tests.runtime.cast import ALL, Begin, Held, Play
 from tests.runtime.striking import StrikeAt, strikes_behind
-from tests.runtime.voyage import SAILS, VOYAGE, check_voyage, sail
+from tests.runtime.tools import HeldJournal, quiet
+from tests.runtime.voyage import SAILS, check_voyage, sail
 
 
 class Ends(BaseInstrument):
-    """What is told of the voyage's end."""
+    """What is told of the end of a voyage, or of a play."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
 
     def saga_ended(self, address: Address[Any], end: End, seconds: float, /) -> None:
-        if address == VOYAGE:
+        if address.actor in ("Voyage", "Play"):
             assert seconds >= 0
             self.told.append(end)
 
@@ -66,3 +69,26 @@ async def test_a_kill_behind_every_message(which: str, monkeypatch: pytest.Monke
         if not struck:
             break
     assert turn > 60
+
+
+async def test_an_end_that_is_lost_with_its_journal_is_none() -> None:
+    """The saga goes on from what there is, and ends again."""
+
+    async def at_once(self: Play, command: Begin) -> Held:
+        return Held(1)
+
+    Play.script = at_once
+    ends, journal, clock = Ends(), HeldJournal(), ManualClock()
+    async with Runtime(journal, ALL, clock=clock, instruments=[ends]) as runtime:
+        journal.hold()
+        journal.fail = ["before"]
+        asked = asyncio.create_task(runtime.ask(Play.at("p"), Begin()))
+        await journal.arrived.wait()
+        assert [kind for _, kind, _ in journal.enqueued] == ["saga.started", "saga.completed"]
+        assert ends.told == []
+        journal.gate.set()
+        with pytest.raises(OutcomeUnknown):
+            await asked
+        await quiet(runtime)
+        assert await runtime.ask(Play.at("p"), Begin()) == Held(1)
+        assert ends.told == ["completed"]
