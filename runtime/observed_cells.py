@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -193,11 +194,13 @@ class ObservedSaga(Observed, SagaCell):
     sending to outcome.
     """
 
-    __slots__ = ("_steps", "_trace")
+    __slots__ = ("_steps", "_trace", "_trouble")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
         self._trace = ""
+        self._trouble: BaseException | None = None
+        """Why the turn sets it aside."""
         self._steps: dict[str, Span] = {}
         """The steps and undos that are under way; like those, they outlive the incarnation."""
 
@@ -276,6 +279,9 @@ class ObservedSaga(Observed, SagaCell):
         story = self.story
         news = bool(self._new) and self._new[0].type != RELEASED
         super()._end_turn()
+        if self._trouble is not None:
+            trouble, self._trouble = self._trouble, None
+            self._tell(partial(self.observer.parked, self.address, trouble))
         if story.ended and news:
             self._ended(story.status, story.started_at or story.queued_at)
 
@@ -284,17 +290,15 @@ class ObservedSaga(Observed, SagaCell):
         attributes = {"understudy.actor": self.kind.name, "understudy.key": self.address.key}
         tracing = self.observer.tracing
         tracing.begin(f"{self.kind.name} {end}", self._trace, started_at, attributes, current=False).end(self.now, end)
-        seconds = (self.now - started_at) / 1e6
+        self._tell(partial(self.observer.saga_ended, self.address, end, (self.now - started_at) / 1e6))
 
-        def tell(durable: bool) -> None:
-            if durable:  # else it is none, and the saga goes on from what the journal holds
-                self.observer.saga_ended(self.address, end, seconds)
-
-        self.world.writer.hold(tell)
+    def _tell(self, hook: Callable[[], None]) -> None:
+        """Tell of what the turn has led to when it is durable; what is lost has not happened, and the saga goes on."""
+        self.world.writer.hold(lambda durable: hook() if durable else None)
 
     def _set_aside(self, error: BaseException) -> None:
         super()._set_aside(error)
-        self.observer.parked(self.address, error)
+        self._trouble = error
 
 
 def makers(world: World) -> dict[type, MakeCell]:
