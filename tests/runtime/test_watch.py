@@ -191,6 +191,11 @@ async def completes(self: Play, command: Begin) -> Held:
     return Held(1)
 
 
+async def waits(self: Play, command: Begin) -> Held:
+    await self.ask("wait", Desk.at(), Note("x"))
+    return Held(1)
+
+
 async def is_refused(self: Play, command: Begin) -> Held:
     await hold(self, "r")
     raise Refused("sorry")
@@ -302,10 +307,6 @@ async def test_the_end_of_a_saga_that_is_watched_already_is_told_when_it_is_dura
         await (gate if len(Desk.inbox) == 1 else again).wait()
         return ""
 
-    async def waits(self: Play, command: Begin) -> Held:
-        await self.ask("wait", Desk.at(), Note("x"))
-        return Held(1)
-
     Desk.script, Play.script = play, waits
     journal = HeldJournal()
     async with Runtime(journal, EVERYONE) as runtime:
@@ -336,10 +337,6 @@ async def test_watches_of_a_saga_hold_over_a_lost_journal() -> None:
     async def play(desk: Any, note: Note) -> str:
         await gate.wait()
         return ""
-
-    async def waits(self: Play, command: Begin) -> Held:
-        await self.ask("wait", Desk.at(), Note("x"))
-        return Held(1)
 
     Desk.script, Play.script = play, waits
     journal = HeldJournal()
