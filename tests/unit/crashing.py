@@ -1,11 +1,15 @@
-"""A process that writes a journal until it is killed, and what its groups look like."""
+"""A process that writes a journal until it is killed, what its groups look like, and what of them is left."""
 
 import asyncio
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
 from persistence import Append, Batch, NewEvent, Record, SqliteJournal, Stream
+from persistence.sqlite import Durability
+from tests.contract.journal_contract import everything
 
 STREAMS: tuple[Stream, ...] = (("Flight", "LH441"), ("Hotel", "Ritz"), ("Cab", "Rome"))
 
@@ -36,6 +40,26 @@ def whole_groups(records: list[Record]) -> int:
         assert have == want, f"group {number} is not whole"
         held += len(want)
     raise AssertionError("no journal holds that many")
+
+
+@asynccontextmanager
+async def opened(path: Path, durability: Durability = "full") -> AsyncGenerator[SqliteJournal]:
+    """Yield a journal that is open."""
+    journal = SqliteJournal(path, durability)
+    try:
+        await journal.open()
+        yield journal
+    finally:
+        await journal.close()
+
+
+async def groups_in(path: Path, durability: Durability = "full") -> int:
+    """Open what a crash left, return how many groups it holds, and make sure that it can be written on."""
+    async with opened(path, durability) as journal:
+        held = whole_groups(await everything(journal))
+        await journal.append(group(held))
+        assert whole_groups(await everything(journal)) == held + 1
+    return held
 
 
 async def write_until_killed(path: Path) -> None:

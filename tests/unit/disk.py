@@ -49,11 +49,14 @@ class Disk:
         """So many more writes succeed; None: all do. What fails says that the disk is full."""
         self.failed: list[str] = []
         """What failed for lack of room, in order."""
+        self.at_boundary: Callable[[], None] = lambda: None
+        """Called before and after each call that changes a file, a lock or a name: a process may be killed there."""
         self.name = name
         self._vfs = _Vfs(self, name)
 
     def note(self, what: Any, path: str, offset: int = 0, data: bytes = b"") -> None:
         self.ops.append(Op(what, path, offset, data, self.acknowledged))
+        self.at_boundary()
 
     def take_room(self, what: str) -> None:
         """Take room for one write.
@@ -98,6 +101,7 @@ class _Vfs(apsw.VFS):
         return _File(self._disk, name, path, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
+        self._disk.at_boundary()
         super().xDelete(filename, syncdir)
         self._disk.note("delete", filename)
         if syncdir:
@@ -106,6 +110,7 @@ class _Vfs(apsw.VFS):
 
 class _File(apsw.VFSFile):
     def __init__(self, disk: Disk, name: str | apsw.URIFilename, path: str, flags: list[int]) -> None:
+        disk.at_boundary()
         new = not Path(path).exists()
         if new:
             disk.take_room(f"open {Path(path).suffix}")
@@ -115,15 +120,31 @@ class _File(apsw.VFSFile):
         disk.note("open", path, data=b"" if new else Path(path).read_bytes())
 
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802
+        self._disk.at_boundary()
         self._disk.take_room(f"write {Path(self._path).suffix}")
         super().xWrite(data, offset)  # pyright: ignore[reportUnknownMemberType]
         self._disk.note("write", self._path, offset, bytes(data))
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802
+        self._disk.at_boundary()
         super().xTruncate(newsize)
         self._disk.note("truncate", self._path, newsize)
 
+    def xLock(self, level: int) -> None:  # noqa: N802
+        self._disk.at_boundary()
+        super().xLock(level)
+
+    def xUnlock(self, level: int) -> None:  # noqa: N802
+        self._disk.at_boundary()
+        super().xUnlock(level)
+
+    def xClose(self) -> None:  # noqa: N802
+        self._disk.at_boundary()
+        super().xClose()
+        self._disk.at_boundary()
+
     def xSync(self, flags: int) -> None:  # noqa: N802
+        self._disk.at_boundary()
         self._disk.take_room(f"sync {Path(self._path).suffix}")  # some file systems find out only now
         super().xSync(flags)
         self._disk.note("sync", self._path)

@@ -7,8 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -20,35 +19,16 @@ from persistence import sqlite as engine
 from persistence.connection import Connection, connect
 from tests.contract.journal_contract import ROOMS, SEATS, everything, put
 from tests.unit.conftest import Probe
-from tests.unit.crashing import group, whole_groups
+from tests.unit.crashing import group, groups_in, opened, whole_groups
 
 HOUSE = Path(persistence.__file__).parents[1]
 DEADLINE = 60.0
 """Seconds: no test takes so long, however slow the machine."""
 
 
-@asynccontextmanager
-async def opened(path: Path) -> AsyncGenerator[SqliteJournal]:
-    journal = SqliteJournal(path)
-    try:
-        await journal.open()
-        yield journal
-    finally:
-        await journal.close()
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.db"
-
-
-async def groups_in(path: Path) -> int:
-    """Open what a crash left, return how many groups it holds, and make sure that it can be written on."""
-    async with opened(path) as journal:
-        held = whole_groups(await everything(journal))
-        await journal.append(group(held))
-        assert whole_groups(await everything(journal)) == held + 1
-    return held
 
 
 # -- kills ------------------------------------------------------------------------------------------------------

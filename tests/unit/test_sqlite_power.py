@@ -5,23 +5,18 @@ image is opened with the real engine.
 """
 
 import shutil
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from persistence import JournalError, SqliteJournal, wal
+from persistence import JournalError, wal
 from persistence.sqlite import Durability
 from persistence.sqlite_view import SqliteView
 from runtime import Runtime
-from tests.contract.journal_contract import everything
 from tests.runtime.cast import Board, Hold, Lines, Look, Room
-from tests.unit.crashing import group, whole_groups
-from tests.unit.disk import Disk, Op, PowerCut, choosers, images, lay_out, on_disk, pieces
-
-GROUPS = 6
+from tests.unit.disk import Op, PowerCut, choosers, images, lay_out, on_disk, pieces
+from tests.unit.images import GROUPS, groups_left, written_groups
 
 
 @pytest.fixture(autouse=True)
@@ -30,47 +25,13 @@ def checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wal, "CHECKPOINT_PAGES", 24)
 
 
-@asynccontextmanager
-async def opened(path: Path, durability: Durability = "full") -> AsyncGenerator[SqliteJournal]:
-    journal = SqliteJournal(path, durability)
-    try:
-        await journal.open()
-        yield journal
-    finally:
-        await journal.close()
-
-
-async def write(path: Path, durability: Durability = "full") -> Disk:
-    """Write groups, with checkpoints among them and a second opening; return the disk that saw it."""
-    with on_disk() as disk:
-        for end in (GROUPS // 2, GROUPS):
-            async with opened(path, durability) as journal:
-                for number in range(disk.acknowledged, end):
-                    await journal.append(group(number))
-                    disk.acknowledged += 1
-    return disk
-
-
-async def groups_in(image: dict[str, bytes], folder: Path) -> int:
-    """Open what a cut left, and make sure that it is whole and can be written on."""
-    lay_out(image, folder)
-    try:
-        async with opened(folder / "journal.db") as journal:
-            held = whole_groups(await everything(journal))
-            await journal.append(group(held))
-            assert whole_groups(await everything(journal)) == held + 1
-            return held
-    finally:
-        shutil.rmtree(folder)
-
-
 async def test_a_power_cut_leaves_a_prefix_with_all_that_was_acknowledged(tmp_path: Path) -> None:
     """Failure 30, P1, P2: no acknowledged group is lost, and none is split."""
-    disk = await write(tmp_path / "journal.db")
+    disk, _ = await written_groups(tmp_path / "journal.db")
     assert sum(op.what == "sync" and op.path.endswith(".db") for op in disk.ops) > 3  # checkpoints
     seen: set[int] = set()
     for image, acknowledged in images(disk.ops):
-        held = await groups_in(image, tmp_path / "image")
+        held = await groups_left(image, tmp_path / "image")
         assert acknowledged <= held <= acknowledged + 1
         seen.add(held)
     assert seen == set(range(GROUPS + 1))
@@ -78,10 +39,10 @@ async def test_a_power_cut_leaves_a_prefix_with_all_that_was_acknowledged(tmp_pa
 
 async def test_with_normal_a_power_cut_leaves_a_prefix_without_the_last_groups(tmp_path: Path) -> None:
     """Failure 30, P2; and a proof that these images miss a sync that is not there."""
-    disk = await write(tmp_path / "journal.db", "normal")
+    disk, _ = await written_groups(tmp_path / "journal.db", "normal")
     lost: set[int] = set()
     for image, acknowledged in images(disk.ops, every=4):
-        held = await groups_in(image, tmp_path / "image")
+        held = await groups_left(image, tmp_path / "image")
         assert held <= acknowledged + 1
         lost.add(max(0, acknowledged - held))
     assert {0, 1, 2} <= lost
@@ -89,11 +50,11 @@ async def test_with_normal_a_power_cut_leaves_a_prefix_without_the_last_groups(t
 
 async def test_without_any_sync_a_power_cut_may_leave_anything(tmp_path: Path) -> None:
     """The proof that these images find what is torn: SQLite promises nothing with ``synchronous = off``."""
-    disk = await write(tmp_path / "journal.db", cast("Durability", "off"))
+    disk, _ = await written_groups(tmp_path / "journal.db", cast("Durability", "off"))
     broken = 0
     for image, _ in images(disk.ops, every=4):
         try:
-            await groups_in(image, tmp_path / "image")
+            await groups_left(image, tmp_path / "image")
         except (JournalError, AssertionError):
             broken += 1
     assert broken > 5
