@@ -3,7 +3,7 @@
 from runtime.simulation.asked import Asked
 from runtime.simulation.built_in import Effects
 from runtime.simulation.errors import BadPlan, Deadlock, Endless, NoRealIO, SimulationError
-from runtime.simulation.explore import Explored, Failed
+from runtime.simulation.explore import Explored, InvariantBroken
 from runtime.simulation.faults import Fault, Plan
 from runtime.simulation.given import given
 from runtime.simulation.given_read_model import ReadModelGiven
@@ -24,9 +24,9 @@ __all__ = [
     "Effects",
     "Endless",
     "Explored",
-    "Failed",
     "Fault",
     "Invariant",
+    "InvariantBroken",
     "NoRealIO",
     "Plan",
     "ProcessFailed",

@@ -202,9 +202,16 @@ def _compared(world: World, kind: Kind, producers: list[Kind], live: sqlite3.Con
 
 def _content(db: sqlite3.Connection) -> dict[str, list[str]]:
     """Return what is in the author's tables: rows as text, in one order whatever theirs."""
-    tables = [
-        name
-        for (name,) in db.execute("select name from sqlite_master where type = 'table' order by name")
-        if not name.startswith(("understudy_", "sqlite_"))
-    ]
+    tables = [name for name in _tables(db) if not name.startswith(("understudy_", "sqlite_"))]
     return {name: sorted(map(repr, db.execute(f'select * from "{name}"'))) for name in tables}  # noqa: S608 (of its own schema)
+
+
+def _tables(db: sqlite3.Connection) -> list[str]:
+    """Return the tables, without those in which a virtual one keeps its rows.
+
+    How an index of words lies in them depends on how many statements came in one batch.
+    """
+    kinds = {name: kind for _, name, kind, *_ in db.execute("pragma table_list")}  # nothing before SQLite 3.37
+    tables = db.execute("select name, sql from sqlite_master where type = 'table' order by name").fetchall()
+    virtual = tuple(f"{name}_" for name, text in tables if text and text.lower().startswith("create virtual table"))
+    return [name for name, _ in tables if not (kinds[name] == "shadow" if kinds else name.startswith(virtual))]

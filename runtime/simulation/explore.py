@@ -22,7 +22,7 @@ SEEDS = 10**9
 """Seeds of random runs are below it, drawn by the exploration's own: two explorations have few runs in common."""
 
 
-class Failed(AssertionError):
+class InvariantBroken(AssertionError):
     """An invariant was broken. The text is the report; ``result`` is the smallest run that shows it."""
 
     def __init__(self, text: str, result: RunResult, runs: int) -> None:
@@ -42,13 +42,15 @@ class Explored(msgspec.Struct):
     """How often each sort of point was reached."""
     schedules: int = 0
     """How many different orders of turns were seen."""
+    journals: int = 0
+    """How many different journals the runs have ended with, by the streams and types of their events in order."""
     not_reached: list[str] = []
     """Messages and events of the actors that came in no run."""
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.runs:,} runs, {sum(self.faults.values()):,} faults, {self.schedules:,} different orders of turns"
-        ]
+        faults = sum(self.faults.values())
+        found = f"{self.schedules:,} different orders of turns, {self.journals:,} different journals"
+        lines = [f"{self.runs:,} runs, {faults:,} faults, {found}"]
         lines += [f"  {count:>6,} x {what}" for what, count in sorted(self.faults.items())]
         if self.not_reached:
             lines.append(f"never reached: {', '.join(self.not_reached)}")
@@ -64,12 +66,13 @@ class Explorer:
         self._again = again
         self._explored = Explored()
         self._orders: set[int] = set()
+        self._journals: set[int] = set()
 
     def replay(self, plan: Plan) -> RunResult:
         """Run one plan.
 
         Raises:
-            Failed: something is broken.
+            InvariantBroken: something is broken.
         """
         __tracebackhide__ = True
         return self._try(plan, smaller=False)
@@ -81,7 +84,7 @@ class Explorer:
         ``seed``.
 
         Raises:
-            Failed: something is broken; its text is the report.
+            InvariantBroken: something is broken; its text is the report.
             ValueError: the depth or the number of runs is negative.
         """
         __tracebackhide__ = True
@@ -94,7 +97,7 @@ class Explorer:
                 self._try(plan)
         for plan in islice(self._random_plans(first, depth, seed), runs):
             self._try(plan)
-        self._explored.schedules = len(self._orders)
+        self._explored.schedules, self._explored.journals = len(self._orders), len(self._journals)
         self._explored.not_reached = self._not_reached()
         return self._explored
 
@@ -129,7 +132,7 @@ class Explorer:
                 result = self._smallest(plan, result, result.broken)
             reached = Reached(self._explored.points, self._not_reached())
             text = report(result, runs, self._again(result.plan), reached)
-            raise Failed(text, result, runs)
+            raise InvariantBroken(text, result, runs)
         return result
 
     def _smallest(self, plan: Plan, result: RunResult, broken: Broken) -> RunResult:
@@ -151,6 +154,7 @@ class Explorer:
             explored.faults[f"{fault.what}{how} at a {fault.place}{where}"] += 1
         explored.points.update(point.sort for point in result.points)
         self._orders.add(hash(tuple(moment.to + moment.text for moment in result.moments if moment.kind == "message")))
+        self._journals.add(hash(tuple((record.stream, record.type) for record in result.records)))
 
     def _not_reached(self) -> list[str]:
         seen = {name for sort in self._explored.points for name in (sort, *sort.split(" "))}

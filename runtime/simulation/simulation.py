@@ -48,7 +48,7 @@ class Simulation:
         other ``options`` go to the :class:`Runtime`.
 
         Raises:
-            Failed: an invariant is broken, one of ``invariants`` or a built-in one.
+            InvariantBroken: an invariant is broken, one of ``invariants`` or a built-in one.
         """
         __tracebackhide__ = True
         plan = plan_of(plan) if isinstance(plan, str) else plan
@@ -73,7 +73,7 @@ class Simulation:
         schedules and up to ``depth`` faults. The first broken invariant ends it.
 
         Raises:
-            Failed: an invariant is broken. Its text is the report, on the smallest run that shows it.
+            InvariantBroken: an invariant is broken. Its text is the report, on the smallest run that shows it.
         """
         __tracebackhide__ = True
         explorer = Explorer(Setup(scenarios, actors, invariants, outside, options), self._command)

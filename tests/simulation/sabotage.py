@@ -21,7 +21,7 @@ from runtime.saga_mail import StepReturn
 from runtime.saga_stage import SagaStage
 from runtime.saga_story import StepStory, Story
 from runtime.service_cell import ServiceCell
-from runtime.simulation import Failed, Simulation
+from runtime.simulation import InvariantBroken, Simulation
 from runtime.timers import Timers
 from runtime.waking import Waking
 from tests.simulation.company import ACTORS, INVARIANTS, SCENARIOS, post
@@ -233,10 +233,10 @@ def failed_group_goes_on(plant: Plant) -> None:
     plant.setattr(Node, "_lost", lost)
 
 
-def found(bug: Callable[[Plant], None], plant: Plant) -> Failed:
+def found(bug: Callable[[Plant], None], plant: Plant) -> InvariantBroken:
     """Plant a bug, and return what the kit says of it."""
     bug(plant)
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(InvariantBroken) as failed:
         Simulation().explore(*SCENARIOS, actors=ACTORS, invariants=INVARIANTS, outside=post)
     return failed.value
 

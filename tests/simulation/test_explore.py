@@ -11,7 +11,7 @@ from actors import Actor, Refused
 from runtime.simulation import (
     Deadlock,
     Effects,
-    Failed,
+    InvariantBroken,
     Plan,
     Simulation,
     World,
@@ -61,7 +61,10 @@ def test_depth_1_is_every_fault_at_every_point() -> None:
     assert "Room: Release" in explored.points  # a reply that comes too late makes the saga go back
     assert "Tour: TakeTour" in explored.not_reached
     assert "246 faults" not in str(explored)
-    assert re.match(rf"{explored.runs} runs, {len(plans)} faults, \d+ different orders of turns\n", str(explored))
+    assert re.match(
+        rf"{explored.runs} runs, {len(plans)} faults, \d+ different orders of turns, \d+ different journals\n",
+        str(explored),
+    )
 
 
 def test_the_real_runtime_keeps_its_promises_at_depth_2() -> None:
@@ -118,7 +121,7 @@ def test_always_is_looked_at_whenever_something_is_durable() -> None:
         seen.append(len(world.records))
         return len(world.records) < 2
 
-    with pytest.raises(Failed, match=r"broken: at most one room\n  it does not hold"):
+    with pytest.raises(InvariantBroken, match=r"broken: at most one room\n  it does not hold"):
         Simulation().run(twice, actors=ALL, invariants=[always(at_most_one_room)])
     assert [after - before for before, after in pairwise(seen)] == [1] * (len(seen) - 1)
 
@@ -137,9 +140,9 @@ def test_eventually_has_its_time() -> None:
         return bool(world.events(Account.at("ana")))
 
     Simulation().run(naps, actors=ALL, invariants=[eventually(paid, within=timedelta(seconds=61))])
-    with pytest.raises(Failed, match=r"broken: paid\n  it did not hold within 0:00:59 of the last fault"):
+    with pytest.raises(InvariantBroken, match=r"broken: paid\n  it did not hold within 0:00:59 of the last fault"):
         Simulation().run(naps, actors=ALL, invariants=[eventually(paid, within=timedelta(seconds=59))])
-    with pytest.raises(Failed, match="broken: never"):
+    with pytest.raises(InvariantBroken, match="broken: never"):
         Simulation().run(
             book, actors=ALL, invariants=[eventually(lambda _: False, within=timedelta(hours=1), name="never")]
         )
@@ -149,7 +152,7 @@ def test_what_a_scenario_raises_is_a_failure() -> None:
     async def wrong(world: World) -> None:
         assert (await world.runtime.ask(Room.at("r"), Hold("t"), id="1")).number == 2, "the second"
 
-    with pytest.raises(Failed, match="broken: wrong works\n  AssertionError: the second"):
+    with pytest.raises(InvariantBroken, match="broken: wrong works\n  AssertionError: the second"):
         Simulation().run(wrong, actors=ALL)
 
 
@@ -163,7 +166,7 @@ def test_an_actor_that_fails_without_any_fault_is_a_failure() -> None:
     async def sends(world: World) -> None:
         await world.runtime.ask(Mailer.at("m"), SendLetter("hello"), id="1")
 
-    with pytest.raises(Failed, match=r"broken: sends works\n  Failed: .*ZeroDivisionError"):
+    with pytest.raises(InvariantBroken, match=r"broken: sends works\n  Failed: .*ZeroDivisionError"):
         Simulation().run(sends, actors=[Broken])
 
 
@@ -171,7 +174,7 @@ def test_waiting_for_nobody_is_a_failure() -> None:
     async def waits(world: World) -> None:
         await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(Failed, match=r"(?s)nothing can happen any more.*waits, line \d+: await"):
+    with pytest.raises(InvariantBroken, match=r"(?s)nothing can happen any more.*waits, line \d+: await"):
         Simulation().run(waits, actors=ALL)
     assert issubclass(Deadlock, Exception)
 
@@ -196,7 +199,7 @@ async def one_trip(world: World) -> None:
 
 
 def test_the_report_tells_the_smallest_story_and_its_plan_is_it_again() -> None:
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(InvariantBroken) as failed:
         Simulation().explore(one_trip, is_refused, actors=CARELESS, outside=post)
     text, result = str(failed.value), failed.value.result
     assert text.startswith("broken: no effect twice\n  'fine is booked' was done twice, as ['letter 1', 'letter ")
@@ -208,7 +211,7 @@ def test_the_report_tells_the_smallest_story_and_its_plan_is_it_again() -> None:
     assert "the journal at the end" in text
     assert "sequenceDiagram" in text
     assert f'Simulation(replay="{result.plan}")' in text
-    with pytest.raises(Failed) as again:
+    with pytest.raises(InvariantBroken) as again:
         Simulation(replay=str(result.plan)).explore(one_trip, is_refused, actors=CARELESS, outside=post)
     assert again.value.result.trace == result.trace
     Simulation(replay=str(result.plan)).explore(one_trip, is_refused, actors=ACTORS, outside=post)  # one that keeps ids
@@ -232,7 +235,7 @@ def test_a_race_is_found_by_schedules_and_shrunk_to_few_choices() -> None:
     def one_at_the_most(world: World) -> bool:
         return len(world.events(Account.at("shared"))) < 2
 
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(InvariantBroken) as failed:
         Simulation().explore(takes, takes_too, actors=[Account], invariants=[finally_(one_at_the_most)], depth=0)
     assert not failed.value.result.fired
     assert len(failed.value.result.plan.given) <= 2
@@ -275,10 +278,10 @@ def test_what_is_no_plan_is_refused(text: str) -> None:
 
 
 def test_the_report_tells_what_the_runtime_has_logged() -> None:
-    with pytest.raises(Failed, match=r"log: event='actor crashed' actor='Mailer/m'") as failed:
+    with pytest.raises(InvariantBroken, match=r"log: event='actor crashed' actor='Mailer/m'") as failed:
         Simulation().explore(one_trip, actors=[Flight, Careful, TripSaga], outside=post, runs=0)
     plain = Simulation(replay=str(failed.value.result.plan))
-    with pytest.raises(Failed) as again:
+    with pytest.raises(InvariantBroken) as again:
         plain.run(one_trip, actors=[Flight, Careful, TripSaga], outside=post)
     assert again.value.result.trace == failed.value.result.trace
 
