@@ -26,9 +26,8 @@ def row(name: str, one: Exploration) -> str:
 
 
 if __name__ == "__main__":
-    print(
-        "| demo | runs at depth 1, all | journals | time | runs at depth 2, sampled | orders of turns | journals | time |"
-    )
+    deep = "runs at depth 2, sampled | orders of turns | journals | time"
+    print(f"| demo | runs at depth 1, all | journals | time | {deep} |")
     print("|---|---|---|---|---|---|---|---|")
     with pytest.MonkeyPatch.context() as patch:
         letters_to_nobody(patch)
