@@ -1,6 +1,7 @@
 """Promises: what a caller outside of the turns waits on. Kept only when all that led to the reply is durable."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ class Promises:
         self.open: dict[Promise, None] = {}
         """Those that somebody waits on, in the order in which they were made."""
         self._closed = False
+        self.new: Callable[[Promises, asyncio.Future[Any], Address[Any], object], Promise] = Promise
+        """Makes one; a simulation makes its own."""
         self.nothing: asyncio.Future[Any] = self._loop.create_future()
         """In place of the futures of those who have been told of an error."""
         self.nothing.cancel()
@@ -32,7 +35,7 @@ class Promises:
         """
         if self._closed:
             raise RuntimeClosed(f"{address} can't be asked any more: the runtime was closed")
-        promise = Promise(self, self._loop.create_future(), address, message)
+        promise = self.new(self, self._loop.create_future(), address, message)
         self.open[promise] = None
         return promise
 

@@ -6,6 +6,7 @@ from contextlib import closing
 
 from actors import ReadModel, Saga, Service, UnknownActor
 from persistence import Record, Stream
+from persistence.journal import ERASED
 from runtime.fold_projection import FoldProjection, projection_of, schema_of
 from runtime.kinds import Kind
 from runtime.projection import Poison
@@ -161,6 +162,8 @@ def _wrong_undo(story: Story, name: str) -> str | None:
 
 
 def _read_models(world: World, views: ViewDisk, kinds: Mapping[str, Kind]) -> Iterator[str]:
+    if any(record.type == ERASED for record in world.records):
+        return  # a rebuild doesn't see what is erased, and the live one has
     producers = [kind for base in (Service, Saga) for kind in kinds.values() if issubclass(kind.cls, base)]
     for kind in kinds.values():
         if issubclass(kind.cls, ReadModel):

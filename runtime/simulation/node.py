@@ -6,7 +6,7 @@ from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
-from actors import Actor, Address, Request, Saga, Service
+from actors import Actor, Address, Command, Request, Saga, Service
 from persistence import Journal
 from persistence.views import Shelf
 from runtime.actor_cell import ActorCell
@@ -68,10 +68,11 @@ class SimulatedActorCell(ActorCell):
 class SimulatedNode(Node):
     """A node on a simulated machine."""
 
-    def __init__(self, machine: Machine, *args: Any) -> None:
-        self._machine = machine
+    def __init__(self, machine: Machine, acks: Acks, *args: Any) -> None:
+        self._machine, self._acks = machine, acks
         self._seeds = Random(machine.plan.seed * 1_000 + machine.processes)
         super().__init__(*args)
+        self.promises.new = acks.promise
         machine.on_end.append(self._dismantle)
         self.passivator.stretch = 2
 
@@ -92,7 +93,7 @@ class SimulatedNode(Node):
         return f"{self._seeds.getrandbits(48):012x}"
 
     def _new_dispatcher(self, chaos: Chaos | None) -> Dispatcher:  # noqa: ARG002 (it has its own)
-        return SimulatedDispatcher(self._machine, self.writer, self.clock, self._start_group)
+        return SimulatedDispatcher(self._machine, self._acks, self.writer, self.clock, self._start_group)
 
     def _makers(self) -> dict[type, MakeCell]:
         usual = makers(self)
@@ -137,7 +138,7 @@ class SimulatedRuntime(Runtime):
 
     @property
     def _make_node(self) -> Callable[..., Node]:  # type: ignore[override]
-        return partial(SimulatedNode, self._machine)
+        return partial(SimulatedNode, self._machine, self._acks)
 
     @property
     def idle(self) -> bool:
@@ -169,6 +170,21 @@ class SimulatedRuntime(Runtime):
             machine.note("reply", who, CLIENT, f"{type(error).__name__}: {error}")
             raise
         machine.note("reply", who, CLIENT, f"reply to {what}")
-        if self._inside is not None:
-            self._acks.take(self._inside, address, request, id, reply)
+        if self._inside is not None and isinstance(request, Command):
+            cls = self._inside.kind(address.actor).cls
+            if issubclass(cls, Saga) or (id is not None and issubclass(cls, Service)):
+                # What a plain actor answers is the outside world's business.
+                self._acks.take(who, what, "" if issubclass(cls, Saga) else str(id), reply)
         return reply
+
+    async def transact(
+        self,
+        *requests: Any,
+        id: str | None = None,  # noqa: A002
+        timeout: float | None = None,
+    ) -> Any:
+        """Send commands to several services; see :meth:`Runtime.transact`."""
+        replies = await super().transact(*requests, id=id, timeout=timeout)
+        if id is not None:
+            self._acks.take("a transaction", " and ".join(type(one).__name__ for _, one in requests), id, replies)
+        return replies

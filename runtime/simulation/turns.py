@@ -10,6 +10,7 @@ from runtime.dispatcher import TURNS_PER_SLICE, Dispatcher
 from runtime.mailbox import Envelope
 from runtime.promises import Promise
 from runtime.saga_mail import StepReturn
+from runtime.simulation.acks import Acks
 from runtime.simulation.labels import sender_of, what_of
 from runtime.simulation.late import LateReply, TwiceReply
 from runtime.simulation.machine import Machine
@@ -18,10 +19,10 @@ from runtime.simulation.machine import Machine
 class SimulatedDispatcher(Dispatcher):
     """Runs turns as the schedule wants."""
 
-    def __init__(self, machine: Machine, writer: Writer, clock: Clock, settle: Callable[[], None]) -> None:
+    def __init__(self, machine: Machine, acks: Acks, writer: Writer, clock: Clock, settle: Callable[[], None]) -> None:
         """No turn is slow here: in virtual time each takes none at all."""
         super().__init__(writer, clock, settle)
-        self._machine = machine
+        self._machine, self._acks = machine, acks
 
     def _slice(self) -> None:
         self._armed = False
@@ -55,7 +56,7 @@ class SimulatedDispatcher(Dispatcher):
         if envelope is None:
             return
         what = what_of(envelope)
-        late = not cell.control and type(envelope.reply) in (StepReturn, Promise)
+        late = not cell.control and isinstance(envelope.reply, StepReturn | Promise)
         label = f"{cell.name} handles {what}"
         faults = self._machine.at("turn", label, f"{cell.kind.name}: {type(envelope.message).__name__}", 0, late)
         after = False
@@ -67,7 +68,8 @@ class SimulatedDispatcher(Dispatcher):
             if late:
                 self._delay(envelope, fault.what, fault.how)
         self._machine.note("message", sender_of(envelope), cell.name, what)
-        self._turns(cell, 1)
+        with self._acks.turn(self._writer):
+            self._turns(cell, 1)
         if after:
             cell.kill()
 
