@@ -13,7 +13,9 @@ from runtime.projection import Poison
 from runtime.saga_events import DECODERS
 from runtime.saga_story import Story
 from runtime.simulation.acks import Acks
+from runtime.simulation.machine import Machine
 from runtime.simulation.shelf import ViewDisk
+from runtime.simulation.telling import NO_RULES
 from runtime.simulation.world import World
 from runtime.views import fingerprint
 
@@ -21,12 +23,14 @@ Problem = tuple[str, str]
 """The invariant's name, and what is wrong."""
 
 SAGAS, UNDOS, ONCE = "every saga ends", "undos run in reverse, once", "no effect twice"
+EVOLVES = "evolve refuses nothing"
 REPLIES, READ_MODELS = "replies are durable, and the first ones", "read models are the fold of the journal"
 
 NOBODY_THERE = f"{UnknownActor.__name__}: "
 """How the error of a saga begins that has asked for an actor who was not given to the test."""
 
 HINTS = {
+    EVOLVES: NO_RULES,
     SAGAS: "look at the last thing that was sent to it, and who should have answered; a step without an end needs a "
     "deadline or a timeout",
     ONCE: "give the outside world an id that is the same at each attempt: self.message_id in a plain actor; give "
@@ -39,8 +43,10 @@ HINTS = {
 """What to do where one of them is broken."""
 
 
-def problems(world: World, acks: Acks, views: ViewDisk, kinds: Mapping[str, Kind]) -> Iterator[Problem]:
+def problems(world: World, acks: Acks, machine: Machine, kinds: Mapping[str, Kind]) -> Iterator[Problem]:
     """Yield what is wrong at the end of a run."""
+    for text in machine.refusals:
+        yield EVOLVES, text
     for fault in acks.faults:
         yield REPLIES, fault
     for text in _repeats(world.records):
@@ -57,7 +63,7 @@ def problems(world: World, acks: Acks, views: ViewDisk, kinds: Mapping[str, Kind
     if isinstance(effects, Effects):
         for text in effects.repeats():
             yield ONCE, text
-    for text in _read_models(world, views, kinds):
+    for text in _read_models(world, machine.views, kinds):
         yield READ_MODELS, text
 
 

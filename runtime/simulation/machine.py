@@ -67,6 +67,8 @@ class Machine:
         """How many events were durable when each fault happened, by its text."""
         self.positions = 0
         """How many events are durable."""
+        self.refusals: list[str] = []
+        """What a service's ``evolve`` has refused, which it must not."""
         self.on_durable: Callable[[], None] = lambda: None
         """Called when more of the journal is durable."""
         self.on_end: list[Callable[[], None]] = []

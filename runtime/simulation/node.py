@@ -25,6 +25,7 @@ from runtime.simulation.journal import SimulatedJournal
 from runtime.simulation.labels import CLIENT, sender_of, what_of
 from runtime.simulation.machine import Machine
 from runtime.simulation.shelf import SimulatedShelf
+from runtime.simulation.simulated_service import service_cell
 from runtime.simulation.turns import SimulatedDispatcher
 from runtime.views import Views
 
@@ -103,7 +104,7 @@ class SimulatedNode(Node):
                 return SimulatedActorCell(self._machine, self, address, kind)
             return usual[Actor](address, kind)
 
-        return {Service: usual[Service], Saga: usual[Saga], Actor: make_actor}
+        return {Service: partial(service_cell, self._machine, self), Saga: usual[Saga], Actor: make_actor}
 
 
 class SimulatedViews(Views):

@@ -10,7 +10,7 @@ from persistence import Record
 from runtime.kinds import INTERNAL, Kind
 from runtime.service_cell import ServiceCell
 from runtime.simulation.bench import Bench
-from runtime.simulation.telling import difference, told
+from runtime.simulation.telling import NO_RULES, difference, refusal, told
 
 
 class PureServiceCell(ServiceCell):
@@ -69,13 +69,9 @@ class PureServiceCell(ServiceCell):
         before = told(state)
         try:
             after, again = service.evolve(state, event), service.evolve(state, event)
-        except Refused as refusal:
+        except Refused as refused:
             if self.complaint is None:
-                self.complaint = (
-                    f"{self.kind.name}.evolve refuses {told(event)}: {refusal.reason}\n"
-                    "an event has happened, and evolve only says what it leads to; check the rule in decide, which "
-                    "may refuse, or a stream that was written under an older rule can't be read back"
-                )
+                self.complaint = f"{refusal(self.kind.name, event, refused)}\n{NO_RULES}"
             return state
         except Exception:  # noqa: BLE001 (it comes to it once more, and is told then)
             return state

@@ -276,7 +276,7 @@ class Run:
         """Look at all that must hold now; first at the built-in invariants, for they say more of why it doesn't."""
         self._look()
         if self._broken is None:
-            for name, what in problems(world, self._acks, self._machine.views, self._setup.kinds):
+            for name, what in problems(world, self._acks, self._machine, self._setup.kinds):
                 self._break(name, what)
         for one in self._setup.invariants:
             if one.when != "always" and self._broken is None and (one.when == "finally" or one in self._waiting):

@@ -7,12 +7,22 @@ from typing import Any
 
 import msgspec
 
-from actors import Address
+from actors import Address, Event, Refused
 
 WIDTH = 100
 """What is wider is broken, one part to a line."""
 MOST_LINES = 400
 """How many lines of each side are compared; of what is longer, the rest is left out."""
+NO_RULES = (
+    "an event has happened, and evolve only says what it leads to; check the rule in decide, which may refuse, or a "
+    "stream that was written under an older rule can't be read back"
+)
+"""What helps where ``evolve`` refuses."""
+
+
+def refusal(service: str, event: Event, refused: Refused) -> str:
+    """Return what a service's ``evolve`` must not say."""
+    return f"{service}.evolve refuses {told(event)}: {refused.reason}"
 
 
 def told(value: Any, indent: str = "") -> str:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors import Command, Decision, Event, Meta, ReadModel, Saga, Service, State, Statement, sql
+from actors import Command, Decision, Event, Meta, ReadModel, Refused, Saga, Service, State, Statement, sql
+from runtime import BaseInstrument
 from runtime.simulation import InvariantBroken, Simulation, World, finally_
 from runtime.simulation.run import Run, RunResult
 
@@ -119,6 +120,25 @@ def test_what_is_built_in_is_looked_at_first(monkeypatch: pytest.MonkeyPatch) ->
         Simulation().explore(pays, actors=[Till, Takings], invariants=[finally_(lambda _: False, "never")])
     assert failed.value.result.broken is not None
     assert failed.value.result.broken.name == "read models are the fold of the journal"
+
+
+@pytest.mark.parametrize("instruments", [(), (BaseInstrument(),)], ids=["alone", "observed"])
+def test_a_refusal_in_evolve_is_told(monkeypatch: pytest.MonkeyPatch, instruments: tuple[BaseInstrument, ...]) -> None:
+    """A client can't tell it from one in decide, and would take it for an answer."""
+    evolve = Till.evolve
+
+    def refuses(self: Till, state: Cash, event: Paid | PaidBack) -> Cash:
+        if isinstance(event, PaidBack) and event.euros > state.euros:
+            raise Refused("there isn't so much")
+        return evolve(self, state, event)
+
+    Simulation().explore(pays_back, actors=[Till], runs=5, instruments=instruments)
+    monkeypatch.setattr(Till, "evolve", refuses)
+    with pytest.raises(InvariantBroken) as failed:
+        Simulation().explore(pays_back, actors=[Till], runs=5, instruments=instruments)
+    text = str(failed.value)
+    assert "broken: evolve refuses nothing\n  Till.evolve refuses PaidBack(euros=5): there isn't so much\n" in text
+    assert "\nwhat helps: an event has happened, and evolve only says what it leads to" in text
 
 
 @pytest.mark.parametrize("word", ["random()", "'same'"])
