@@ -8,9 +8,10 @@ import msgspec
 from runtime.simulation.errors import BadPlan
 from runtime.simulation.schedule import Priorities, Replayed, Schedule, Uniform
 
-Place = Literal["write", "turn", "handling", "view"]
+Place = Literal["write", "turn", "handling", "view", "read", "keys"]
 """Where something may go wrong: at a group that the journal writes, a turn of an actor, a message that an async plain
-actor handles, a batch that a read model writes. Each sort is numbered from 1, over the whole run."""
+actor handles, a batch that a read model writes, a page that is read from the journal, keys of subjects that are kept or
+destroyed. Each sort is numbered from 1, over the whole run."""
 
 What = Literal["crash", "kill", "late", "twice", "fail", "full", "step"]
 
@@ -23,7 +24,7 @@ FULL = 30.0
 STEP = 3600.0
 """Seconds by which the clock is set forward or back."""
 
-_LETTERS: dict[str, Place] = {"w": "write", "t": "turn", "h": "handling", "v": "view"}
+_LETTERS: dict[str, Place] = {"w": "write", "t": "turn", "h": "handling", "v": "view", "r": "read", "k": "keys"}
 
 
 class Fault(msgspec.Struct, frozen=True, order=True):
@@ -32,7 +33,7 @@ class Fault(msgspec.Struct, frozen=True, order=True):
     ``crash``: the process dies; at a write, when the first ``how`` of the group's batches are durable, elsewhere
     ``before`` or ``after`` what is done there. ``kill``: the actor, or the read model, dies ``before`` or ``after`` it.
     ``late``: the reply comes ``how`` seconds later; ``twice``: it comes twice. ``fail``: the write fails, ``before`` or
-    ``after`` it happened. ``full``: from this write on the disk is full for ``how`` seconds. ``step``: the wall clock
+    ``after`` it happened; so does a read, which has no ``how``. ``full``: from this write on the disk is full for ``how`` seconds. ``step``: the wall clock
     is set by ``how`` seconds.
     """
 
@@ -62,6 +63,8 @@ class Fault(msgspec.Struct, frozen=True, order=True):
                 return f"{label}, and its reply comes {self.seconds:g} s late"
             case "twice":
                 return f"{label}, and its reply comes twice"
+            case "fail" if self.place == "read":
+                return f"read {self.number} of the journal fails ({label})"
             case "fail":
                 return f"{self.place} {self.number} fails {self.how} it happened ({label})"
             case "full":
@@ -102,7 +105,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 _FAULT = re.compile(
-    r"(?P<what>crash|kill|late|twice|fail|full|step)-(?P<place>[wthv])(?P<number>[0-9]{1,9})(\.(?P<how>[a-z0-9.-]{1,20}))?"
+    r"(?P<what>crash|kill|late|twice|fail|full|step)-(?P<place>[wthvrk])(?P<number>[0-9]{1,9})(\.(?P<how>[a-z0-9.-]{1,20}))?"
 )
 _CHOICE = re.compile(r"choice-(?P<at>[0-9]{1,9})\.(?P<place>[0-9]{1,6})")
 _SEED = re.compile(r"seed-(?P<seed>[0-9]{1,18})")
@@ -145,11 +148,15 @@ def _makes_sense(fault: Fault) -> bool:
     match fault.what, fault.place:
         case ("crash", "write"):
             return fault.how.isdigit()
-        case ("crash", "handling" | "view") | ("kill", "turn" | "handling" | "view") | ("fail", "write" | "view"):
+        case (
+            ("crash", "handling" | "view" | "keys")
+            | ("kill", "turn" | "handling" | "view")
+            | ("fail", "write" | "view" | "keys")
+        ):
             return fault.how in ("before", "after")
         case ("late", "turn") | ("full" | "step", "write"):
             return _NUMBER.fullmatch(fault.how) is not None
-        case ("twice", "turn"):
+        case ("twice", "turn") | ("fail", "read"):
             return not fault.how
         case _:
             return False

@@ -5,7 +5,17 @@ from collections.abc import Sequence
 
 import msgspec
 
-from persistence import AppendFailed, Batch, JournalError, MemoryJournal, Record, Snapshot, Stream, Written
+from persistence import (
+    AppendFailed,
+    Batch,
+    JournalError,
+    JournalUnusable,
+    MemoryJournal,
+    Record,
+    Snapshot,
+    Stream,
+    Written,
+)
 from persistence.connection import shielded
 from persistence.intake import check
 from persistence.journal import PAGE, Append, NewEvent, Scan, Sleeper
@@ -96,57 +106,63 @@ class SimulatedJournal(MemoryJournal):
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    async def _seek(self) -> None:
+    async def _seek(self, what: str) -> None:
+        faults = self._machine.at("read", what, what.partition("/")[0])
         await asyncio.sleep(self._machine.pause(SLOW_READ))
+        if faults:
+            raise JournalUnusable("the journal can't be read: disk I/O error")
+
+    async def _seek_all(self, streams: Sequence[Stream]) -> None:
+        await self._seek(_named([f"{actor}/{key}" for actor, key in streams]))
 
     async def heads(self, streams: Sequence[Stream]) -> dict[Stream, int]:
         """Return the versions; see :meth:`Journal.heads`."""
-        await self._seek()
+        await self._seek_all(streams)
         return await super().heads(streams)
 
     async def snapshots(self, streams: Sequence[Stream]) -> dict[Stream, Snapshot]:
         """Return the snapshots; see :meth:`Journal.snapshots`."""
-        await self._seek()
+        await self._seek_all(streams)
         return await super().snapshots(streams)
 
     async def read(self, stream: Stream, after: int = 0, limit: int = PAGE) -> list[Record]:
         """Return a page of one stream; see :meth:`Journal.read`."""
-        await self._seek()
+        await self._seek_all([stream])
         return await super().read(stream, after, limit)
 
     async def read_back(self, stream: Stream, before: int = 2**63 - 1, limit: int = PAGE) -> list[Record]:
         """Return a page of one stream, backwards; see :meth:`Journal.read_back`."""
-        await self._seek()
+        await self._seek_all([stream])
         return await super().read_back(stream, before, limit)
 
     async def read_all(self, after: int = 0, limit: int = PAGE) -> list[Record]:
         """Return a page of all streams; see :meth:`Journal.read_all`."""
-        await self._seek()
+        await self._seek("all streams")
         return await super().read_all(after, limit)
 
     async def scan(self, query: Query, after: int = 0, limit: int = PAGE) -> Scan:
         """Return a page of what a query means; see :meth:`Journal.scan`."""
-        await self._seek()
+        await self._seek("all streams")
         return await super().scan(query, after, limit)
 
     async def by_ids(self, ids: Sequence[str]) -> list[Record]:
         """Return the events with these ids; see :meth:`Journal.by_ids`."""
-        await self._seek()
+        await self._seek("all streams")
         return await super().by_ids(ids)
 
     async def find(self, stream: Stream, command: str) -> int | None:
         """Return the version of a command's first event; see :meth:`Journal.find`."""
-        await self._seek()
+        await self._seek_all([stream])
         return await super().find(stream, command)
 
     async def unfinished(self) -> list[Stream]:
         """Return the streams to be woken at once; see :meth:`Journal.unfinished`."""
-        await self._seek()
+        await self._seek("what is unfinished")
         return await super().unfinished()
 
     async def sleeping(self, after: Sleeper | None = None, limit: int = PAGE) -> list[Sleeper]:
         """Return a page of the streams to be woken later; see :meth:`Journal.sleeping`."""
-        await self._seek()
+        await self._seek("what sleeps")
         return await super().sleeping(after, limit)
 
 
@@ -167,8 +183,12 @@ def _label(batches: Sequence[Batch]) -> str:
         for append in batch:
             streams[append.stream] = streams.get(append.stream, 0) + len(append.events)
     names = [f"{count} of {actor}/{key}" for (actor, key), count in streams.items() if count]
+    return f"events: {_named(names)}" if names else "no events"
+
+
+def _named(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more streams" if len(names) > MOST_NAMED else ""
-    return f"events: {', '.join(names[:MOST_NAMED])}{more}" if names else "no events"
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
 def _sort(batches: Sequence[Batch]) -> str:

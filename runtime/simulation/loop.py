@@ -267,7 +267,7 @@ class SimulatedLoop(_Protocol):  # type: ignore[misc]
 
     def _finalize(self, generator: Any) -> None:
         if not self.dead:
-            self.create_task(generator.aclose())
+            self.create_task(_ended(generator))
 
     async def shutdown_asyncgens(self) -> None:
         """Do nothing: they end with the run."""
@@ -299,6 +299,11 @@ def _close(task: SimulatedTask, loop: SimulatedLoop) -> None:
         pass
     finally:
         _tasks._leave_task(loop, task)
+
+
+async def _ended(generator: Any) -> None:
+    """Close a generator, in a coroutine of which can be told where it is; what ``aclose`` returns is none."""
+    await generator.aclose()
 
 
 def _refusal(what: str) -> Callable[..., NoReturn]:

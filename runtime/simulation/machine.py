@@ -3,6 +3,7 @@
 It outlives the processes that die on it, one after the other.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal, NoReturn
 
@@ -75,7 +76,7 @@ class Machine:
         """Called when the run has been judged."""
         self.on_kill: Callable[[str], None] = lambda _: None
         """Called to let a read model crash."""
-        self._counts: dict[Place, int] = {"write": 0, "turn": 0, "handling": 0, "view": 0}
+        self._counts: Counter[Place] = Counter()
         self._faults: dict[tuple[Place, int], list[Fault]] = {}
         for fault in plan.faults:
             self._faults.setdefault((fault.place, fault.number), []).append(fault)

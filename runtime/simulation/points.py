@@ -29,6 +29,10 @@ def faults_at(point: Point) -> Iterator[Fault]:
             yield from _around(point, "kill", "crash")
         case "view":
             yield from _around(point, "fail", "kill", "crash")
+        case "read":
+            yield Fault("fail", place, number)
+        case "keys":
+            yield from _around(point, "fail", "crash")
 
 
 def _around(point: Point, *all_: What) -> Iterator[Fault]:

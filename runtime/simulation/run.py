@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from actors import Failed, MailboxFull, OutcomeUnknown, Parked, ReadModelBehind, Refused
-from persistence import Record
+from persistence import JournalUnusable, Record
 from runtime.built_in import BUILT_IN
 from runtime.kinds import Kind, kind_of
 from runtime.simulation.acks import Acks
@@ -214,8 +214,8 @@ class Run:
                 await scenario(world)
             except (Refused, Parked):
                 return  # answers like others
-            except (OutcomeUnknown, MailboxFull, ReadModelBehind, Failed) as error:
-                if self._machine.fired or not isinstance(error, Failed):
+            except (OutcomeUnknown, MailboxFull, ReadModelBehind, Failed, JournalUnusable) as error:
+                if self._machine.fired or not isinstance(error, Failed | JournalUnusable):
                     last = error
                     await asyncio.sleep(1.0)
                     continue

@@ -13,6 +13,7 @@ from actors import (
     Event,
     Message,
     Meta,
+    Passivation,
     Query,
     ReadModel,
     Refused,
@@ -65,6 +66,7 @@ class Flight(Service[Seats, HoldSeat | ReleaseSeat, SeatHeld | SeatNoted | SeatR
 
     initial = Seats()
     snapshot_every = 3
+    passivation = Passivation(timedelta(seconds=20))  # so that it is read back while the trip rests
 
     def decide(self, state: Seats, command: HoldSeat | ReleaseSeat) -> Decision:
         match command:

@@ -10,7 +10,7 @@ from actors import Refused
 from persistence import Batch
 from persistence.sqlite_view import SqliteView
 from persistence.writer import Writer
-from runtime import service_memory
+from runtime import recovery, service_memory
 from runtime.actor_cell import ActorCell
 from runtime.cells import Cell
 from runtime.follower import Follower
@@ -233,6 +233,14 @@ def failed_group_goes_on(plant: Plant) -> None:
     plant.setattr(Node, "_lost", lost)
 
 
+def failed_read_forgotten(plant: Plant) -> None:
+    """P14: an actor that could not be read from the journal is not read again."""
+
+    def forget(*_: object) -> None: ...
+
+    plant.setattr(recovery, "_Reading", type("Forgetful", (vars(recovery)["_Reading"],), {"failed": forget}))
+
+
 def found(bug: Callable[[Plant], None], plant: Plant) -> InvariantBroken:
     """Plant a bug, and return what the kit says of it."""
     bug(plant)
@@ -260,4 +268,5 @@ BUGS = [
     event_skipped,
     outcome_lost,
     failed_group_goes_on,
+    failed_read_forgotten,
 ]

@@ -266,3 +266,22 @@ def test_the_clock_shows_virtual_time_and_its_wall_time_can_be_set() -> None:
         assert woken == [10_000_000]
 
     run(main())
+
+
+def test_a_process_may_die_while_a_generator_that_nobody_wants_ends() -> None:
+    async def numbers() -> AsyncGenerator[int]:
+        yield 1
+        yield 2
+
+    async def main() -> None:
+        async for _ in numbers():
+            break  # what is left of it is closed by a task of the loop's
+        await loop.end_here()
+
+    loop = SimulatedLoop()
+    try:
+        loop.run(main())
+    finally:
+        loop.bury()
+    assert loop.dead
+    assert not loop.problems
