@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, OutcomeUnknown
+from actors import Address, OutcomeUnknown, Personal
 from persistence import Batch
 from persistence.writer import Writer
 from runtime.promises import Promise, Promises
@@ -129,6 +129,13 @@ def _any(batches: list[Batch], writer: Writer) -> bool:
 
 def _encoded(reply: Any) -> bytes:
     try:
-        return msgspec.json.encode(reply, order="deterministic")
+        return msgspec.json.encode(reply, order="deterministic", enc_hook=_subject)
     except (TypeError, ValueError):
         return repr(reply).encode()
+
+
+def _subject(value: Any) -> str:
+    """Return what stands for a personal value, which may have been forgotten meanwhile."""
+    if isinstance(value, Personal):
+        return value.subject
+    raise TypeError

@@ -1,11 +1,12 @@
 """The invariants that hold for everybody: what the runtime promises, checked from outside of it."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 
-from actors import ReadModel, Saga, Service, UnknownActor
-from persistence import Record, Stream
+from actors import JournalMismatch, ReadModel, Saga, Service, UnknownActor
+from persistence import JournalDamaged, Key, Record, Stream
 from persistence.journal import ERASED
 from runtime.fold_projection import FoldProjection, projection_of, schema_of
 from runtime.kinds import Kind
@@ -17,6 +18,7 @@ from runtime.simulation.machine import Machine
 from runtime.simulation.shelf import ViewDisk
 from runtime.simulation.telling import NO_RULES
 from runtime.simulation.world import World
+from runtime.subjects import SUBJECTS
 from runtime.views import fingerprint
 
 Problem = tuple[str, str]
@@ -24,6 +26,7 @@ Problem = tuple[str, str]
 
 SAGAS, UNDOS, ONCE = "every saga ends", "undos run in reverse, once", "no effect twice"
 EVOLVES = "evolve refuses nothing"
+FORGOTTEN = "who is forgotten is told of, once"
 REPLIES, READ_MODELS = "replies are durable, and the first ones", "read models are the fold of the journal"
 
 NOBODY_THERE = f"{UnknownActor.__name__}: "
@@ -43,7 +46,7 @@ HINTS = {
 """What to do where one of them is broken."""
 
 
-def problems(world: World, acks: Acks, machine: Machine, kinds: Mapping[str, Kind]) -> Iterator[Problem]:
+def problems(world: World, acks: Acks, machine: Machine) -> Iterator[Problem]:
     """Yield what is wrong at the end of a run."""
     for text in machine.refusals:
         yield EVOLVES, text
@@ -53,6 +56,8 @@ def problems(world: World, acks: Acks, machine: Machine, kinds: Mapping[str, Kin
         yield ONCE, text
     for text in _stories(world.records):
         yield UNDOS, text
+    for text in forgotten(world, machine.keys.gone):
+        yield FORGOTTEN, text
     for address, story in world.sagas().items():
         if not story.ended and story.status != "parked" and story.asleep_until() is None:
             under_way = [name for name, step in story.steps.items() if step.open or step.needs_undo]
@@ -63,7 +68,7 @@ def problems(world: World, acks: Acks, machine: Machine, kinds: Mapping[str, Kin
     if isinstance(effects, Effects):
         for text in effects.repeats():
             yield ONCE, text
-    for text in _read_models(world, machine.views, kinds):
+    for text in _read_models(world, machine.views, world.kinds):
         yield READ_MODELS, text
 
 
@@ -167,6 +172,17 @@ def _wrong_undo(story: Story, name: str) -> str | None:
     return f"{name!r} was undone before {later[0]!r}, which was done after it" if later else None
 
 
+def forgotten(world: World, gone: list[Key]) -> Iterator[str]:
+    """Compare the keys that were destroyed with what the journal tells of them."""
+    told = Counter(event.key for event in world.events(SUBJECTS))
+    for key in gone:
+        times = told.pop(key.id.hex(), 0)
+        if times != 1:
+            yield f"the key of {key.subject!r} was destroyed, and the journal tells it {times} times"
+    if told:
+        yield f"the journal tells of {len(told)} keys that they were destroyed, and they were not"
+
+
 def _read_models(world: World, views: ViewDisk, kinds: Mapping[str, Kind]) -> Iterator[str]:
     if any(record.type == ERASED for record in world.records):
         return  # a rebuild doesn't see what is erased, and the live one has
@@ -194,7 +210,7 @@ def _compared(world: World, kind: Kind, producers: list[Kind], live: sqlite3.Con
             try:
                 for text, values in projection.statements(record, projection.events(record)):
                     rebuilt.execute(text, values)
-            except (Poison, sqlite3.Error) as error:
+            except (Poison, sqlite3.Error, JournalMismatch, JournalDamaged) as error:
                 yield f"{kind.name} can't be rebuilt: {error}"
                 return
         if isinstance(projection, FoldProjection) and kept:

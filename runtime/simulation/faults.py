@@ -33,8 +33,8 @@ class Fault(msgspec.Struct, frozen=True, order=True):
     ``crash``: the process dies; at a write, when the first ``how`` of the group's batches are durable, elsewhere
     ``before`` or ``after`` what is done there. ``kill``: the actor, or the read model, dies ``before`` or ``after`` it.
     ``late``: the reply comes ``how`` seconds later; ``twice``: it comes twice. ``fail``: the write fails, ``before`` or
-    ``after`` it happened; so does a read, which has no ``how``. ``full``: from this write on the disk is full for ``how`` seconds. ``step``: the wall clock
-    is set by ``how`` seconds.
+    ``after`` it happened; so does a read, which has no ``how``. ``full``: from this write on the disk is full for
+    ``how`` seconds. ``step``: the wall clock is set by ``how`` seconds.
     """
 
     what: What
@@ -65,6 +65,8 @@ class Fault(msgspec.Struct, frozen=True, order=True):
                 return f"{label}, and its reply comes twice"
             case "fail" if self.place == "read":
                 return f"read {self.number} of the journal fails ({label})"
+            case "fail" if self.place == "keys":
+                return f"it fails that {label}, {self.how} it happened"
             case "fail":
                 return f"{self.place} {self.number} fails {self.how} it happened ({label})"
             case "full":

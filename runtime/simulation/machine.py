@@ -14,6 +14,7 @@ from runtime.simulation.clock import BEGINNING, SimulatedClock
 from runtime.simulation.faults import Fault, Place, Plan
 from runtime.simulation.loop import SimulatedLoop
 from runtime.simulation.shelf import ViewDisk
+from runtime.simulation.simulated_keys import KeyDisk
 
 SLOW_WRITE, SLOW_READ = 4_000, 300
 """The most microseconds that a group takes to become durable, and a read to come back."""
@@ -58,6 +59,7 @@ class Machine:
         self.batches: list[Batch] = []
         """What is durable of the journal."""
         self.views = ViewDisk()
+        self.keys = KeyDisk()
         self.processes = 0
         """How many processes have run."""
         self.moments: list[Moment] = []

@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 
 from actors import Failed, MailboxFull, OutcomeUnknown, Parked, ReadModelBehind, Refused
-from persistence import JournalUnusable, Record
+from persistence import JournalUnusable, Keys, KeysUnusable, Record
 from runtime.built_in import BUILT_IN
 from runtime.kinds import Kind, kind_of
+from runtime.personal import PersonalData, holds_personal
 from runtime.simulation.acks import Acks
-from runtime.simulation.built_in import problems
+from runtime.simulation.built_in import FORGOTTEN, forgotten, problems
 from runtime.simulation.errors import SimulationError
 from runtime.simulation.faults import Fault, Plan
 from runtime.simulation.invariants import Invariant
@@ -22,6 +23,7 @@ from runtime.simulation.logs import told_to
 from runtime.simulation.loop import SimulatedLoop
 from runtime.simulation.machine import Machine, Moment, Point
 from runtime.simulation.node import SimulatedRuntime
+from runtime.simulation.simulated_keys import SimulatedKeys, random_bytes
 from runtime.simulation.world import World
 
 Scenario = Callable[[World], Awaitable[Any]]
@@ -32,6 +34,8 @@ LAST = timedelta(days=2)
 """Virtual time that sagas get to end by themselves when the scenario has ended; longer than the retries of an undo."""
 TRIES = 100
 """How often a client asks again where it was told to."""
+AFTER_FAULTS = (Failed, JournalUnusable, KeysUnusable)
+"""What a client may be told, and asks again, once something has gone wrong."""
 QUIET = 5
 """So many rounds of the loop without anything under way, and it is quiet."""
 
@@ -55,7 +59,7 @@ class Setup:
         if not scenarios:
             raise ValueError("give it a scenario: explore(book, actors=[...]), with async def book(world: World)")
         if own := sorted(
-            {"journal", "clock", "chaos", "views", "durability", "max_payload"}.intersection(options or ())
+            {"journal", "clock", "chaos", "views", "keys", "durability", "max_payload"}.intersection(options or ())
         ):
             raise ValueError(f"a simulation has a {own[0]} of its own; leave {own[0]}= out")
         self.scenarios = scenarios
@@ -64,6 +68,16 @@ class Setup:
         self.outside = outside or (lambda: None)
         self.options = options or {}
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in map(kind_of, [*actors, *BUILT_IN])}
+        says = [cls for kind in self.kinds.values() for cls in (*kind.commands.values(), *kind.events.values())]
+        self.personal = any(map(holds_personal, says))
+        """Whether actors say what is personal, so that there are keys."""
+
+    def kinds_by(self, keys: Keys) -> Mapping[str, Kind]:
+        """Return the kinds that read what was sealed with these keys, as far as they are there now."""
+        if not self.personal:
+            return self.kinds
+        codec = PersonalData(keys).codec
+        return {name: kind_of(kind.cls, codec) for name, kind in self.kinds.items()}
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -128,7 +142,7 @@ class Run:
         collecting = gc.isenabled()
         gc.disable()  # finalizers must not run at moments that depend on what else the process does
         try:
-            with told_to(self._machine, logs=self._logs):
+            with told_to(self._machine, logs=self._logs), random_bytes(self._machine.plan.seed):
                 return self._go()
         finally:
             if collecting:
@@ -136,7 +150,7 @@ class Run:
 
     def _go(self) -> RunResult:
         machine = self._machine
-        self._world = world = World(machine, self._setup.outside(), self._setup.kinds)
+        self._world = world = World(machine, self._setup.outside(), self._setup.kinds_by)
         machine.on_durable = self._look
         loops: list[SimulatedLoop] = []
         try:
@@ -186,7 +200,8 @@ class Run:
     async def _process(self, world: World) -> bool:
         """Live the life of one process, to its end in order. Nothing here is cleaned up when it dies before."""
         setup, machine = self._setup, self._machine
-        runtime = SimulatedRuntime(machine, setup.actors, self._acks, **setup.options)
+        keys = SimulatedKeys(machine) if setup.personal else None
+        runtime = SimulatedRuntime(machine, setup.actors, self._acks, keys=keys, **setup.options)
         world.runtime, world.journal = runtime, runtime.journal
         fired = len(machine.fired)
         try:
@@ -196,6 +211,8 @@ class Run:
                 self._break("the process starts", f"{type(error).__name__}: {error}")
             return False
         self._look()
+        for what in forgotten(world, machine.keys.gone):  # before a client may tell it again
+            self._break(FORGOTTEN, what)
         clients = [asyncio.get_running_loop().create_task(self._client(world, one)) for one in setup.scenarios]
         for client in clients:
             await client
@@ -214,8 +231,8 @@ class Run:
                 await scenario(world)
             except (Refused, Parked):
                 return  # answers like others
-            except (OutcomeUnknown, MailboxFull, ReadModelBehind, Failed, JournalUnusable) as error:
-                if self._machine.fired or not isinstance(error, Failed | JournalUnusable):
+            except (OutcomeUnknown, MailboxFull, ReadModelBehind, *AFTER_FAULTS) as error:
+                if self._machine.fired or not isinstance(error, AFTER_FAULTS):
                     last = error
                     await asyncio.sleep(1.0)
                     continue
@@ -276,7 +293,7 @@ class Run:
         """Look at all that must hold now; first at the built-in invariants, for they say more of why it doesn't."""
         self._look()
         if self._broken is None:
-            for name, what in problems(world, self._acks, self._machine, self._setup.kinds):
+            for name, what in problems(world, self._acks, self._machine):
                 self._break(name, what)
         for one in self._setup.invariants:
             if one.when != "always" and self._broken is None and (one.when == "finally" or one in self._waiting):

@@ -69,8 +69,8 @@ class Simulation:
 
         First nothing goes wrong. Then, with ``depth`` 1, each single fault is tried at each point that was reached: the
         process dies behind every batch of the journal, every actor is killed before and after every message, replies
-        come late or twice, writes fail, the disk is full for a while, the clock is set. Then ``runs`` runs have random
-        schedules and up to ``depth`` faults. The first broken invariant ends it.
+        come late or twice, reads and writes fail, the disk is full for a while, the clock is set. Then ``runs`` runs
+        have random schedules and up to ``depth`` faults. The first broken invariant ends it.
 
         Raises:
             InvariantBroken: an invariant is broken. Its text is the report, on the smallest run that shows it.

@@ -1,13 +1,13 @@
 """The world of a run, as its scenario and its invariants see it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, TypeVar
 
 from actors import Address, Event, ReadModel, Saga, Service, State
-from persistence import Record
+from persistence import Keys, Record
 from runtime.kinds import Kind
 from runtime.replay import Replay
 from runtime.saga_events import DECODERS
@@ -30,10 +30,10 @@ class World:
     runtime: SimulatedRuntime
     journal: SimulatedJournal
 
-    def __init__(self, machine: Machine, outside: Any, kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, machine: Machine, outside: Any, kinds: Callable[[Keys], Mapping[str, Kind]]) -> None:
         self._machine = machine
         self.outside: Any = outside
-        self._kinds = kinds
+        self._kinds_by, self._kinds, self._destroyed = kinds, kinds(machine.keys), 0
         self.random = Random(machine.plan.seed)
         """For scenarios; it begins anew with each attempt, so that an attempt does what the first one did."""
 
@@ -52,6 +52,14 @@ class World:
         """Set the wall clock forward or back, as a time server might."""
         self._machine.clock.step(time.total_seconds() if isinstance(time, timedelta) else time)
 
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """What reads the journal. Whoever was forgotten meanwhile is forgotten to it."""
+        gone = len(self._machine.keys.gone)
+        if gone != self._destroyed:
+            self._kinds, self._destroyed = self._kinds_by(self._machine.keys), gone
+        return self._kinds
+
     # -- what is durable ----------------------------------------------------------------------------------------
 
     @property
@@ -69,13 +77,14 @@ class World:
         return found
 
     def read(self, record: Record) -> tuple[Any, ...]:
-        """Return the events of a record: one, or what upcasts make of it; none where it is the runtime's own."""
-        kind = self._kinds.get(record.stream[0])
-        return () if kind is None or "." in record.type else kind.read(record)
+        """Return the events of a record: one, or what upcasts make of it; none where only the runtime reads it."""
+        kind = self.kinds.get(record.stream[0])
+        known = kind is not None and ("." not in record.type or record.type in kind.events)
+        return kind.read(record) if kind is not None and known else ()
 
     def state_of(self, address: "Address[Service[S, Any, Any]]") -> S:
         """Return a service's state, by its events."""
-        kind = self._kinds[address.actor]
+        kind = self.kinds[address.actor]
         replay = Replay(address, kind)
         for record in self.records:
             if record.stream == (address.actor, address.key):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.sabotage import BUGS, Plant, found
+from tests.extras import need
+from tests.simulation.sabotage import BUGS, PERSONAL, Plant, found
 
 ENOUGH = 250
 """Runs within which each is found; depth 1 takes about as many."""
@@ -15,6 +16,8 @@ GUIDE = Path(__file__).parents[2] / "docs" / "testing.md"
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
 def test_a_planted_bug_is_found(bug: Callable[[Plant], None], monkeypatch: Plant) -> None:
+    if bug in PERSONAL:
+        need("cryptography")
     failed = found(bug, monkeypatch)
     assert failed.runs <= ENOUGH
     assert len(failed.result.plan.faults) <= 1
