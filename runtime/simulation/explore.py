@@ -12,6 +12,7 @@ from runtime.simulation.faults import Plan
 from runtime.simulation.points import every_fault
 from runtime.simulation.report import Reached, report
 from runtime.simulation.run import Broken, Run, RunResult, Setup
+from runtime.simulation.schedule import LENGTH
 from runtime.simulation.shrink import shrink
 
 RUNS = 200
@@ -67,6 +68,8 @@ class Explorer:
         self._explored = Explored()
         self._orders: set[int] = set()
         self._journals: set[int] = set()
+        self._length = LENGTH
+        """How many choices the schedule of the last run had in which each was equally likely."""
 
     def replay(self, plan: Plan) -> RunResult:
         """Run one plan.
@@ -108,7 +111,10 @@ class Explorer:
         number = 0
         while True:
             number += 1
-            schedule = ("random", "pct", "fifo")[number % 3] if depth > 1 else ("random", "pct")[number % 2]
+            sorts = ("pct", "random", "fifo") if depth > 1 else ("pct", "random")
+            schedule = sorts[number % len(sorts)]
+            if schedule == "pct":
+                schedule = f"pct-{self._length}"
             plan = Plan(random.randrange(SEEDS), schedule)
             if schedule == "fifo" or number % 2 == 0:
                 plan = self._with_faults(plan, single, random, depth)
@@ -147,6 +153,8 @@ class Explorer:
     def _count(self, result: RunResult) -> None:
         explored = self._explored
         explored.runs += 1
+        if result.plan.schedule == "random":
+            self._length = result.chosen
         sorts = {(point.place, point.number): point.sort for point in result.points}
         for fault in result.fired:
             where = "" if fault.place == "write" else f" {sorts[fault.place, fault.number]}"

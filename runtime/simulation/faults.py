@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from runtime.simulation.errors import BadPlan
-from runtime.simulation.schedule import Priorities, Replayed, Schedule, Uniform
+from runtime.simulation.schedule import LENGTH, Priorities, Replayed, Schedule, Uniform
 
 Place = Literal["write", "turn", "handling", "view", "read", "keys"]
 """Where something may go wrong: at a group that the journal writes, a turn of an actor, a message that an async plain
@@ -78,8 +78,8 @@ class Fault(msgspec.Struct, frozen=True, order=True):
 class Plan(msgspec.Struct, frozen=True):
     """All that makes a run: the same plan, the same run. As text it is what ``--understudy-replay`` takes.
 
-    ``schedule`` is ``fifo`` (what is ready first runs first), ``random`` or ``pct``, or the text says choices made
-    before, ``given`` by their numbers.
+    ``schedule`` is ``fifo`` (what is ready first runs first), ``random``, or ``pct`` with about how many choices a run
+    has, like ``pct-40``; or the text says choices made before, ``given`` by their numbers.
     """
 
     seed: int = 0
@@ -89,13 +89,12 @@ class Plan(msgspec.Struct, frozen=True):
 
     def new_schedule(self) -> Schedule | None:
         """Return a schedule that chooses as the plan says; None: what is ready first runs first."""
-        match self.schedule:
-            case "random":
-                return Uniform(self.seed)
-            case "pct":
-                return Priorities(self.seed)
-            case _:
-                return Replayed(dict(self.given)) if self.given else None
+        sort, _, length = self.schedule.partition("-")
+        if sort == "random":
+            return Uniform(self.seed)
+        if sort == "pct":
+            return Priorities(self.seed, int(length or LENGTH))
+        return Replayed(dict(self.given)) if self.given else None
 
     def __str__(self) -> str:
         parts = [f"seed-{self.seed}"]
@@ -110,6 +109,7 @@ _FAULT = re.compile(
     r"(?P<what>crash|kill|late|twice|fail|full|step)-(?P<place>[wthvrk])(?P<number>[0-9]{1,9})(\.(?P<how>[a-z0-9.-]{1,20}))?"
 )
 _CHOICE = re.compile(r"choice-(?P<at>[0-9]{1,9})\.(?P<place>[0-9]{1,6})")
+_SCHEDULE = re.compile(r"fifo|random|pct(-[0-9]{1,6})?")
 _SEED = re.compile(r"seed-(?P<seed>[0-9]{1,18})")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -124,7 +124,7 @@ def plan_of(text: str) -> Plan:
     faults: list[Fault] = []
     given: list[tuple[int, int]] = []
     for part in text.strip().split("+"):
-        if part in ("fifo", "random", "pct"):
+        if _SCHEDULE.fullmatch(part):
             schedule = part
         elif found := _SEED.fullmatch(part):
             seed = int(found["seed"])

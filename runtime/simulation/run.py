@@ -101,6 +101,8 @@ class RunResult(msgspec.Struct):
     """How many events were durable when each fault happened, by its text."""
     choices: dict[int, int]
     """What the schedule has chosen, where it was not the first."""
+    chosen: int
+    """How many choices there were; 0 where what was ready first ran first."""
     steps: int
     """Callbacks that the loop has called."""
     time: int
@@ -193,6 +195,7 @@ class Run:
             list(world.records) if hasattr(world, "journal") else [],
             dict(machine.durable_before),
             dict(machine.schedule.choices) if machine.schedule is not None else {},
+            machine.schedule.count if machine.schedule is not None else 0,
             self._steps,
             machine.loop.now,
         )

@@ -7,6 +7,11 @@ from typing import Protocol
 PATIENCE = 64
 """So often in a row may a lane be preferred to others that are ready too, before it goes behind them."""
 
+LENGTH = 200
+"""About how many choices a run has, where no run before has told."""
+MOST_CHANGES = 3
+"""So many times in a run priorities change, or fewer: by the seed, for a bug that needs one is hidden by three."""
+
 
 class Schedule(Protocol):
     """Chooses."""
@@ -41,16 +46,17 @@ class Uniform:
 class Priorities:
     """Probabilistic concurrency testing: lanes have random priorities, and the highest one that is ready runs.
 
-    At ``changes`` random moments the one that would run falls behind all others. A bug that needs so many orderings to
+    At up to three random moments the one that would run falls behind all others. A bug that needs so many orderings to
     be in a certain way is found with a probability that depends on how long the run is, and not on how many lanes
     there are. Prior art: Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs"
     (ASPLOS 2010).
     """
 
-    def __init__(self, seed: int, changes: int = 3, length: int = 200) -> None:
-        """``length`` is about how many choices a run has."""
+    def __init__(self, seed: int, length: int = LENGTH) -> None:
+        """``length`` is about how many choices a run has: a change behind its end is none."""
         self._random = Random(seed)
         self._priority: dict[Hashable, float] = {}
+        changes = self._random.randrange(MOST_CHANGES + 1)
         self._changes = {self._random.randrange(max(length, 1)) for _ in range(changes)}
         self._lowest = 0.0
         self._last: Hashable = None
