@@ -29,8 +29,8 @@ from persistence.postgres_url import parse_url, without_password
 from runtime import ManualClock, Runtime, check_journal
 from runtime.reminder_events import NOTHING_PENDING, replayed
 from runtime.timeline import diagram, timeline
+from tests.fuzz.forging import journal_of as journal_with
 from tests.fuzz.test_streams import OPEN, written
-from tests.fuzz.test_streams import journal_of as journal_with
 from tests.runtime.cast import ALL
 from tests.runtime.reminding import BELL, Bell
 from tests.runtime.tools import node_of

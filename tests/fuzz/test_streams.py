@@ -1,21 +1,20 @@
 """An event that was altered, and its checksum made right again: who reads it says so, or is parked."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Address
-from persistence import MemoryJournal, Record
+from persistence import Record
 from runtime import ManualClock, Runtime, check_journal
 from runtime.timeline import diagram, timeline
-from tests.fuzz.mutations import altered, check_ours, examples, mutated
+from tests.fuzz.forging import Forgery, collected, forged, journal_of, nothing_fails_unseen, told
+from tests.fuzz.mutations import examples
 from tests.runtime.cast import ALL, Hold, Look, Room, Trip
 from tests.runtime.reminding import BELL, Bell, Wind, strike
 from tests.runtime.tools import HeldJournal, quiet
@@ -47,71 +46,6 @@ async def _write() -> list[Record]:
 @cache
 def written() -> tuple[Record, ...]:
     return tuple(asyncio.run(_write()))
-
-
-class Forgery(NamedTuple):
-    """A journal in which something was altered; its other events need not be shown."""
-
-    records: list[Record]
-    how: str
-    position: int
-
-    def __repr__(self) -> str:
-        before = written()[self.position - 1]
-        return f"{self.how} at {before}: {[one for one in self.records if one.position == self.position]}"
-
-
-@st.composite
-def forged(draw: st.DrawFn) -> Forgery:
-    """Return a journal with one event that was altered, left out, or put in another's place."""
-    records = [msgspec.structs.replace(record, value=None) for record in written()]
-    at = draw(st.integers(0, len(records) - 1))
-    record, other = records[at], records[draw(st.integers(0, len(records) - 1))]
-    how = draw(st.sampled_from(["data", "data", "data", "bytes", "meta", "type", "event", "gone", "twice", "command"]))
-    match how:
-        case "data":
-            record.data = draw(altered(record.data))
-        case "bytes":
-            record.data = draw(mutated(record.data))
-        case "meta":
-            record.meta = draw(altered(record.meta) | mutated(record.meta))
-        case "type":
-            record.type = other.type
-        case "event":
-            record.type, record.data = other.type, other.data
-        case "gone":
-            del records[at]
-        case "twice":
-            records.insert(at, msgspec.structs.replace(record, command=None))
-        case _:
-            record.command = draw(st.none() | st.just("c1"))
-    return Forgery(_numbered(records), how, at + 1)
-
-
-def _numbered(records: list[Record]) -> list[Record]:
-    versions: dict[Any, int] = {}
-    for position, record in enumerate(records, 1):
-        versions[record.stream] = record.version = versions.get(record.stream, 0) + 1
-        record.position = position
-    return records
-
-
-def journal_of(records: Sequence[Record]) -> MemoryJournal:
-    """Return a journal in which everybody is to be woken."""
-    copies = [msgspec.structs.replace(record) for record in records]
-    return MemoryJournal(copies, list(dict.fromkeys(record.stream for record in records)))
-
-
-async def collected(found: Any) -> None:
-    _ = [one async for one in found]
-
-
-async def told(asked: Any) -> None:
-    """Wait for what may raise an error of ours, and no other."""
-    try:
-        await asked
-    except Exception as error:  # noqa: BLE001 (looked at)
-        check_ours(error)
 
 
 async def run_on(records: Sequence[Record]) -> None:
@@ -149,18 +83,16 @@ async def run_on(records: Sequence[Record]) -> None:
             one.cancel()
 
 
-@given(forged())
+@given(st.deferred(lambda: forged(written())))
 @examples(40, slow=20)
 def test_a_runtime_parks_who_can_not_go_on_and_answers_everybody(
     caplog: pytest.LogCaptureFixture, forgery: Forgery
 ) -> None:
-    caplog.clear()
-    with caplog.at_level(logging.ERROR):
+    with nothing_fails_unseen(caplog):
         asyncio.run(run_on(forgery.records))
-    assert [one for one in caplog.messages if "task failed" in one or "timer failed" in one] == []
 
 
-@given(forged())
+@given(st.deferred(lambda: forged(written())))
 @examples(60, slow=5)
 def test_a_check_tells_what_would_not_load(forgery: Forgery) -> None:
     asyncio.run(told(check_journal(journal_of(forgery.records), EVERYBODY, ended=True)))
