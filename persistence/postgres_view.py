@@ -15,6 +15,8 @@ from persistence.postgres_text import escaped, unescaped
 from persistence.postgres_url import Place, quoted
 from persistence.views import (
     NOTHING_ASIDE,
+    PARKED,
+    SKIPPED,
     SLOWEST,
     Aside,
     ParkedRow,
@@ -313,12 +315,12 @@ class PostgresView(View):
 
     async def parked(self) -> list[ParkedRow]:
         """Return the events that are set aside; see :meth:`View.parked`."""
-        rows = await self._rows("understudy_parked")
+        rows = await self._found(PARKED)
         return [ParkedRow(at, *map(_or_same, values)) for at, *values in rows]
 
     async def skipped(self) -> list[SkippedRow]:
         """Return the events that were skipped; see :meth:`View.skipped`."""
-        rows = await self._rows("understudy_skipped")
+        rows = await self._found(SKIPPED)
         return [SkippedRow(at, *map(_or_same, values)) for at, *values in rows]
 
     async def value(self, query: str) -> Any:
@@ -330,9 +332,6 @@ class PostgresView(View):
                 raise StatementFailed(str(error)) from error.__cause__
             raise
         return rows[0][0] if rows else None
-
-    async def _rows(self, table: str) -> list[Any]:
-        return await self._found(f"select * from {table} order by position")  # noqa: S608 (our own names)
 
     async def _found(self, query: str) -> list[Any]:
         async with self.reading() as db:

@@ -15,6 +15,8 @@ from persistence.readers import Readers
 from persistence.sqlite_file import code_of, may_pass
 from persistence.views import (
     NOTHING_ASIDE,
+    PARKED,
+    SKIPPED,
     SLOWEST,
     Aside,
     ParkedRow,
@@ -251,11 +253,11 @@ class SqliteView(View):
 
     async def parked(self) -> list[ParkedRow]:
         """Return the events that are set aside; see :meth:`View.parked`."""
-        return [ParkedRow(*row) for row in await self._rows("understudy_parked")]
+        return [ParkedRow(*row) for row in await self._found(PARKED)]
 
     async def skipped(self) -> list[SkippedRow]:
         """Return the events that were skipped; see :meth:`View.skipped`."""
-        return [SkippedRow(*row) for row in await self._rows("understudy_skipped")]
+        return [SkippedRow(*row) for row in await self._found(SKIPPED)]
 
     async def value(self, query: str) -> Any:
         """Return the first value that a query finds; see :meth:`View.value`."""
@@ -266,9 +268,6 @@ class SqliteView(View):
                 raise StatementFailed(str(error)) from error.__cause__
             raise
         return rows[0][0] if rows else None
-
-    async def _rows(self, table: str) -> list[tuple[Any, ...]]:
-        return await self._found(f"select * from {table} order by position")  # noqa: S608 (our own names)
 
     async def _found(self, query: str) -> list[tuple[Any, ...]]:
         try:

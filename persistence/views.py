@@ -58,6 +58,11 @@ class Aside(msgspec.Struct, frozen=True):
 
 NOTHING_ASIDE = Aside()
 
+PARKED = "select position, key, time, error, attempts from understudy_parked order by position"
+# The column's name alone would be a text to SQLite, were there no such column.
+SKIPPED = 'select position, key, time, error, reason, s."by" from understudy_skipped s order by position'
+"""What is set aside, and what was skipped, by the names of the columns: somebody may have added others."""
+
 
 class Build(msgspec.Struct, frozen=True):
     """One database of a read model: what it was built from, and whether it has caught up once."""

@@ -12,6 +12,7 @@ from actors import Command, Event, JournalMismatch, Saga, Service, State
 from persistence import (
     BadJournalUrl,
     JournalDamaged,
+    JournalUnusable,
     KeyFile,
     KeysUnusable,
     MemoryJournal,
@@ -26,6 +27,8 @@ from persistence.journal import ERASED
 from persistence.keys import Key
 from persistence.opening import journal_of
 from persistence.postgres_url import parse_url, without_password
+from persistence.sqlite_view import SqliteView
+from persistence.views import Aside, ParkedRow
 from runtime import ManualClock, Runtime, check_journal
 from runtime.reminder_events import NOTHING_PENDING, replayed
 from runtime.timeline import diagram, timeline
@@ -252,3 +255,28 @@ def test_who_forgets_the_scheme_does_not_tell_his_password() -> None:
     with pytest.raises(BadJournalUrl, match=r"'ana@host/db' is no journal's URL"):
         journal_of("ana:s3cret@host/db")
     assert without_password("postgresql:ana@host") == "postgresql:ana@host"
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [("add column more text", True), ("rename column attempts to tries", False), ("rename to elsewhere", False)],
+)
+async def test_a_column_more_or_less_where_a_read_model_sets_events_aside(
+    tmp_path: Path, change: str, read: bool
+) -> None:
+    """Was a TypeError."""
+    path = tmp_path / "view.db"
+    view = SqliteView(path, "create table board (line text)", "journal", lambda: 7)
+    await view.open()
+    await view.apply([], 1, aside=Aside(parked=(ParkedRow(1, "k", 7, "e", 2),)))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"alter table understudy_parked {change}")
+        db.commit()
+    try:
+        if read:
+            assert await view.parked() == [ParkedRow(1, "k", 7, "e", 2)]
+        else:
+            with pytest.raises(JournalUnusable):
+                await view.parked()
+    finally:
+        await view.close()
