@@ -4,7 +4,7 @@ Walkers take their steps beside each other, each step a turn; a bug shows in one
 of the schedule must go one way for it is the bug's depth. Nothing else goes wrong in these runs.
 """
 
-from collections.abc import Callable
+import re
 from typing import Any, ClassVar, NamedTuple
 
 from actors import Actor, Command
@@ -38,29 +38,26 @@ class Bug(NamedTuple):
     what: str
     steps: dict[str, int]
     """Who takes how many steps."""
-    shows: Callable[[str], bool]
-    """Whether it shows on a path."""
+    path: str
+    """The path on which it shows, as a pattern."""
 
 
 def _last(steps: int) -> Bug:
-    return Bug(1, f"b has taken {steps} steps before a takes one", {"a": 1, "b": steps}, lambda path: path[-1] == "a")
+    return Bug(1, f"b has taken {steps} steps before a takes one", {"a": 1, "b": steps}, "b+a")
 
 
 def _between(steps: int) -> Bug:
-    inside = f"a{'b' * steps}a"
-    return Bug(2, f"b takes {steps} steps between two of a", {"a": 2, "b": steps}, lambda path: inside in path)
+    return Bug(2, f"b takes {steps} steps between two of a", {"a": 2, "b": steps}, f"a{'b' * steps}a")
 
 
 def _one_after_the_other(steps: int) -> Bug:
-    inside = f"a{'b' * steps}{'c' * steps}a"
     what = f"b takes {steps} steps between two of a, and c as many behind it"
-    return Bug(3, what, {"a": 2, "b": steps, "c": steps}, lambda path: inside in path)
+    return Bug(3, what, {"a": 2, "b": steps, "c": steps}, f"a{'b' * steps}{'c' * steps}a")
 
 
 def _in_turns(steps: int) -> Bug:
-    inside = "ab" * steps
     what = f"a and b take {steps} steps each in turns"
-    return Bug(2 * steps - 1, what, {"a": steps, "b": steps}, lambda path: path == inside)
+    return Bug(2 * steps - 1, what, {"a": steps, "b": steps}, "ab" * steps)
 
 
 BUGS = [
@@ -81,7 +78,10 @@ def hits(bug: Bug, sort: str, runs: int = RUNS) -> int:
     def outside() -> Any:
         Walker.path.clear()
 
-    setup = Setup([walk], [Walker], [finally_(lambda _: not bug.shows("".join(Walker.path)), "it")], outside)
+    def shows_not(_: World) -> bool:
+        return re.fullmatch(bug.path, "".join(Walker.path)) is None
+
+    setup = Setup([walk], [Walker], [finally_(shows_not)], outside)
     if sort == "pct":
         sort = f"pct-{Run(setup, Plan(0, 'random')).go().chosen}"  # as an exploration does
     return sum(Run(setup, Plan(seed, sort)).go().broken is not None for seed in range(runs))
