@@ -1,7 +1,8 @@
 """Journals in which one event was altered, and its checksum made right again."""
 
+import asyncio
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -10,7 +11,12 @@ import pytest
 from hypothesis import strategies as st
 
 from persistence import MemoryJournal, Record
+from runtime import ManualClock, Runtime
 from tests.fuzz.mutations import altered, check_ours, mutated
+from tests.runtime.tools import quiet
+
+SECONDS = 200
+"""Longer than a service may fail until it is parked."""
 
 
 class Forgery(NamedTuple):
@@ -86,3 +92,15 @@ def nothing_fails_unseen(caplog: pytest.LogCaptureFixture) -> Generator[None]:
     with caplog.at_level(logging.ERROR):
         yield
     assert [one for one in caplog.messages if "task failed" in one or "timer failed" in one] == []
+
+
+async def all_answered(runtime: Runtime, clock: ManualClock, asked: Iterable[Awaitable[Any]]) -> None:
+    """Let time pass, and make sure that all is answered, by errors of ours where it isn't done."""
+    answers = [asyncio.ensure_future(told(one)) for one in asked]
+    for _ in range(SECONDS // 5):
+        await quiet(runtime)
+        clock.advance(5)
+    await quiet(runtime)
+    assert all(one.done() for one in answers)
+    for one in answers:
+        one.result()

@@ -10,18 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import Address, Refused
+from actors import Address
 from persistence import Record
 from runtime import ManualClock, Runtime, check_journal
-from tests.fuzz.forging import Forgery, collected, forged, journal_of, nothing_fails_unseen, told
+from tests.fuzz.forging import SECONDS, Forgery, all_answered, collected, forged, journal_of, nothing_fails_unseen, told
 from tests.fuzz.mutations import examples
 from tests.runtime import locking, scheduling
 from tests.runtime.cast import Begin, Play, Room
 from tests.runtime.locking import Queued, Tale, Tell, Write
 from tests.runtime.tools import HeldJournal, quiet
-
-SECONDS = 200
-"""Longer than a service may fail until it is parked."""
 
 
 class Work(NamedTuple):
@@ -119,21 +116,7 @@ async def run_on(work: Work, records: Sequence[Record]) -> None:
             await told(runtime.progress_of(address))
             await told(runtime.state_of(address))
             await told(collected(runtime.history(address)))
-        answers = [asyncio.ensure_future(_answered(one)) for one in work.asks(runtime)]
-        for _ in range(SECONDS // 5):
-            await quiet(runtime)
-            clock.advance(5)
-        await quiet(runtime)
-        assert all(one.done() for one in answers)
-        for one in answers:
-            one.result()
-
-
-async def _answered(asked: Awaitable[Any]) -> None:
-    try:
-        await told(asked)
-    except Refused:
-        return
+        await all_answered(runtime, clock, work.asks(runtime))
 
 
 @pytest.mark.parametrize("name", WORKS)

@@ -13,7 +13,7 @@ from actors import Address
 from persistence import Record
 from runtime import ManualClock, Runtime, check_journal
 from runtime.timeline import diagram, timeline
-from tests.fuzz.forging import Forgery, collected, forged, journal_of, nothing_fails_unseen, told
+from tests.fuzz.forging import Forgery, all_answered, collected, forged, journal_of, nothing_fails_unseen, told
 from tests.fuzz.mutations import examples
 from tests.runtime.cast import ALL, Hold, Look, Room, Trip
 from tests.runtime.reminding import BELL, Bell, Wind, strike
@@ -23,8 +23,6 @@ from tests.runtime.voyage import ACTORS, VOYAGE, Aboard, Sail, Voyage
 EVERYBODY: list[type] = list(dict.fromkeys([*ALL, *ACTORS, Bell]))
 ROOM, OPEN = Room.at("r"), Voyage.at("open")
 ADDRESSES: list[Address[Any]] = [ROOM, BELL, VOYAGE, OPEN, Trip.at("v trip"), Room.at("cabin")]
-SECONDS = 200
-"""Longer than a service may fail until it is parked."""
 
 
 async def _write() -> list[Record]:
@@ -68,15 +66,8 @@ async def run_on(records: Sequence[Record]) -> None:
             runtime.ask(VOYAGE, Aboard("ben")),
             runtime.reminders(BELL),
         ]
-        answers = [asyncio.ensure_future(told(one)) for one in asked]
         sagas = [asyncio.ensure_future(told(runtime.result(address))) for address in (VOYAGE, OPEN)]
-        for _ in range(SECONDS // 5):
-            await quiet(runtime)
-            clock.advance(5)
-        await quiet(runtime)
-        assert all(one.done() for one in answers)
-        for one in answers:
-            one.result()
+        await all_answered(runtime, clock, asked)
         for one in sagas:
             if one.done():
                 one.result()

@@ -8,8 +8,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,19 +22,10 @@ from persistence.connection import Connection, connect
 from persistence.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
 from tests.contract.journal_contract import ROOMS, SEATS, everything, put, where
 from tests.unit.conftest import Probe
+from tests.unit.crashing import opened
 
 HOUSE = Path(persistence.__file__).parents[1]
 PROC = Path("/proc/self")
-
-
-@asynccontextmanager
-async def opened(path: Path, durability: engine.Durability = "full") -> AsyncGenerator[SqliteJournal]:
-    journal = SqliteJournal(path, durability)
-    try:
-        await journal.open()
-        yield journal
-    finally:
-        await journal.close()
 
 
 async def open_and_close(path: Path) -> None:

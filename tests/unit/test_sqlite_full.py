@@ -3,8 +3,7 @@
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from persistence import AppendFailed, JournalUnusable, SqliteJournal, sqlite_file, wal
 from persistence.sqlite_view import SqliteView
 from tests.contract.journal_contract import everything
-from tests.unit.crashing import group, whole_groups
+from tests.unit.crashing import group, opened, whole_groups
 from tests.unit.disk import Disk, on_disk
 
 GROUPS = 5
@@ -29,16 +28,6 @@ def checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
 def disk() -> Generator[Disk]:
     with on_disk() as disk:
         yield disk
-
-
-@asynccontextmanager
-async def opened(path: Path) -> AsyncGenerator[SqliteJournal]:
-    journal = SqliteJournal(path)
-    try:
-        await journal.open()
-        yield journal
-    finally:
-        await journal.close()
 
 
 def fresh(path: Path) -> Path:
