@@ -34,6 +34,7 @@ from actors.errors import (
     UnderstudyError,
     UnknownActor,
     UnknownSchedule,
+    Unreachable,
 )
 from actors.evolution import Upcast, upcast
 from actors.fold import Fold
@@ -126,6 +127,7 @@ __all__ = [
     "UnderstudyError",
     "UnknownActor",
     "UnknownSchedule",
+    "Unreachable",
     "Upcast",
     "Verb",
     "context",

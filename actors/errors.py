@@ -53,6 +53,10 @@ class Elsewhere(Failed):
     """The actor lives in another process: its events belong to another owner of the journal, whom the message names."""
 
 
+class Unreachable(Failed):
+    """No node that serves the actor's class could be reached; nothing was done. Asking again later is safe."""
+
+
 class OutcomeUnknown(UnderstudyError):
     """The request may or may not have taken effect; ask again with the same id to learn which."""
 

@@ -195,8 +195,8 @@ class Journal(ABC):
     """The position of the last durable event; 0: none yet. What others write is known late; see :meth:`changed`."""
     log_bytes: int = 0
     """The size of the write-ahead log beside the file after the last group, in bytes; 0: there is none."""
-    shared: bool = False
-    """Whether other processes may write to it at the same time."""
+    owner: str = ""
+    """As whom this process writes where others may write at the same time; "": none may."""
     crashed: bool = False
     """Whether the process that had it open last, as this owner, ended without closing it; known when it is open."""
 

@@ -54,13 +54,11 @@ class PostgresJournal(PostgresReading):
         BadJournalUrl: the URL can't be understood.
     """
 
-    shared = True
-
     def __init__(
         self, url: str, durability: Durability = "full", *, watching: bool = False, max_payload: int = MAX_PAYLOAD
     ) -> None:
         super().__init__(url)
-        self.max_payload = usable_limit(max_payload)
+        self.max_payload, self.owner = usable_limit(max_payload), self.place.owner
         self._durability = durability
         self._watching = watching
         self._writer: Link | None = None

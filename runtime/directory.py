@@ -7,6 +7,7 @@ from actors import (
     Actor,
     Address,
     DefinitionError,
+    Elsewhere,
     Failed,
     NotTaken,
     Query,
@@ -43,13 +44,13 @@ class Directory(Takers):
         self._cells: dict[Address[Any], Cell] = {}
         self.find = self._cells.get
         """Return the cell of an address, if it is in memory."""
+        self.clustered = False
+        """Whether there are other nodes, where classes may live that are not known here."""
         self.on_new: Callable[[Kind], None] = lambda _: None
         """Called with the kind of each cell that is made."""
+        self._codec = codec
         for cls in actors:
-            kind = kind_of(cls, codec)
-            if kind.name in self._kinds:
-                raise DefinitionError(f"actors= names two classes {kind.name}; an address could mean either")
-            self._kinds[kind.name] = kind
+            kind = self._add(cls)
             for base, make in makers.items():
                 if issubclass(cls, base):
                     self._makers[kind.name] = make
@@ -62,23 +63,61 @@ class Directory(Takers):
                     self._makers[name] = self._makers[kind.name]
                 self._makers[kind.name] = make_pool
 
+    def _add(self, cls: type) -> Kind:
+        kind = kind_of(cls, self._codec)
+        if kind.name in self._kinds:
+            raise DefinitionError(f"actors= names two classes {kind.name}; an address could mean either")
+        self._kinds[kind.name] = kind
+        return kind
+
+    def add_remote(self, cls: type, make: MakeCell) -> Kind:
+        """Take in a class whose actors live on other nodes; ``make`` makes what stands for one here."""
+        kind = self._add(cls)
+        kind.remote = True
+        self._makers[kind.name] = make
+        return kind
+
     def kind(self, name: str) -> Kind:
-        """Return the kind of a class of actors.
+        """Return the kind of a class of actors, here or on another node.
 
         Raises:
             UnknownActor: the runtime was not given this class.
         """
         kind = self._kinds.get(name)
         if kind is None:
-            names = ", ".join(sorted(kind.name for kind in self.all_kinds if "." not in kind.name))
-            others = f", only {names}" if names else ""
+            known = sorted(name for name, kind in self._kinds.items() if name == kind.name and "." not in name)
+            others = f", only {', '.join(known)}" if known else ""
             raise UnknownActor(f"there is no actor {name!r} here{others}; add its class to actors=[...]")
         return kind
 
+    def own_kind(self, address: Address[Any]) -> Kind:
+        """Return the kind of an actor that lives on this node.
+
+        Raises:
+            Elsewhere: it lives on another one.
+            UnknownActor: the runtime was not given this class.
+        """
+        kind = self.kind_at(address)
+        if kind.remote:
+            raise Elsewhere(
+                f"{address} lives on another node, where this must be done; from here it can be asked and told"
+            )
+        return kind
+
+    def may_tell(self, address: Address[Any]) -> bool:
+        """Whether the journal of this node tells what becomes of an actor, as far as anybody knows."""
+        kind = self._kinds.get(address.actor)
+        return not self.clustered if kind is None else not kind.remote
+
     @property
     def all_kinds(self) -> list[Kind]:
-        """What is known of each class of actors, without the workers of pools."""
-        return [kind for name, kind in self._kinds.items() if name == kind.name]
+        """What is known of each class of actors of this node, without the workers of pools."""
+        return [kind for name, kind in self._kinds.items() if name == kind.name and not kind.remote]
+
+    @property
+    def remote_kinds(self) -> list[Kind]:
+        """What is known of each class whose actors live on other nodes."""
+        return [kind for kind in self._kinds.values() if kind.remote]
 
     def kinds(self, base: type[Service[Any, Any, Any] | Saga[Any, Any] | ReadModel | Subscriber | Actor]) -> list[Kind]:
         """Return the kinds of all classes made from this base."""

@@ -55,7 +55,7 @@ class Doors:
         self._node = node
         self._chains: dict[str, tuple[Interceptor, ...]] = {
             kind.name: (*interceptors, *kind.cls.interceptors)
-            for kind in node.directory.all_kinds
+            for kind in (*node.directory.all_kinds, *node.directory.remote_kinds)
             # Nobody sends a subscriber requests, and what the runtime itself asks its own actors is nobody's request.
             if "." not in kind.name and not issubclass(kind.cls, Subscriber)
         }

@@ -12,7 +12,7 @@ async def journal_head(journal: Journal) -> int:
     Raises:
         JournalUnusable: it can't be known now.
     """
-    return await journal.changed(NEVER, 0) if journal.shared else journal.position
+    return await journal.changed(NEVER, 0) if journal.owner else journal.position
 
 
 async def fit(name: str, view: View, journal: Journal) -> None:

@@ -141,7 +141,7 @@ class Inspection:
         return await difference(node.journal, address, kind, a, b)
 
     def _service_kind(self, address: Address[Any]) -> Kind:
-        kind = self._open_node().directory.kind_at(address)
+        kind = self._open_node().directory.own_kind(address)
         if not issubclass(kind.cls, Service):
             raise NotTaken(f"{address} is no service; only services have a state that can be told from their events")
         return kind
@@ -149,12 +149,13 @@ class Inspection:
     async def history(self, address: Address[Any]) -> AsyncIterator[HistoryEntry]:
         """Yield the events of one actor's stream, oldest first: its audit trail."""
         node = self._open_node()
-        async for entry in past.history(node.journal, address, node.directory.kind_at(address)):
+        async for entry in past.history(node.journal, address, node.directory.own_kind(address)):
             yield entry
 
     async def trail(self, address: Address[Saga[Any, Any]]) -> list[HistoryEntry]:
         """Return every event of every actor that took part in a saga, in order."""
         node = self._open_node()
+        node.directory.own_kind(address)
         return await past.trail(node.journal, address, node.directory)
 
     def dead_letters(self) -> list[DeadLetter]:

@@ -156,6 +156,8 @@ class Kind:
         self.codec = codec
         """Writes and reads what its actors say, be it personal or not."""
         self.name = cls.__name__
+        self.remote = False
+        """Whether its actors live on other nodes."""
         self.commands: dict[str, type[Command[Any, Any]]] = dict(getattr(cls, "commands", {}))
         queries: dict[str, type[Query[Any, Any]]] = dict(getattr(cls, "queries", {}))
         received = [one for one in self.commands.values() if issubclass(one, Query)]

@@ -25,7 +25,10 @@ class HeldLock(msgspec.Struct, frozen=True):
     waiting: int
     """How many commands wait for it now."""
     stale: bool
-    """Whether nobody will give it back: the saga was never started here, has ended, or was deleted."""
+    """Whether nobody will give it back: the saga was never started here, has ended, or was deleted.
+
+    Of a saga that lives on another node that can't be told here, and it is not called stale.
+    """
 
 
 class Locking(Retention):
@@ -42,7 +45,8 @@ class Locking(Retention):
         """
         self._service(address)
         found: list[tuple[Held, int]] = await self._in_turn(address, LookAtLocks())
-        journal = self._open_node().journal
+        node = self._open_node()
+        journal = node.journal
         unfinished: set[Address[Any]] = set()
         if found:
             unfinished = {saga async for saga in saga_progress.unfinished(journal, ())}
@@ -53,7 +57,7 @@ class Locking(Retention):
                 one.step,
                 datetime.fromtimestamp(one.since / 1e6, UTC),
                 waiting,
-                one.holder not in unfinished,
+                one.holder not in unfinished and node.directory.may_tell(one.holder),
             )
             for one, waiting in found
         ]

@@ -9,6 +9,7 @@ from actors import (
     ActorMisuse,
     Address,
     Command,
+    Elsewhere,
     Failed,
     MailboxFull,
     NotTaken,
@@ -170,6 +171,8 @@ class PlainCell(Cell):
     def watch(self, address: Address[Any], /) -> None:
         """Have the actor told when another one ends; at once, if it is not alive."""
         kind = self.world.kind(address.actor)
+        if kind.remote:
+            raise Elsewhere(f"{address} lives on another node, so its end is not told here; ask it how it is instead")
         if Stopped not in self.kind.takes:
             raise NotTaken(f"{self.kind.name} watches {address}, so its receive must take Stopped as well")
         if issubclass(kind.cls, ReadModel | Subscriber) or kind.pool is not None:
@@ -211,8 +214,8 @@ class PlainCell(Cell):
     def spawn(self, address: Address[Any], /) -> None:
         """Start a child."""
         kind = self.world.kind(address.actor)
-        if not issubclass(kind.cls, Actor) or kind.pool is not None:
-            raise NotTaken(f"{address} can't be a child; only single plain actors can")
+        if not issubclass(kind.cls, Actor) or kind.pool is not None or kind.remote:
+            raise NotTaken(f"{address} can't be a child; only single plain actors of this node can")
         owner = self.world.owners.get(address)
         if owner is not None or address in self._ancestors():
             whose = f"belongs to {owner}" if owner is not None else f"is above {self.address}"

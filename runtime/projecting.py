@@ -107,7 +107,7 @@ class Projecting(Inspection):
 
     def _follower(self, address: Address[Any]) -> Follower:
         node, name = self._open_node(), address.actor
-        node.directory.kind(name)
+        node.directory.own_kind(address)
         follower = node.projectors.get(name) or node.deliverers.get(name)
         if follower is None:
             raise NotTaken(f"{address} is no read model and no subscriber, and sets no events aside")

@@ -63,6 +63,8 @@ class Promise(msgspec.Struct, eq=False):
     _message: object
     _value: Any = None
     _error: Exception | None = None
+    hops: int = 0
+    """How often the request was passed on between nodes."""
 
     @property
     def gone(self) -> bool:

@@ -2,12 +2,13 @@
 
 from typing import TypeVar
 
-from actors import Address, Query
+from actors import Address, Query, ReadModel
 from actors.address import check_address
 from runtime.actor_life import handling, origin_here
 from runtime.answering import head
 from runtime.cells import World
 from runtime.clock import seconds
+from runtime.cluster.payloads import ReadModelQuery
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -35,7 +36,10 @@ async def ask(
     check_address(address)
     projector = world.projectors.get(address.actor)
     if projector is None:
-        return await world.ask(address, query, origin=origin_here(), timeout=timeout)
+        asked, kind = query, world.kind(address.actor)
+        if kind.remote and issubclass(kind.cls, ReadModel):
+            asked = ReadModelQuery(query, consistent, after)
+        return await world.ask(address, asked, origin=origin_here(), timeout=timeout)
     position = max(await head(world.journal) if consistent else 0, after or 0)
     reply: R = await projector.ask(query, position, _left(world, timeout))
     return reply

@@ -33,6 +33,8 @@ class Recovery:
         """Cells of which nothing has been read yet: they will be there in a moment."""
         self._epoch = 0
         self._wake = asyncio.Event()
+        self.pass_on: Callable[[Cell, str], None] = lambda _cell, _owner: None
+        """Passes mail on to the owner of a stream that is not this one's, where there is a way; it takes it out."""
 
     @property
     def idle(self) -> bool:
@@ -93,7 +95,7 @@ class Recovery:
         self._busy += len(readings)
         try:
             heads = await self._journal.heads([reading.cell.stream for reading in readings])
-            theirs = await self._journal.strangers(list(heads)) if heads and self._journal.shared else {}
+            theirs = await self._journal.strangers(list(heads)) if heads and self._journal.owner else {}
             for reading in readings:
                 reading.head = heads.get(reading.cell.stream, 0)
             await self._look_for_snapshots([reading for reading in readings if reading.head and reading.long])
@@ -107,7 +109,7 @@ class Recovery:
                 for reading in readings:
                     if reading.cell.stream in theirs:
                         self.opening -= 1
-                        reading.elsewhere(theirs[reading.cell.stream])
+                        reading.elsewhere(theirs[reading.cell.stream], self.pass_on)
                         continue
                     ready = reading.start()
                     if ready and reading.head:
@@ -221,12 +223,13 @@ class _Reading:
             return False
         return len(page) == PAGE
 
-    def elsewhere(self, owner: str) -> None:
-        """Its stream is another process's: say so to all who ask, and rest. The next message looks again."""
+    def elsewhere(self, owner: str, pass_on: Callable[[Cell, str], None]) -> None:
+        """Its stream is another process's: pass its mail on or say so, and rest. The next message looks again."""
         if not self.current:
             return
         cell = self.cell
         cell.stop(None)
+        pass_on(cell, owner)
         cell.turn_away(lambda: Elsewhere(f"{cell.address} lives where the journal's owner {owner!r} is; ask it there"))
         cell.let_all_in()
         cell.world.release(cell)

@@ -104,7 +104,8 @@ async def reminders_of(world: World, promises: Promises, address: Address[Any]) 
         Parked: they can't be read.
     """
     keepers: list[tuple[Address[Any], bool]] = [(reminders_for(address), False)]
-    if issubclass(world.kind(address.actor).cls, Service):
+    kind = world.kind(address.actor)
+    if issubclass(kind.cls, Service) and not kind.remote:  # what a service of another node has set is told there
         keepers.append((address, True))
     found: list[PendingReminder] = []
     for keeper, own in keepers:

@@ -72,7 +72,7 @@ class Retention(Inspection):
             OutcomeUnknown: some of it may be erased; ask again.
         """
         node = self._open_node()
-        if issubclass(node.directory.kind_at(address).cls, Saga):
+        if issubclass(node.directory.own_kind(address).cls, Saga):
             await self._in_turn(address, Bury())
             return
         first = await self._first(self._service(address))
@@ -90,7 +90,7 @@ class Retention(Inspection):
         Raises:
             NotTaken: it is none.
         """
-        if not issubclass(self._open_node().directory.kind_at(address).cls, Service):
+        if not issubclass(self._open_node().directory.own_kind(address).cls, Service):
             raise NotTaken(f"{address} is no service, and has no events of its own to keep or to erase")
         return (address.actor, address.key)
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -30,6 +30,9 @@ from runtime import queries, reminders
 from runtime.cells import Cell
 from runtime.chaos import Chaos
 from runtime.clock import Clock, SystemClock
+from runtime.cluster.cluster import Cluster
+from runtime.cluster.network import Network
+from runtime.cluster.opening import network_for
 from runtime.follower import Follower
 from runtime.forgetting import Forgetting, reconcile, tell
 from runtime.instruments import Instrument
@@ -50,24 +53,18 @@ from runtime.slow_turns import SLOW_TURN
 from runtime.subscription_queries import SubscriptionQueries
 from runtime.subscriptions import open_subscribers
 from runtime.tracing import Tracing
-from runtime.transacting import transact
+from runtime.transactions import Transacting
 from runtime.views import Views, ViewsOption
 
 A = TypeVar("A")
 R = TypeVar("R")
 S = TypeVar("S", bound=State)
-A1 = TypeVar("A1")
-A2 = TypeVar("A2")
-A3 = TypeVar("A3")
-R1 = TypeVar("R1")
-R2 = TypeVar("R2")
-R3 = TypeVar("R3")
 
 SHUTDOWN_TIMEOUT = 30.0
 """Seconds that closing may take before what is still under way is cut off, visibly."""
 
 
-class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQueries):
+class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQueries, Transacting):
     """One node: runs actors on a journal.
 
     ``journal`` is a URL (``"sqlite:trips.db"``, ``"postgresql://user@host/database?schema=trips"``, ``"memory:"``) or a
@@ -79,7 +76,8 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
     (``docs/personal_data.md``). ``on_alert`` is told when a saga needs a person: it is parked, or an undo fails.
     ``views`` is where read models are, a URL for all or URLs by class; subscribers' checkpoints are with the journal,
     unless theirs is given by class. ``interceptors`` stand around each request, the first one outermost
-    (``docs/interceptors.md``).
+    (``docs/interceptors.md``). ``remote`` are classes that live on other nodes, which ``network`` leads to, a URL
+    (``"nats://127.0.0.1:4222"``) or a network; there, ``actors`` can be asked by others (``docs/cluster.md``).
 
     Entering opens the journal and wakes what is unfinished in it. Leaving takes no more requests from outside, lets
     turns finish, makes everything durable, catches the read models up, lets subscribers and plain actors end what they
@@ -116,6 +114,8 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
         views: ViewsOption = None,
         on_alert: OnAlert | None = None,
         interceptors: Sequence[Interceptor] = (),
+        remote: Sequence[type] = (),
+        network: str | Network | None = None,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         check_interceptors("Runtime", interceptors)
@@ -124,11 +124,14 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
         self._clock = clock or SystemClock()
         self._chaos, self._groups, self._active, self._slow_turn = chaos, groups, active, slow_turn
         self._observer = Observer(self._clock, instruments, tracing)
-        self._keys, self._personal = keys, PersonalData(keys, actors, max_payload=self._journal.max_payload)
+        self._remote, self._network, self._cluster = remote, network_for(network, remote), None
+        every = (*actors, *remote)
+        self._keys, self._personal = keys, PersonalData(keys, every, max_payload=self._journal.max_payload)
         self._views, self._on_alert, self._interceptors = Views(views), on_alert, tuple(interceptors)
         self._shutdown_timeout, self._stack = shutdown_timeout, AsyncExitStack()
         self._entered, self._node, self._inside, self._plain, self._doors = False, None, None, None, None
 
+    _cluster: Cluster | None
     _make_node: Callable[..., Node] = Node
     """What makes its node; a simulation makes another one."""
 
@@ -162,6 +165,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
                 self._personal,
                 self._on_alert,
             )
+            self._cluster = None if self._network is None else Cluster(node, self._network, self._remote)
             untold = await reconcile(node)
             self._keepers = await open_read_models(node, self._views, stack)
             subscriptions = await open_subscribers(node, self._views, stack)
@@ -174,16 +178,20 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             tasks.start_soon(node.trouble.look, node.journal)
             for keeper in self._keepers.values():
                 keeper.run(tasks)
-            if node.followers and self._journal.shared:
+            if node.followers and self._journal.owner:
                 tasks.start_soon(follow, node)
             stack.push_async_callback(node.cut_off)
             try:
+                if self._cluster is not None:
+                    await self._cluster.join(stack)
                 await tell(node, untold)
                 for subscription in subscriptions:
                     await subscription.begin(tasks)
                 await node.wake_unfinished()
                 for group in node.groups:
                     group.start()
+                if self._cluster is not None:
+                    await self._cluster.serve()
             except Exception as error:  # noqa: BLE001 (raised below: the task group would wrap it into a group)
                 failure = error
             else:
@@ -213,8 +221,12 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
     async def _finish(self, node: Node) -> None:
         """Bring to its end what is under way: turns, the journal, read models, plain actors, in this order."""
         with anyio.move_on_after(self._shutdown_timeout) as deadline:
+            if self._cluster is not None:
+                await self._cluster.leave()
             await node.drain()
             await node.stop_actors()
+            if self._cluster is not None:
+                await self._cluster.settle()
         if deadline.cancelled_caught:
             log.warning("closing took too long, and cuts off what is under way", seconds=self._shutdown_timeout)
 
@@ -284,58 +296,6 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
         """
         return (self._plain or self._doors_open()).tell(address, message, id)
 
-    @overload
-    async def transact(
-        self, a: tuple[Address[A1], Command[A1, R1]], /, *, id: str | None = None, timeout: float | None = None
-    ) -> tuple[R1]: ...
-    @overload
-    async def transact(
-        self,
-        a: tuple[Address[A1], Command[A1, R1]],
-        b: tuple[Address[A2], Command[A2, R2]],
-        /,
-        *,
-        id: str | None = None,
-        timeout: float | None = None,
-    ) -> tuple[R1, R2]: ...
-    @overload
-    async def transact(
-        self,
-        a: tuple[Address[A1], Command[A1, R1]],
-        b: tuple[Address[A2], Command[A2, R2]],
-        c: tuple[Address[A3], Command[A3, R3]],
-        /,
-        *,
-        id: str | None = None,
-        timeout: float | None = None,
-    ) -> tuple[R1, R2, R3]: ...
-    @overload
-    async def transact(
-        self,
-        *requests: tuple[Address[Any], Command[Any, Any]],
-        id: str | None = None,
-        timeout: float | None = None,
-    ) -> tuple[Any, ...]: ...
-
-    async def transact(
-        self,
-        *requests: tuple[Address[Any], Command[Any, Any]],
-        id: str | None = None,  # noqa: A002
-        timeout: float | None = None,
-    ) -> tuple[Any, ...]:
-        """Send commands to several services: all take effect, in one append, or none does.
-
-        Raises:
-            Refused: one said no, and is named; nothing was written.
-            Failed: one could not handle its command; nothing was written.
-            OutcomeUnknown: it may or may not have taken effect; ask again with the same id.
-            MailboxFull: one had no room within ``timeout``; nothing was sent.
-        """
-        node = self._plain
-        if node is None:
-            return await self._doors_open().transact(requests, id, timeout)
-        return await transact(node, requests, id, node.deadline(timeout), None)
-
     async def remind(
         self,
         address: Address[A],
@@ -392,7 +352,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
 
     def _in_memory(self, address: Address[Any]) -> Follower | Cell | None:
         node = self._open_node()
-        name = node.directory.kind_at(address).name
+        name = node.directory.own_kind(address).name
         return node.projectors.get(name) or node.deliverers.get(name) or node.directory.find(address)
 
 

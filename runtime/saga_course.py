@@ -100,7 +100,7 @@ class SagaCourse(SagaPace):
         if outcome.error is None:
             self._answered(step, outcome.value, outcome.told)
         elif isinstance(outcome.error, Refused) and not self._comes_free(step, outcome.error):
-            self.emit(events.Refused(outcome.step, outcome.error.reason, step.resent))
+            self.emit(events.Refused(outcome.step, outcome.error.reason, step.resent or outcome.uncertain))
             if step.asked.optional and step.needs_undo:
                 self.drop(step)  # its first copy may have taken effect, or may do so yet
         elif story.error is None:

@@ -29,6 +29,8 @@ class StepOutcome(msgspec.Struct):
     attempt: int = 0
     told: bytes | None = None
     """The reply as JSON, if it was written down already."""
+    uncertain: bool = False
+    """Whether a refusal does not say what became of other copies that were sent to another node."""
 
 
 class Wake(msgspec.Struct, eq=False):
@@ -112,6 +114,8 @@ class StepReturn(msgspec.Struct, gc=False):
     attempt: int
     told: bytes | None = None
     """The reply as JSON, where who gives it has written it down already; of the same class of requests."""
+    uncertain: bool = False
+    """Whether a refusal does not say what became of other copies that were sent to another node."""
 
     @property
     def gone(self) -> bool:
@@ -124,7 +128,8 @@ class StepReturn(msgspec.Struct, gc=False):
 
     def failed(self, error: Exception) -> None:
         """Say that there is none."""
-        self._post(StepOutcome(self.step, self.undo, None, error, self.request, self.attempt))
+        outcome = StepOutcome(self.step, self.undo, None, error, self.request, self.attempt, None, self.uncertain)
+        self._post(outcome)
 
     def _post(self, outcome: StepOutcome) -> None:
         # An unfinished saga has its cell, or gets it back and sends the step again; one that has ended needs no reply.

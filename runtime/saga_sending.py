@@ -7,7 +7,6 @@ from actors.verbs import Verb
 from runtime.mailbox import Envelope
 from runtime.node import Node
 from runtime.origin import Origin
-from runtime.saga_cell import SagaCell
 from runtime.saga_mail import OnlyStart
 
 
@@ -16,7 +15,7 @@ async def start(
 ) -> None:
     """Start a saga, and don't wait for its end; that it was started is durable then."""
     cell = node.taker(address, command)
-    if not isinstance(cell, SagaCell) or type(command) in cell.kind.messages:
+    if not cell.kind.is_saga or type(command) in cell.kind.messages:
         raise NotTaken(f"{type(command).__name__} starts nothing at {address}; ask it or tell it")
     if cell.crowded:
         cell = await node.room(cell, command, due)

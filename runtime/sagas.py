@@ -244,5 +244,5 @@ class Sagas(Inspection):
         return cell
 
     def _check_saga(self, address: Address[Any]) -> None:
-        if not issubclass(self._open_node().directory.kind_at(address).cls, Saga):
+        if not issubclass(self._open_node().directory.own_kind(address).cls, Saga):
             raise NotTaken(f"{address} is no saga")

@@ -122,7 +122,7 @@ class Scheduling(Inspection):
             OutcomeUnknown: it may or may not have been set; set it again.
         """
         node = self._open_node()
-        kind = node.kind(_class_name(saga))
+        kind = node.directory.own_kind(Address(_class_name(saga)))
         if not issubclass(kind.cls, Saga):
             raise NotTaken(
                 f"{saga.__name__} is no saga, and only sagas are scheduled; remind others: runtime.remind(...)"

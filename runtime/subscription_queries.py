@@ -60,7 +60,7 @@ class SubscriptionQueries(Inspection):
             Refused, Failed, Exception: whatever :meth:`Runtime.ask` raises, because ``answer`` does.
         """
         node = self._open_node()
-        kind = node.directory.kind_at(address)
+        kind = node.directory.own_kind(address)
         if address.actor not in node.projectors:
             if issubclass(kind.cls, Actor):
                 raise NotTaken(f"{address} is a plain actor, whose answers change unseen; ask it when you want to know")

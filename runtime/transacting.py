@@ -25,7 +25,7 @@ def check(node: Node, requests: Requests) -> None:
             )
         address, command = request
         node.directory.check(address, command)
-        if not issubclass(node.directory.kind(address.actor).cls, Service):
+        if not issubclass(node.directory.own_kind(address).cls, Service):
             raise NotTaken(f"{address} is no service; only services can change together")
 
 

@@ -1,0 +1,238 @@
+"""A node among others: what it serves, whom it asks, and how it joins and leaves them."""
+
+import uuid
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+import anyio
+
+from actors import DefinitionError, ReadModel, Subscriber
+from persistence.connection import shielded
+from runtime.cells import Cell
+from runtime.cluster import frames
+from runtime.cluster.incoming import Incoming
+from runtime.cluster.network import Link, Network, NetworkUnusable
+from runtime.cluster.outgoing import Outgoing, class_subject, life_subject, owner_subject
+from runtime.cluster.payloads import ReadModelQuery, may_be_sent
+from runtime.cluster.remote_cell import RemoteCell
+from runtime.log import log
+from runtime.mailbox import Envelope, Mail
+from runtime.node import Node
+from runtime.promises import Promise
+from runtime.saga_mail import OnlyStart
+from runtime.throttle import Throttle
+from runtime.timers import Timer
+
+LONGEST_PROBE = 2.0
+"""Seconds for which a node that joins waits to be told who serves its classes already; by then nobody does."""
+SETTLE = 5.0
+"""Seconds for which a node that closes waits for the replies to what it has asked others."""
+ROUND = 10.0
+"""Seconds between looks for requests whose askers are not heard of any more."""
+MOST_HOPS = 3
+"""How often a request is passed on between the owners of a journal, whose streams have just moved."""
+
+
+class Cluster:
+    """The part of a node that speaks with others; made before the node begins its work."""
+
+    def __init__(self, node: Node, network: Network, remote: Sequence[type]) -> None:
+        """Let a node be asked by others, and ask those where ``remote`` classes live.
+
+        Raises:
+            DefinitionError: a class is here already, or can't be asked from elsewhere.
+        """
+        self.life = uuid.uuid4().hex
+        """Names this node from its start to its end."""
+        self._node = node
+        self._network = network
+        self._link: Link | None = None
+        self._outgoing: Outgoing
+        self._incoming: Incoming
+        self._held: dict[int, str] = {}
+        """Classes of which it is asked whether somebody serves them already, by the number of the question."""
+        self._told = anyio.Event()
+        self._shared: list[str] = []
+        self._round: Timer | None = None
+        for cls in remote:
+            if issubclass(cls, Subscriber):
+                raise DefinitionError(f"{cls.__name__} takes no requests, so it has no place in remote=; leave it out")
+            kind = node.directory.add_remote(cls, self._remote_cell)
+            if issubclass(cls, ReadModel):
+                kind.queries = frozenset[type]([ReadModelQuery])
+            if kind.rate is not None:
+                node.flow.throttles[kind.name] = Throttle(kind.rate, node.delays)
+        node.recovery.pass_on, node.directory.clustered = self.pass_on, True
+
+    def _remote_cell(self, address: Any, kind: Any) -> RemoteCell:
+        return RemoteCell(self._node, address, kind, self._send)
+
+    def _send(self, cell: Cell, envelope: Envelope, over: Any) -> None:
+        self._outgoing.send(cell.address, cell.kind, envelope, over)
+
+    # -- joining and leaving ------------------------------------------------------------------------------------
+
+    async def join(self, stack: AsyncExitStack) -> None:
+        """Join the network, so that others can be asked; leave it with the stack.
+
+        Raises:
+            NetworkUnusable: it can't be reached, or a node with another journal serves one of our classes.
+        """
+        link = self._link = await self._network.connect(self.life, self)
+        stack.push_async_callback(self._close, link)
+        self._outgoing = Outgoing(self._node, link, self.life)
+        self._incoming = Incoming(self._node, link, self.life)
+        await link.listen(life_subject(self.life))
+        await self._check_alone(link)
+
+    async def serve(self) -> None:
+        """Let others ask."""
+        node, link = self._node, self._link
+        assert link is not None
+        if node.journal.owner:
+            await link.listen(owner_subject(node.journal.identity, node.journal.owner))
+        for name in self._served:
+            await link.share(class_subject(name))
+            self._shared.append(class_subject(name))
+        self._next_round()
+
+    @property
+    def _served(self) -> list[str]:
+        """The classes that are here and can be asked."""
+        kinds = self._node.directory.all_kinds
+        return [kind.name for kind in kinds if "." not in kind.name and not issubclass(kind.cls, Subscriber)]
+
+    async def _check_alone(self, link: Link) -> None:
+        """Make sure that no node with another journal serves one of our classes: each would have half of its actors."""
+        for number, name in enumerate(self._served, 1):
+            self._held[-number] = name
+            who = frames.Who(frames.VERSION, self.life, -number, name)
+            link.send(class_subject(name), frames.pack(who), -number)
+        other = ""
+        self._others: list[tuple[str, frames.Here]] = []
+        with anyio.move_on_after(LONGEST_PROBE):
+            while self._held:
+                await self._told.wait()
+                self._told = anyio.Event()
+        self._held.clear()
+        for name, here in self._others:
+            if here.journal != self._node.journal.identity:
+                other = name
+        if other:
+            raise NetworkUnusable(
+                f"another node serves {other} from another journal, and some of them would be found here and others "
+                "there; name it in remote= on one of them, let both use one PostgreSQL journal, or give each system "
+                "a network of its own (?system=...)"
+            )
+
+    async def leave(self) -> None:
+        """Let others ask no more; what they have asked goes on, and is answered."""
+        self._incoming.closed = True
+        if self._round is not None:
+            self._round.cancel()
+        shared, self._shared = self._shared, []
+        assert self._link is not None
+        for subject in shared:
+            await self._link.leave(subject)
+
+    async def settle(self) -> None:
+        """Wait for the replies to what was asked of others, but not for long."""
+        over = anyio.Event()
+        self._outgoing.on_none = over.set
+        if len(self._outgoing):
+            with anyio.move_on_after(SETTLE):
+                await over.wait()
+
+    async def _close(self, link: Link) -> None:
+        if hasattr(self, "_outgoing"):
+            self._incoming.closed = True
+            self._outgoing.close()
+        await shielded(link.close())
+
+    def _next_round(self) -> None:
+        self._incoming.let_go()
+        self._round = self._node.delays.after(ROUND, self._next_round)
+
+    # -- what comes over the network ----------------------------------------------------------------------------
+
+    def arrived(self, data: bytes) -> None:
+        """Take a message in. One that can't be read is named in the log, and harms nobody."""
+        try:
+            self._take(frames.unpack(data))
+        except frames.BadFrame as error:
+            log.warning("a message of another node was not read", error=str(error))
+        except Exception as error:  # noqa: BLE001 (whatever it is, others' messages must come through)
+            log.error("a message of another node could not be taken in", error=repr(error))
+
+    def _take(self, frame: frames.AnyFrame) -> None:
+        outgoing, incoming = self._outgoing, self._incoming
+        match frame:
+            case frames.Ask():
+                incoming.ask(frame)
+            case frames.Done():
+                outgoing.done(frame)
+            case frames.Failed():
+                outgoing.failed(frame)
+            case frames.Underway():
+                outgoing.underway(frame)
+            case frames.Still():
+                incoming.still(frame)
+            case frames.Lost():
+                outgoing.lost(frame.number)
+            case frames.Here():
+                self._is_here(frame)
+            case frames.Who():
+                here = frames.Here(frames.VERSION, frame.life, frame.number, self._node.journal.identity, self.life)
+                assert self._link is not None
+                self._link.send(life_subject(frame.life), frames.pack(here))
+
+    def _is_here(self, frame: frames.Here) -> None:
+        name = self._held.pop(frame.number, None)
+        if name is None:
+            self._outgoing.here(frame)
+            return
+        self._others.append((name, frame))
+        self._told.set()
+
+    def nobody(self, number: int) -> None:
+        """Take note that nobody was there to whom something was sent."""
+        if number < 0:
+            self._held.pop(number, None)
+            self._told.set()
+        else:
+            self._outgoing.nobody(number)
+
+    # -- between the owners of one journal ----------------------------------------------------------------------
+
+    def pass_on(self, cell: Cell, owner: str) -> None:
+        """Pass on what has come for an actor whose stream belongs to another owner, as far as it can be."""
+        subject = owner_subject(self._node.journal.identity, owner)
+        self._pass_on(cell, cell.mail, subject)
+        self._pass_on(cell, cell.control, subject)
+
+    def _pass_on(self, cell: Cell, mail: Mail, subject: str) -> None:
+        kept: list[Envelope] = []
+        while mail:
+            envelope = mail.popleft()
+            hops = _hops(envelope)
+            if hops >= MOST_HOPS or not may_be_sent(cell.kind, envelope.message):
+                kept.append(envelope)
+            else:
+                self._node.writer.hold(partial(self._pass, cell, envelope, subject, hops + 1))
+        for envelope in kept:
+            mail.append(envelope)
+
+    def _pass(self, cell: Cell, envelope: Envelope, subject: str, hops: int, durable: bool) -> None:
+        if durable:
+            self._outgoing.send(cell.address, cell.kind, envelope, _nothing, subject, hops)
+
+
+def _hops(envelope: Envelope) -> int:
+    reply = envelope.reply.reply if isinstance(envelope.reply, OnlyStart) else envelope.reply
+    return reply.hops if isinstance(reply, Promise) else 0
+
+
+def _nothing() -> None:
+    """Be told that it is over; it took no place in a mailbox."""

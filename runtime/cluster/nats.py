@@ -1,0 +1,197 @@
+"""The network on NATS (``understudy[nats]``): core NATS, which keeps nothing, and need not."""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from runtime.cluster.network import BadNetworkUrl, Link, Network, NetworkUnusable, Receiver
+from runtime.log import log
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+DEFAULT_SYSTEM = "understudy"
+"""Whose nodes are among each other, where the URL does not say."""
+MOST_WAITING = 20_000
+"""How many messages may wait for the connection; more are lost, and sent again by who wants an answer."""
+CONNECT = 10.0
+"""Seconds for which a node that joins tries to reach the server."""
+CLOSE = 5.0
+"""Seconds for what has not left yet when a node leaves."""
+GROUP = "understudy"
+"""The queue group of those who share a subject."""
+
+
+class NatsNetwork(Network):
+    """A network on one or several NATS servers, which are one cluster.
+
+    ``url`` is ``nats://user:password@host:4222?system=trips`` (``tls://`` for TLS); only nodes of one ``system`` hear
+    of each other (default: understudy). ``options`` are the driver's (``nats.connect``): ``servers=[...]`` in place of
+    the URL's one, credentials, a TLS context.
+
+    Raises:
+        BadNetworkUrl: the URL can't be understood.
+        NetworkUnusable: nats-py is not installed.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        try:
+            import nats as _
+        except ModuleNotFoundError as error:
+            raise NetworkUnusable("networks on NATS need nats-py: pip install 'understudy[nats]'") from error
+        parts = urlsplit(url)
+        try:
+            asked = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+            system = asked.pop("system", DEFAULT_SYSTEM)
+            assert parts.port is None or parts.port > 0
+        except ValueError:
+            asked, system = {"": ""}, ""
+        if asked or not parts.hostname or not system.replace("-", "").replace("_", "").isalnum():
+            raise BadNetworkUrl("the network's URL can't be understood; write 'nats://127.0.0.1:4222?system=trips'")
+        self._server = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
+        self.shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        """The server, for people: without a password."""
+        self._system = system
+        self._options = options
+
+    async def connect(self, name: str, receiver: Receiver) -> "NatsLink":
+        """Join as a node of this name."""
+        from nats.aio.client import Client
+
+        client = Client()
+        link = NatsLink(client, self._system, name, receiver, self.shown)
+        options: dict[str, Any] = {"servers": [self._server], "max_reconnect_attempts": -1, "reconnect_time_wait": 1}
+        options |= {"name": f"understudy {self._system} {name}", "no_echo": False, "allow_reconnect": True}
+        try:
+            async with asyncio.timeout(CONNECT):
+                await client.connect(
+                    **(options | self._options),
+                    error_cb=link.on_error,
+                    disconnected_cb=link.on_disconnect,
+                    reconnected_cb=link.on_reconnect,
+                )
+        except BaseException as error:
+            await _closed(client)
+            if not isinstance(error, Exception):
+                raise
+            raise NetworkUnusable(f"the network at {self.shown} can't be reached: {error!r}") from error
+        await link.begin()
+        return link
+
+
+class NatsLink(Link):
+    """One node's end of a network on NATS."""
+
+    def __init__(self, client: "Client", system: str, name: str, receiver: Receiver, shown: str) -> None:
+        self._client: Any = client  # its types are known in part
+        self._prefix = f"{system}."
+        self._receiver = receiver
+        self._shown = shown
+        self._nobody = f"{system}.nobody.{name}"
+        """Where the server says that nobody listens; a request's number follows."""
+        self._subscriptions: dict[str, Subscription] = {}
+        self._waiting: deque[tuple[str, bytes, int]] = deque()
+        self._wake = asyncio.Event()
+        self._sender: asyncio.Task[None] | None = None
+        self._lost = 0
+        """How many messages were lost on this side since the connection was there last."""
+        self.largest = 0
+
+    async def begin(self) -> None:
+        """Be ready to send and to be told."""
+        self.largest = self._client.max_payload
+        self._sender = asyncio.get_running_loop().create_task(self._send_all())
+        await self._client.subscribe(f"{self._nobody}.*", cb=self._told)
+        await self._client.flush()
+
+    async def listen(self, subject: str) -> None:
+        """Receive what is sent to a subject."""
+        await self._subscribe(subject, "")
+
+    async def share(self, subject: str) -> None:
+        """Receive some of what is sent to a subject."""
+        await self._subscribe(subject, GROUP)
+
+    async def _subscribe(self, subject: str, group: str) -> None:
+        client = self._client
+        self._subscriptions[subject] = await client.subscribe(self._prefix + subject, queue=group, cb=self._arrived)
+        await client.flush()  # the server knows of it then
+
+    async def leave(self, subject: str) -> None:
+        """Receive nothing more of it."""
+        subscription = self._subscriptions.pop(subject, None)
+        if subscription is not None and self._client.is_connected:
+            await subscription.unsubscribe()
+            await self._client.flush()
+
+    async def _arrived(self, message: "Msg") -> None:
+        self._receiver.arrived(message.data)
+
+    async def _told(self, message: "Msg") -> None:
+        self._receiver.nobody(int(message.subject.rpartition(".")[2]))
+
+    def send(self, subject: str, data: bytes, number: int = 0) -> None:
+        """Send a message."""
+        if len(self._waiting) >= MOST_WAITING or self._client.is_closed:
+            self._lost += 1
+            return
+        self._waiting.append((self._prefix + subject, data, number))
+        self._wake.set()
+
+    async def _send_all(self) -> None:
+        """Hand what is to be sent to the connection, in order."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                subject, data, number = self._waiting.popleft()
+                reply = f"{self._nobody}.{number}" if number else ""
+                try:
+                    await self._client.publish(subject, data, reply)
+                except Exception as error:  # noqa: BLE001 (the buffer is full while the server is away; it is sent again)
+                    if not self._lost:
+                        log.warning("messages to other nodes are lost", network=self._shown, error=repr(error))
+                    self._lost += 1
+
+    async def close(self) -> None:
+        """Send what has not left yet, and leave the network."""
+        try:
+            async with asyncio.timeout(CLOSE):
+                while self._waiting and self._client.is_connected:
+                    self._wake.set()
+                    await asyncio.sleep(0)
+                if self._client.is_connected:
+                    await self._client.flush()
+        except Exception as error:  # noqa: BLE001 (the server is away: nothing more can be said to anybody)
+            log.warning("the network was left in the middle", network=self._shown, error=repr(error))
+        finally:
+            if self._sender is not None:
+                self._sender.cancel()
+                await asyncio.wait([self._sender])
+            await _closed(self._client)
+
+    # -- what the connection has to say -------------------------------------------------------------------------
+
+    async def on_error(self, error: Exception) -> None:
+        """Take note of an error that is no message's."""
+        log.warning("the network has met an error", network=self._shown, error=repr(error))
+
+    async def on_disconnect(self) -> None:
+        """Take note that the connection is lost; it is made again."""
+        if not self._client.is_closed:
+            log.warning("the connection to the network is lost", network=self._shown)
+
+    async def on_reconnect(self) -> None:
+        """Take note that it was made again."""
+        lost, self._lost = self._lost, 0
+        log.info("the connection to the network is there again", network=self._shown, lost=lost)
+
+
+async def _closed(client: "Client") -> None:
+    try:
+        await client.close()
+    except Exception as error:  # noqa: BLE001 (it is closed all the same)
+        log.warning("the connection to the network did not end well", error=repr(error))

@@ -1,0 +1,396 @@
+"""Requests to other nodes: sent, sent again until their outcome is told, and given up when nothing is heard of them.
+
+Nothing here is durable, and nothing needs to be. A command is sent with an id, so a copy too many takes effect once
+(P3). What becomes unknown is called unknown (P10), and who asked can ask again by the same id.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from actors import Address, Elsewhere, MailboxFull, OutcomeUnknown, Query, Refused, Unreachable
+from actors.errors import UnderstudyError
+from persistence import NotDecodable, NotEncodable
+from runtime.cluster import frames
+from runtime.cluster.network import Link
+from runtime.cluster.payloads import may_be_sent, reply_read, written
+from runtime.cluster.told_errors import error_of
+from runtime.failures import failure
+from runtime.kinds import Kind
+from runtime.mailbox import Envelope
+from runtime.node import Node
+from runtime.promises import Promise
+from runtime.reminder_mail import ReminderReturn
+from runtime.saga_mail import OnlyStart, StepReturn
+from runtime.timers import Timer
+
+MOST_UNDER_WAY = 10_000
+"""How many requests one node may have under way to others."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+"""Seconds before a request of which nothing was heard is looked after; each pause is twice as long as the last one."""
+PATIENCE = 15.0
+"""Seconds without a sign of life after which a request is given up."""
+
+
+def life_subject(life: str) -> str:
+    """Return where a node is reached from its start to its end."""
+    return f"life.{life}"
+
+
+def class_subject(actor: str) -> str:
+    """Return where those are reached who serve a class of actors."""
+    return f"class.{actor}"
+
+
+def owner_subject(journal: str, owner: str) -> str:
+    """Return where the owner of a journal's streams is reached. His name may be any text, so it is hashed."""
+    return "owner." + hashlib.blake2b(f"{journal}/{owner}".encode(), digest_size=16).hexdigest()
+
+
+class Request:
+    """A request under way to another node."""
+
+    __slots__ = (
+        "address",
+        "envelope",
+        "heard",
+        "hops",
+        "kind",
+        "number",
+        "over",
+        "owner",
+        "pause",
+        "reached",
+        "sent_to",
+        "server",
+        "timer",
+        "what",
+    )
+
+    def __init__(
+        self, number: int, address: Address[Any], kind: Kind, envelope: Envelope, over: Callable[[], None], heard: int
+    ) -> None:
+        self.number = number
+        self.address = address
+        self.kind = kind
+        self.envelope = envelope
+        self.over = over
+        self.heard = heard
+        """When there was a sign of life, or it was begun, in microseconds of steady time."""
+        self.what: tuple[str, bytes] = "", b""
+        self.owner = ""
+        """The subject of the owner of a journal to whom it goes; "": to whoever serves the class."""
+        self.hops = 0
+        self.reached = 0
+        """How many copies may have reached somebody."""
+        self.sent_to = ""
+        """The subject that the last copy was sent to."""
+        self.server = ""
+        """The life that has said that it has it."""
+        self.pause = FIRST_PAUSE
+        self.timer: Timer | None = None
+
+    @property
+    def whom(self) -> str:
+        """To whom it goes, for people."""
+        return f"a node that serves {self.address.actor}" if not self.owner else f"the node where {self.address} lives"
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for the reply any more."""
+        reply = self.envelope.reply
+        return reply is not None and reply.gone
+
+
+class Route:
+    """The way to those who serve a class of actors: one of them, for as long as it lives, so that order is kept."""
+
+    __slots__ = ("actor", "asked", "number", "server", "waiting")
+
+    def __init__(self, actor: str, number: int) -> None:
+        self.actor = actor
+        self.number = number
+        self.server = ""
+        """The life that serves us."""
+        self.asked = 0
+        """When it was asked for last, in microseconds of steady time; 0: never, since the last one was there."""
+        self.waiting: dict[int, Request] = {}
+        """What is to be sent when it is known, in order."""
+
+
+class Outgoing:
+    """All requests of one node that are under way to others."""
+
+    def __init__(self, node: Node, link: Link, life: str) -> None:
+        self._node = node
+        self._link = link
+        self._life = life
+        self._numbers = count(1)
+        self._requests: dict[int, Request] = {}
+        self._routes: dict[str, Route] = {}
+        self._askings: dict[int, Route] = {}
+        """Routes that are being asked for, by the number of the question."""
+        self.on_none: Callable[[], None] = lambda: None
+        """Called when the last one under way is over."""
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    # -- sending ------------------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        address: Address[Any],
+        kind: Kind,
+        envelope: Envelope,
+        over: Callable[[], None],
+        owner: str = "",
+        hops: int = 0,
+    ) -> None:
+        """Send a message to an actor of another node; to the ``owner`` of its journal, where that subject is given."""
+        if len(self._requests) >= MOST_UNDER_WAY:
+            full = MailboxFull(f"{MOST_UNDER_WAY:,} requests to other nodes are under way already; ask again later")
+            self._tell(address, envelope, full)
+            over()
+            return
+        message: Any = envelope.message
+        if envelope.id is None and not isinstance(message, Query):
+            envelope.id = self._node.new_id()  # a copy too many must be known as one
+        request = Request(next(self._numbers), address, kind, envelope, over, self._now)
+        request.owner, request.hops = owner, hops
+        try:
+            if not may_be_sent(kind, message):
+                raise Elsewhere(f"{address} lives on another node, and can only be asked and told from here")
+            request.what = written(kind, envelope)
+            size = len(self._packed(request))
+            if size > self._link.largest:
+                raise NotEncodable(f"it has {size:,} bytes, and the network carries {self._link.largest:,}; send less")
+        except (NotEncodable, Elsewhere) as error:
+            self._tell(address, envelope, failure(address, message, error))
+            over()
+            return
+        self._requests[request.number] = request
+        self._set_timer(request)
+        self._go(request)
+
+    @property
+    def _now(self) -> int:
+        return self._node.clock.steady()
+
+    def _packed(self, request: Request) -> bytes:
+        envelope = request.envelope
+        origin, reply = envelope.origin, envelope.reply
+        frame = frames.Ask(
+            frames.VERSION,
+            self._life,
+            request.number,
+            request.address,
+            request.what[0],
+            msgspec.Raw(request.what[1]),
+            envelope.id,
+            "" if origin is None else origin.correlation,
+            None if origin is None else origin.context,
+            envelope.sender,
+            max(envelope.due - self._now, 1) if envelope.due else 0,
+            envelope.path,
+            envelope.undoes,
+            envelope.data is not None,
+            envelope.trace,
+            envelope.lock,
+            isinstance(reply, (OnlyStart, ReminderReturn)),
+            reply is None,
+            request.hops,
+        )
+        return frames.pack(frame)
+
+    def _go(self, request: Request) -> None:
+        """Send a copy of a request, to whom it is for, or have him looked for."""
+        if request.owner:
+            self._send_to(request, request.owner)
+            return
+        route = self._routes.get(request.address.actor)
+        if route is None:
+            route = self._routes[request.address.actor] = Route(request.address.actor, next(self._numbers))
+        if route.server:
+            self._send_to(request, life_subject(route.server))
+        else:
+            route.waiting[request.number] = request
+            if self._now - route.asked >= FIRST_PAUSE * 1e6 / 2 or not route.asked:
+                self._ask_for(route)
+
+    def _send_to(self, request: Request, subject: str) -> None:
+        request.sent_to = subject
+        request.reached += 1
+        self._link.send(subject, self._packed(request), request.number)
+
+    def _ask_for(self, route: Route) -> None:
+        route.asked = self._now
+        self._askings[route.number] = route
+        who = frames.Who(frames.VERSION, self._life, route.number, route.actor)
+        self._link.send(class_subject(route.actor), frames.pack(who), route.number)
+
+    # -- what comes back ----------------------------------------------------------------------------------------
+
+    def here(self, frame: frames.Here) -> None:
+        """Take note of who serves a class, and send what has waited for that."""
+        route = self._askings.pop(frame.number, None)
+        if route is None:
+            return
+        route.asked, route.server = 0, frame.server
+        waiting, route.waiting = route.waiting, {}
+        for request in waiting.values():
+            if request.number in self._requests:
+                self._send_to(request, life_subject(route.server))
+
+    def nobody(self, number: int) -> None:
+        """Take note that nobody was there to whom something was sent."""
+        if self._askings.pop(number, None) is not None:
+            return  # those who wait ask again when it is their time
+        request = self._requests.get(number)
+        if request is None:
+            return
+        if request.server:
+            request.server = ""  # what it has done with it is not known
+        else:
+            request.reached -= 1  # that copy has come to nobody
+        self._again(request)
+
+    def lost(self, number: int) -> None:
+        """Take note that a node has not taken a request in, or has forgotten it."""
+        request = self._requests.get(number)
+        if request is not None:
+            if not request.server:
+                request.reached -= 1
+            request.server = ""
+            self._again(request)
+
+    def _again(self, request: Request) -> None:
+        """Look for another way: at once for the first time, then when it is time."""
+        route = self._routes.get(request.address.actor)
+        if route is not None and request.sent_to == life_subject(route.server):
+            route.server = ""
+        first = request.pause == FIRST_PAUSE
+        request.sent_to = ""
+        if first:
+            self._longer(request)
+            if not request.owner:
+                self._go(request)
+
+    def underway(self, frame: frames.Underway) -> None:
+        """Take note that a node has a request, and works on it."""
+        request = self._requests.get(frame.number)
+        if request is not None:
+            request.server, request.heard = frame.server, self._now
+            request.pause = LONGEST_PAUSE
+            self._set_timer(request)
+
+    def done(self, frame: frames.Done) -> None:
+        """Give a reply to who asked."""
+        request = self._end(frame.number)
+        if request is None:
+            return
+        envelope, reply = request.envelope, request.envelope.reply
+        try:
+            if reply is None or reply.gone:
+                return
+            only_arrives = isinstance(reply, (OnlyStart, ReminderReturn))
+            value = None if only_arrives else reply_read(request.kind, envelope.message, envelope.undoes, frame.reply)
+        except NotDecodable as error:
+            what = f"{request.address} has handled {type(envelope.message).__name__}, but its reply can't be read here"
+            self._tell(request.address, envelope, OutcomeUnknown(f"{what}: {error}"))
+        else:
+            if type(reply) is StepReturn:
+                reply.told = bytes(frame.reply)  # as the other node has written it down
+            reply.done(value)
+        finally:
+            request.over()
+
+    def failed(self, frame: frames.Failed) -> None:
+        """Give an error to who asked."""
+        request = self._end(frame.number)
+        if request is not None:
+            self._fail(request, error_of(frame))
+
+    def _fail(self, request: Request, error: Exception) -> None:
+        reply = request.envelope.reply
+        if type(reply) is StepReturn and isinstance(error, Refused) and request.reached > 1:
+            reply.uncertain = True  # another copy may have taken effect, or may do so yet
+        try:
+            self._tell(request.address, request.envelope, error)
+        finally:
+            request.over()
+
+    def _tell(self, address: Address[Any], envelope: Envelope, error: Exception) -> None:
+        if envelope.reply is None:
+            self._node.dead_letter(address, envelope.message, error)
+        elif not envelope.reply.gone:
+            envelope.reply.failed(error)
+
+    def _end(self, number: int) -> Request | None:
+        request = self._requests.pop(number, None)
+        if request is not None:
+            if request.timer is not None:
+                request.timer.cancel()
+            route = self._routes.get(request.address.actor)
+            if route is not None:
+                route.waiting.pop(number, None)
+            if not self._requests:
+                self.on_none()
+        return request
+
+    # -- patience -----------------------------------------------------------------------------------------------
+
+    def _longer(self, request: Request) -> None:
+        request.pause = min(2 * request.pause, LONGEST_PAUSE)
+
+    def _set_timer(self, request: Request) -> None:
+        if request.timer is not None:
+            request.timer.cancel()
+        request.timer = self._node.delays.after(request.pause, partial(self._look_after, request))
+
+    def _look_after(self, request: Request) -> None:
+        """Send a request again of which nothing was heard, ask how it is, or give it up."""
+        due = request.envelope.due
+        if request.gone or (due and due <= self._now):
+            self._end(request.number)  # who asked knows
+            request.over()
+            return
+        if self._now - request.heard >= PATIENCE * 1e6:
+            self._end(request.number)
+            self._fail(request, self._given_up(request))
+            return
+        self._longer(request)
+        self._set_timer(request)
+        if request.server:
+            still = frames.pack(frames.Still(frames.VERSION, self._life, request.number))
+            self._link.send(life_subject(request.server), still, request.number)
+            return
+        self._go(request)
+
+    def _given_up(self, request: Request) -> UnderstudyError:
+        what, whom = f"{request.address} has handled {type(request.envelope.message).__name__}", request.whom
+        if request.reached or request.server:
+            return OutcomeUnknown(
+                f"whether {what} is unknown: no node has answered for {PATIENCE:.0f} seconds; ask again with the same "
+                "id to learn it"
+            )
+        return Unreachable(f"{whom} could not be reached for {PATIENCE:.0f} seconds; nothing was done, ask again later")
+
+    def close(self) -> None:
+        """Give up all that is under way: the node closes, and what becomes of it is unknown."""
+        for number in list(self._requests):
+            request = self._end(number)
+            if request is not None:
+                reply = request.envelope.reply
+                if reply is None or isinstance(reply, Promise):
+                    self._tell(request.address, request.envelope, _closed(request))
+                request.over()
+
+
+def _closed(request: Request) -> OutcomeUnknown:
+    what = f"{request.address} has handled {type(request.envelope.message).__name__}"
+    return OutcomeUnknown(f"whether {what} is unknown: the runtime was closed; ask again with the same id to learn it")
