@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests import postgres, server
+from tests import nats, postgres, server
 
 DESCRIPTORS = Path("/proc/self/fd")  # where there is none, open files go unchecked
+SERVERS = {"nats": "NATS"}
+"""What these are, by marker; all others need PostgreSQL."""
 PATIENCE = 10.0
 """Seconds that a thread gets to end by itself: one that has just been told to may still be on its last lines."""
 
@@ -29,7 +31,7 @@ def open_files() -> Counter[str]:
 
 
 LEFT_OUT = pytest.StashKey[list[str]]()
-NEEDS = {"postgres": postgres, "own_server": server}
+NEEDS = {"postgres": postgres, "own_server": server, "nats": nats}
 """Markers of tests that need something, and who knows whether it is there."""
 
 
@@ -41,7 +43,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if need and not place.answers():
             items[:] = [item for item in items if item not in need]
             config.hook.pytest_deselected(items=need)
-            said.append(f"{len(need)} tests were skipped, for they need PostgreSQL: {place.missing()}")
+            said.append(
+                f"{len(need)} tests were skipped, for they need {SERVERS.get(marker, 'PostgreSQL')}: {place.missing()}"
+            )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

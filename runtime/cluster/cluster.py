@@ -57,10 +57,10 @@ class Cluster:
         self._shared: list[str] = []
         self._round: Timer | None = None
         for cls in remote:
-            if issubclass(cls, Subscriber):
-                raise DefinitionError(f"{cls.__name__} takes no requests, so it has no place in remote=; leave it out")
             kind = node.directory.add_remote(cls, self._remote_cell)
-            if issubclass(cls, ReadModel):
+            if issubclass(kind.cls, Subscriber):
+                raise DefinitionError(f"{kind.name} takes no requests, so it has no place in remote=; leave it out")
+            if issubclass(kind.cls, ReadModel):
                 kind.queries = frozenset[type]([ReadModelQuery])
             if kind.rate is not None:
                 node.flow.throttles[kind.name] = Throttle(kind.rate, node.delays)

@@ -12,8 +12,6 @@ from runtime.cluster.network import Link, Network, Receiver
 Fate = tuple[float, ...]
 """What becomes of a message: a copy arrives after each of these seconds. ``(0.0,)``: one, at once; ``()``: none."""
 
-AS_IT_SHOULD: Fate = (0.0,)
-
 
 class Sent(msgspec.Struct, frozen=True):
     """A message on its way. ``number`` counts all that was sent in the network, from 1."""
@@ -44,11 +42,15 @@ def at_random(seed: int, *, lost: float = 0.0, twice: float = 0.0, late: float =
     return decide
 
 
+def _as_it_should(_: Sent) -> Fate:
+    return (0.0,)
+
+
 class MemoryNetwork(Network):
     """A network of the nodes of one process. ``decide`` says what becomes of each message; else all arrive."""
 
     def __init__(self, decide: Decide | None = None) -> None:
-        self.decide = decide or (lambda _: AS_IT_SHOULD)
+        self.decide: Decide = decide or _as_it_should
         self.sent = 0
         """How many messages were sent."""
         self._links: dict[str, MemoryLink] = {}

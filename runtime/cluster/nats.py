@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -38,13 +39,11 @@ class NatsNetwork(Network):
     """
 
     def __init__(self, url: str, **options: Any) -> None:
-        try:
-            import nats as _
-        except ModuleNotFoundError as error:
-            raise NetworkUnusable("networks on NATS need nats-py: pip install 'understudy[nats]'") from error
+        if find_spec("nats") is None:
+            raise NetworkUnusable("networks on NATS need nats-py: pip install 'understudy[nats]'")
         parts = urlsplit(url)
         try:
-            asked = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+            asked = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
             system = asked.pop("system", DEFAULT_SYSTEM)
             assert parts.port is None or parts.port > 0
         except ValueError:

@@ -24,6 +24,6 @@ def network_for(network: str | Network | None, remote: Sequence[type] = ()) -> N
     if network.startswith(("nats://", "tls://")):
         return NatsNetwork(network)
     raise BadNetworkUrl(
-        f"there is no network {network.partition('@')[2] or network!r}; write 'nats://127.0.0.1:4222', or give a "
+        f"there is no network {network.rpartition('@')[2]!r}; write 'nats://127.0.0.1:4222', or give a "
         "network: MemoryNetwork(), say, for the nodes of one process"
     )

@@ -158,7 +158,7 @@ class Outgoing:
             over()
             return
         message: Any = envelope.message
-        if envelope.id is None and not isinstance(message, Query):
+        if envelope.id is None and not issubclass(type(message), Query):
             envelope.id = self._node.new_id()  # a copy too many must be known as one
         request = Request(next(self._numbers), address, kind, envelope, over, self._now)
         request.owner, request.hops = owner, hops

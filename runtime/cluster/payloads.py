@@ -154,7 +154,7 @@ def reply_read(kind: Kind, message: Any, undoes: str | None, data: msgspec.Raw) 
     return kind.reply(_request(message)).decode(data)
 
 
-def _request(message: Any) -> type[Any]:
+def _request(message: Any) -> Any:
     """Return the class of requests that declares the reply."""
-    found: type[Any] = type(message.query) if isinstance(message, ReadModelQuery) else message.__class__
-    return found
+    asked: Any = message.query if isinstance(message, ReadModelQuery) else message
+    return asked.__class__

@@ -1,0 +1,53 @@
+"""The engines of networks keep the contract."""
+
+import pytest
+
+from runtime.cluster import BadNetworkUrl, MemoryNetwork, NatsNetwork, Network, NetworkUnusable
+from runtime.cluster.opening import network_for
+from tests.contract.network_contract import Ear, NetworkContract
+from tests.nats import needs_server, new_url
+
+
+class TestMemoryNetwork(NetworkContract):
+    @pytest.fixture
+    def network(self) -> Network:
+        return MemoryNetwork()
+
+
+@needs_server
+class TestNatsNetwork(NetworkContract):
+    @pytest.fixture
+    def network(self) -> Network:
+        return NatsNetwork(new_url())
+
+    async def test_another_system_hears_nothing(self, network: Network) -> None:
+        a, ear = await self.join(network, "a")
+        b, other = await self.join(NatsNetwork(new_url()), "b")
+        await b.listen("work")
+        a.send("work", b"hello", 1)
+        await ear.until(lambda ear: ear.nobodies)
+        assert other.heard == []
+        await a.close()
+        await b.close()
+
+
+async def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
+    network = NatsNetwork("nats://ana:secret@127.0.0.1:1")
+    with pytest.raises(NetworkUnusable, match=r"nats://127\.0\.0\.1:1 can't be reached") as caught:
+        await network.connect("a", Ear())
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nats://", "nats://host?sistem=a", "nats://host?system=a.b", "nats://host:port", "nats://h?system=", "nats://h?x"],
+)
+def test_a_url_that_can_not_be_meant_is_refused(url: str) -> None:
+    with pytest.raises(BadNetworkUrl, match=r"write 'nats://127\.0\.0\.1:4222\?system=trips'"):
+        network_for(url)
+
+
+def test_no_network_has_another_scheme() -> None:
+    with pytest.raises(BadNetworkUrl, match=r"no network 'host/x'; write 'nats://") as caught:
+        network_for("http://ana:secret@host/x")
+    assert "secret" not in str(caught.value)
