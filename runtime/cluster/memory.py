@@ -66,6 +66,11 @@ class MemoryNetwork(Network):
         """Let nothing come to a node, or from it, until it is let in again; neither is told."""
         self._cut.add(self._links[name])
 
+    def sever(self, name: str) -> None:
+        """Take a node out of the network for good, as if it had died: others are told that nobody is there."""
+        self._links[name].there = False
+        self.forget(self._links[name])
+
     def let_in(self, name: str) -> None:
         """Let a node that was cut off send and receive again."""
         self._cut.discard(self._links[name])

@@ -116,8 +116,8 @@ class Route:
         self.number = number
         self.server = ""
         """The life that serves us."""
-        self.asked = 0
-        """When it was asked for last, in microseconds of steady time; 0: never, since the last one was there."""
+        self.asked: int | None = None
+        """When it was asked for, in microseconds of steady time; None: not since the last one was there."""
         self.waiting: dict[int, Request] = {}
         """What is to be sent when it is known, in order."""
 
@@ -219,7 +219,7 @@ class Outgoing:
             self._send_to(request, life_subject(route.server))
         else:
             route.waiting[request.number] = request
-            if self._now - route.asked >= FIRST_PAUSE * 1e6 / 2 or not route.asked:
+            if route.asked is None or self._now - route.asked >= FIRST_PAUSE * 1e6 / 2:
                 self._ask_for(route)
 
     def _send_to(self, request: Request, subject: str) -> None:
@@ -240,7 +240,7 @@ class Outgoing:
         route = self._askings.pop(frame.number, None)
         if route is None:
             return
-        route.asked, route.server = 0, frame.server
+        route.asked, route.server = None, frame.server
         waiting, route.waiting = route.waiting, {}
         for request in waiting.values():
             if request.number in self._requests:
