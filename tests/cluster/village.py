@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 from actors import Refused, UnderstudyError
 from persistence import Record
@@ -78,12 +77,6 @@ class Village:
         await asyncio.sleep(2)
         await self.start(name, records, crashed=True)
 
-    async def close(self) -> None:
-        for revival in self._revivals:
-            await revival
-        for runtime in [*self._dead, *reversed(self.runtimes.values())]:
-            await runtime.__aexit__(None, None, None)
-
     # -- what is to be played -----------------------------------------------------------------------------------
 
     async def book(self) -> None:
@@ -131,7 +124,7 @@ class Village:
 
 
 def play(what: Callable[[Village], Awaitable[None]]) -> Village:
-    """Play something in a village of its own, and close it."""
+    """Play something in a village of its own; where it ends, everybody in it dies."""
     loop = SimulatedLoop(most_steps=3_000_000)
     Mailer.sent.clear()
     village: list[Village] = []
@@ -139,11 +132,7 @@ def play(what: Callable[[Village], Awaitable[None]]) -> Village:
     async def main() -> None:
         one = Village(loop)
         village.append(one)
-        try:
-            await what(one)
-        finally:
-            with suppress(Exception):
-                await one.close()
+        await what(one)
 
     try:
         loop.run(main())
