@@ -76,16 +76,19 @@ class Keeper:
         return await self.process.wait()
 
 
+async def start(name: str, *arguments: str) -> Keeper:
+    """Start a process that keeps things, or does something else that it says."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", *arguments, cwd=ROOT, stdin=PIPE, stdout=PIPE)
+    return Keeper(name, process)
+
+
 @asynccontextmanager
 async def keepers(urls: Sequence[tuple[str, str]]) -> AsyncGenerator[list[Keeper]]:
     """Start a process for each name and URL; whoever is left at the end is killed."""
     found: list[Keeper] = []
     try:
         for name, url in urls:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.chaos.keeper", url, name, cwd=ROOT, stdin=PIPE, stdout=PIPE
-            )
-            found.append(Keeper(name, process))
+            found.append(await start(name, "tests.chaos.keeper", url, name))
         yield found
     finally:
         for keeper in found:
