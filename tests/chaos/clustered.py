@@ -1,8 +1,8 @@
 """One node of a system of three, each with a journal of its own; made to be killed.
 
 ``python -m tests.chaos.clustered NODE FOLDER NETWORK ROUND`` opens it, and says ``open``. The front books trips until
-it is told ``stop`` on its input, and says what became of each; it says ``stopped`` when all have come to their end, also
-those of the fronts before it. It ends with its input.
+it is told ``stop`` on its input, and says what became of each; it says ``stopped`` when all have come to their end,
+also those of the fronts before it. It ends with its input.
 """
 
 import asyncio
