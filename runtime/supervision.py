@@ -50,8 +50,6 @@ class Supervisor:
 
     def _add_member(self, address: Address[Any]) -> None:
         kind = self._world.kind(address.actor)  # an unknown class is told here, and not at the first crash
-        if kind.remote:
-            raise NotTaken(f"{address} can't be in a group: it lives on another node, which starts it and retries")
         if issubclass(kind.cls, ReadModel | Subscriber):
             raise NotTaken(f"{address} can't be in a group: what follows the journal starts and retries by itself")
         if kind.pool is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Elsewhere, MailboxFull, OutcomeUnknown, Query, Refused, Unreachable
+from actors import Address, Command, Elsewhere, MailboxFull, OutcomeUnknown, Refused, Unreachable
 from actors.errors import UnderstudyError
 from persistence import NotDecodable, NotEncodable
 from runtime.cluster import frames
@@ -158,7 +158,7 @@ class Outgoing:
             over()
             return
         message: Any = envelope.message
-        if envelope.id is None and not issubclass(type(message), Query):
+        if envelope.id is None and issubclass(type(message), Command):
             envelope.id = self._node.new_id()  # a copy too many must be known as one
         request = Request(next(self._numbers), address, kind, envelope, over, self._now)
         request.owner, request.hops = owner, hops

@@ -72,11 +72,11 @@ async def test_nodes_that_are_killed_again_and_again(tmp_path: Path) -> None:
         await nodes["front"].goes_on(BETWEEN)
         assert await nodes["front"].tell("stop") == "stopped"
         told |= nodes["front"].kept
-        for node in nodes.values():
-            assert await node.end() == 0
+        for one in nodes.values():
+            assert await one.end() == 0
     finally:
-        for node in nodes.values():
-            if node.process.returncode is None:
-                node.process.kill()
-                await node.end()
+        for one in nodes.values():
+            if one.process.returncode is None:
+                one.process.kill()
+                await one.end()
     await check(tmp_path, told)

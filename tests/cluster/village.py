@@ -38,7 +38,7 @@ class Village:
         self.runtimes: dict[str, Runtime] = {}
         self.links: dict[str, str] = {}
         self.fate: Callable[[Sent], Fate] = lambda _: (0.0,)
-        self.killed_at = ("", 0, "")
+        self.killed_at: tuple[str, int, str] = ("", 0, "")
         """A node that dies, at which message, and whether "before" it leaves or "behind" its arrival."""
         self._dead: list[Runtime] = []
         self._revivals: list[asyncio.Task[None]] = []
