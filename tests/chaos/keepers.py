@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from persistence import Record
-from persistence.postgres import PostgresJournal
+from persistence.opening import journal_of
 from tests import reading
 from tests.chaos.keeper import digest
 from tests.runtime.tools import check_once, content
@@ -99,7 +99,7 @@ async def keepers(urls: Sequence[tuple[str, str]]) -> AsyncGenerator[list[Keeper
 
 async def everything(url: str) -> list[Record]:
     """Return all records of a journal, having checked that nothing is there twice, or missing."""
-    records = await reading.everything(PostgresJournal(url, watching=True))
+    records = await reading.everything(journal_of(url, watching=True))
     check_once(records)
     return records
 

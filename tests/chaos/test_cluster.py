@@ -4,12 +4,10 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from persistence import Record
-from persistence.opening import journal_of
 from tests.chaos.clustered import NODES
-from tests.chaos.keepers import Keeper, start
+from tests.chaos.keepers import Keeper, everything, start
 from tests.nats import needs_server, new_url
-from tests.runtime.tools import ENDS, check_once, check_stories, content, of
+from tests.runtime.tools import ENDS, check_stories, content, of
 
 KILLS = 12
 BETWEEN = 12
@@ -18,20 +16,9 @@ BETWEEN = 12
 pytestmark = needs_server
 
 
-async def read(folder: Path, node: str) -> list[Record]:
-    journal = journal_of(f"sqlite:{folder / node}.db")
-    await journal.open()
-    records: list[Record] = []
-    while page := await journal.read_all(len(records)):
-        records += page
-    await journal.close()
-    check_once(records)
-    return records
-
-
 async def check(folder: Path, told: set[str]) -> None:
     """Check that each trip has ended, with all of its effects once, or none."""
-    trips, air, pay = [await read(folder, node) for node in ("front", "air", "pay")]
+    trips, air, pay = [await everything(f"sqlite:{folder / node}.db") for node in ("front", "air", "pay")]
     check_stories(trips)
     assert not of(trips, "saga.parked")
     ends = {record.stream[1]: record.type.partition(".")[2] for record in of(trips, *ENDS)}
