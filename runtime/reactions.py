@@ -12,7 +12,6 @@ from runtime.cells import Cell, World
 from runtime.mailbox import Envelope
 from runtime.origin import Origin, origin_of
 from runtime.promises import Promise, Promises
-from runtime.saga_cell import SagaCell
 from runtime.saga_mail import OnlyStart
 
 A = TypeVar("A")
@@ -144,4 +143,4 @@ def _looked_at(future: "asyncio.Future[Any]") -> None:
 
 def _starts(cell: Cell, message: Command[Any, Any]) -> bool:
     """Whether a command starts a saga, whose end may be far away."""
-    return isinstance(cell, SagaCell) and type(message) not in cell.kind.messages
+    return cell.kind.is_saga and type(message) not in cell.kind.messages

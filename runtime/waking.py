@@ -32,6 +32,9 @@ class Waking:
             except (UnknownActor, NotTaken) as error:
                 log.error("unfinished work of an unknown actor", actor=f"{actor}/{key}", error=str(error))
                 continue
+            if cell.kind.remote:
+                log.error("unfinished work of a class that lives on other nodes now", actor=f"{actor}/{key}")
+                continue
             woken += 1
             found(cell.address)
             if cell.phase is Phase.STOPPED:

@@ -14,9 +14,9 @@ import pytest
 SERVER = os.environ.get("UNDERSTUDY_NATS", "nats://127.0.0.1:4222")
 
 
-def new_url() -> str:
+def new_url(server: str = SERVER) -> str:
     """Return the URL of a network of nobody else's."""
-    return f"{SERVER}?system=test-{uuid4().hex}"
+    return f"{server}?system=test-{uuid4().hex}"
 
 
 @cache

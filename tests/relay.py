@@ -1,4 +1,4 @@
-"""A relay between a journal and its server, that loses the connection exactly when the test says so."""
+"""A relay between a journal, or a network, and its server, that loses the connection exactly when the test says so."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -14,7 +14,8 @@ Way = Literal["to", "from"]
 class Relay:
     """Passes on what is said, in whole reads. ``watch`` sees each before it is passed on; with False it is not."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: str = SERVER) -> None:
+        self._server = urlsplit(server)
         self.watch: Callable[[Way, bytes], bool] = lambda way, data: True
         self.port = 0
         self.closed = False
@@ -46,7 +47,7 @@ class Relay:
         self.watch = watch
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        parts = urlsplit(SERVER)
+        parts = self._server
         self._writers.add(writer)
         if self.closed:
             writer.transport.abort()
@@ -72,13 +73,13 @@ class Relay:
 
 
 @asynccontextmanager
-async def a_relay() -> AsyncGenerator[Relay]:
-    relay = Relay()
-    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
-    relay.port = server.sockets[0].getsockname()[1]
+async def a_relay(server: str = SERVER) -> AsyncGenerator[Relay]:
+    relay = Relay(server)
+    listening = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+    relay.port = listening.sockets[0].getsockname()[1]
     try:
         yield relay
     finally:
-        server.close()
+        listening.close()
         await relay.end()
-        await server.wait_closed()
+        await listening.wait_closed()

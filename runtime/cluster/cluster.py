@@ -1,5 +1,6 @@
 """A node among others: what it serves, whom it asks, and how it joins and leaves them."""
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -51,8 +52,10 @@ class Cluster:
         self._link: Link | None = None
         self._outgoing: Outgoing
         self._incoming: Incoming
-        self._held: dict[int, str] = {}
+        self._probed: dict[int, str] = {}
         """Classes of which it is asked whether somebody serves them already, by the number of the question."""
+        self._others: list[tuple[str, frames.Here]] = []
+        """The answers."""
         self._told = anyio.Event()
         self._shared: list[str] = []
         self._round: Timer | None = None
@@ -81,9 +84,9 @@ class Cluster:
             NetworkUnusable: it can't be reached, or a node with another journal serves one of our classes.
         """
         link = self._link = await self._network.connect(self.life, self)
-        stack.push_async_callback(self._close, link)
         self._outgoing = Outgoing(self._node, link, self.life)
         self._incoming = Incoming(self._node, link, self.life)
+        stack.push_async_callback(self._close, link)
         await link.listen(life_subject(self.life))
         await self._check_alone(link)
 
@@ -92,11 +95,19 @@ class Cluster:
         node, link = self._node, self._link
         assert link is not None
         if node.journal.owner:
-            await link.listen(owner_subject(node.journal.identity, node.journal.owner))
+            owner = owner_subject(node.journal.identity, node.journal.owner)
+            await link.listen(owner)
+            self._shared.append(owner)
         for name in self._served:
             await link.share(class_subject(name))
             self._shared.append(class_subject(name))
         self._next_round()
+        node.trouble.taken.add_done_callback(self._out)
+
+    def _out(self, taken: "asyncio.Future[Any]") -> None:
+        """Let others ask no more: another process has taken this one's place at the journal, and on the network."""
+        if not taken.cancelled():
+            self._node.spawn(self.leave())
 
     @property
     def _served(self) -> list[str]:
@@ -107,24 +118,20 @@ class Cluster:
     async def _check_alone(self, link: Link) -> None:
         """Make sure that no node with another journal serves one of our classes: each would have half of its actors."""
         for number, name in enumerate(self._served, 1):
-            self._held[-number] = name
+            self._probed[-number] = name
             who = frames.Who(frames.VERSION, self.life, -number, name)
             link.send(class_subject(name), frames.pack(who), -number)
-        other = ""
-        self._others: list[tuple[str, frames.Here]] = []
         with anyio.move_on_after(LONGEST_PROBE):
-            while self._held:
+            while self._probed:
                 await self._told.wait()
                 self._told = anyio.Event()
-        self._held.clear()
-        for name, here in self._others:
-            if here.journal != self._node.journal.identity:
-                other = name
-        if other:
+        self._probed.clear()
+        others = [name for name, here in self._others if here.journal != self._node.journal.identity]
+        if others:
             raise NetworkUnusable(
-                f"another node serves {other} from another journal, and some of them would be found here and others "
-                "there; name it in remote= on one of them, let both use one PostgreSQL journal, or give each system "
-                "a network of its own (?system=...)"
+                f"another node serves {', '.join(others)} from another journal, and some of its actors would be here, "
+                "some there; name it in remote= on one of them, let both use one PostgreSQL journal, or give each "
+                "system a network of its own (?system=...)"
             )
 
     async def leave(self) -> None:
@@ -146,9 +153,8 @@ class Cluster:
                 await over.wait()
 
     async def _close(self, link: Link) -> None:
-        if hasattr(self, "_outgoing"):
-            self._incoming.closed = True
-            self._outgoing.close()
+        self._incoming.closed = True
+        self._outgoing.close()
         await shielded(link.close())
 
     def _next_round(self) -> None:
@@ -183,13 +189,15 @@ class Cluster:
                 outgoing.lost(frame.number)
             case frames.Here():
                 self._is_here(frame)
-            case frames.Who():
+            case frames.Who() if not incoming.closed:
                 here = frames.Here(frames.VERSION, frame.life, frame.number, self._node.journal.identity, self.life)
                 assert self._link is not None
                 self._link.send(life_subject(frame.life), frames.pack(here))
+            case frames.Who():
+                pass  # who asks looks for another one
 
     def _is_here(self, frame: frames.Here) -> None:
-        name = self._held.pop(frame.number, None)
+        name = self._probed.pop(frame.number, None)
         if name is None:
             self._outgoing.here(frame)
             return
@@ -199,7 +207,7 @@ class Cluster:
     def nobody(self, number: int) -> None:
         """Take note that nobody was there to whom something was sent."""
         if number < 0:
-            self._held.pop(number, None)
+            self._probed.pop(number, None)
             self._told.set()
         else:
             self._outgoing.nobody(number)

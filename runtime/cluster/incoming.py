@@ -21,6 +21,7 @@ from actors import (
     UnderstudyError,
     UnknownActor,
 )
+from actors.request_context import checked
 from persistence import NotDecodable, NotEncodable
 from runtime import queries
 from runtime.cells import Cell
@@ -45,6 +46,8 @@ MOST_ANSWERS, MOST_ANSWERS_BYTES = 10_000, 16_777_216
 """How many answers are kept in case they are lost on their way, and how many bytes: 16 MiB."""
 SOON = 0.1
 """Seconds after which a request that is under way is said to be."""
+LONGEST_WAIT = 10 * 365 * 86_400_000_000
+"""How long an asker may wait, in microseconds: ten years."""
 SILENCE = 60.0
 """Seconds after which a request is let go whose asker has not been heard of: it asks every few seconds."""
 
@@ -139,16 +142,17 @@ class Incoming:
             served.message = message = read(kind, frame)
         except NotDecodable as error:
             raise NotTaken(f"{address} was sent what it can't read: {error}") from error
-        due = node.clock.steady() + frame.wait if frame.wait else 0
+        wait = min(frame.wait, LONGEST_WAIT)
+        due = node.clock.steady() + wait if wait else 0
         served.promise = promise = node.promises.make(address, message)
         promise.future.add_done_callback(partial(self._over, served))
         if due:
             served.timer = node.delays.at(due, lambda: promise.lose("no reply came in time"))
         if isinstance(message, ReadModelQuery):
-            node.spawn(self._see(promise, address, message, frame.wait / 1e6 if due else None))
+            node.spawn(self._see(promise, address, message, wait / 1e6 if due else None))
             return
         reply = OnlyStart(promise) if kind.is_saga and (frame.start or frame.told) else promise
-        origin = origin_of(frame.correlation, frame.context)
+        origin = origin_of(frame.correlation, None if frame.context is None else checked(frame.context))
         data = bytes(frame.message) if frame.written else None
         envelope = Envelope(
             message, frame.id, reply, origin, frame.sender, due, frame.path, frame.undoes, data, frame.trace, frame.lock

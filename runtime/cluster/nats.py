@@ -22,6 +22,8 @@ CONNECT = 10.0
 """Seconds for which a node that joins tries to reach the server."""
 CLOSE = 5.0
 """Seconds for what has not left yet when a node leaves."""
+FLUSH = 10
+"""Seconds for the server to say that it has taken what was sent to it."""
 GROUP = "understudy"
 """The queue group of those who share a subject."""
 
@@ -104,7 +106,7 @@ class NatsLink(Link):
         self.largest = self._client.max_payload
         self._sender = asyncio.get_running_loop().create_task(self._send_all())
         await self._client.subscribe(f"{self._nobody}.*", cb=self._told)
-        await self._client.flush()
+        await self._client.flush(FLUSH)
 
     async def listen(self, subject: str) -> None:
         """Receive what is sent to a subject."""
@@ -116,15 +118,22 @@ class NatsLink(Link):
 
     async def _subscribe(self, subject: str, group: str) -> None:
         client = self._client
-        self._subscriptions[subject] = await client.subscribe(self._prefix + subject, queue=group, cb=self._arrived)
-        await client.flush()  # the server knows of it then
+        try:
+            self._subscriptions[subject] = await client.subscribe(self._prefix + subject, queue=group, cb=self._arrived)
+            await client.flush(FLUSH)  # the server knows of it then
+        except Exception as error:
+            raise NetworkUnusable(f"the network at {self._shown} can't be used: {error!r}") from error
 
     async def leave(self, subject: str) -> None:
         """Receive nothing more of it."""
         subscription = self._subscriptions.pop(subject, None)
-        if subscription is not None and self._client.is_connected:
+        if subscription is None or not self._client.is_connected:
+            return  # a server that is away forgets it by itself
+        try:
             await subscription.unsubscribe()
-            await self._client.flush()
+            await self._client.flush(FLUSH)
+        except Exception as error:  # noqa: BLE001 (it has gone meanwhile)
+            log.warning("the network was left in the middle", network=self._shown, error=repr(error))
 
     async def _arrived(self, message: "Msg") -> None:
         self._receiver.arrived(message.data)
@@ -163,7 +172,7 @@ class NatsLink(Link):
                     self._wake.set()
                     await asyncio.sleep(0)
                 if self._client.is_connected:
-                    await self._client.flush()
+                    await self._client.flush(FLUSH)
         except Exception as error:  # noqa: BLE001 (the server is away: nothing more can be said to anybody)
             log.warning("the network was left in the middle", network=self._shown, error=repr(error))
         finally:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from actors import Elsewhere, Refused
+from actors import Elsewhere, OutcomeUnknown, Refused, RuntimeClosed
 from runtime import Runtime
 from runtime.cluster import MemoryNetwork, NatsNetwork, Network
 from tests import nats, postgres
@@ -73,6 +74,22 @@ async def test_a_node_without_the_journal_asks_any_of_them(schema: str) -> None:
             assert await front.ask(Flight.at(key), HoldSeat("2")) == Held(2)
         await front.start(Trip.at("t"), Book("c"))
         assert await front.ask(Trip.at("t"), Book("c")) == Booked(1, "receipt-t")
+
+
+async def test_who_was_replaced_is_asked_no_more(schema: str) -> None:
+    """Two processes are known by one owner's name, and only the one that has the seat answers."""
+    network = MemoryNetwork()
+    async with owned(schema, "ana", network) as old:
+        assert await old.ask(Flight.at("LH1"), HoldSeat("a")) == Held(1)
+        ended = "select pg_terminate_backend(pid) from pg_stat_activity where pid in (select pid from pg_locks "
+        ended += f"where locktype = 'advisory' and classid = '{schema}'::regnamespace)"
+        await postgres.run(ended)
+        async with owned(schema, "ana", network), owned(schema, "bob", network) as bob:
+            with suppress(OutcomeUnknown, RuntimeClosed):
+                await old.ask(Flight.at("LH1"), HoldSeat("b"), id="b")
+            await old.replaced()
+            for number in range(10):
+                assert await bob.ask(Flight.at("LH1"), Taken()) in (1, 2), number
 
 
 async def test_without_a_network_one_is_told_where_it_lives(schema: str) -> None:

@@ -1,11 +1,14 @@
 """The engines of networks keep the contract."""
 
+import asyncio
+
 import pytest
 
 from runtime.cluster import BadNetworkUrl, MemoryNetwork, NatsNetwork, Network, NetworkUnusable
 from runtime.cluster.opening import network_for
 from tests.contract.network_contract import Ear, NetworkContract
-from tests.nats import needs_server, new_url
+from tests.nats import SERVER, needs_server, new_url
+from tests.relay import a_relay
 
 
 class TestMemoryNetwork(NetworkContract):
@@ -31,8 +34,29 @@ class TestNatsNetwork(NetworkContract):
         await b.close()
 
 
-async def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
-    network = NatsNetwork("nats://ana:secret@127.0.0.1:1")
+@needs_server
+async def test_a_connection_that_is_lost_is_made_again() -> None:
+    async with a_relay(SERVER) as relay:
+        network = NatsNetwork(new_url(f"nats://127.0.0.1:{relay.port}"), reconnect_time_wait=0)
+        a, b = Ear(), Ear()
+        one, other = await network.connect("a", a), await network.connect("b", b)
+        await other.listen("b")
+        relay.cut()
+        number = 0
+        while not b.heard:  # what is sent meanwhile may be lost
+            number += 1
+            one.send("b", b"%d" % number)
+            await asyncio.sleep(0)
+        await other.listen("c")
+        one.send("c", b"after")
+        await b.until(lambda ear: b"after" in ear.heard)
+        await one.close()
+        await other.close()
+
+
+async def test_a_server_that_is_not_there_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.cluster.nats.CONNECT", 0.1)
+    network = NatsNetwork("nats://ana:secret@127.0.0.1:1", allow_reconnect=False)
     with pytest.raises(NetworkUnusable, match=r"nats://127\.0\.0\.1:1 can't be reached") as caught:
         await network.connect("a", Ear())
     assert "secret" not in str(caught.value)
