@@ -106,6 +106,16 @@ async def test_messages_of_one_sender_keep_their_order() -> None:
         assert Echo.noted == list(range(201))
 
 
+async def test_a_message_that_the_network_repeats_is_handled_once() -> None:
+    network = MemoryNetwork(lambda _: (0.0, 0.0))
+    async with (
+        Runtime("memory:", [Echo], network=network),
+        Runtime("memory:", [], remote=[Echo], network=network) as front,
+    ):
+        assert await asyncio.gather(*(front.ask(Echo.at(), Note(number)) for number in range(20))) == list(range(20))
+        assert Echo.noted == list(range(20))
+
+
 async def test_a_full_mailbox_lets_senders_wait_on_both_sides() -> None:
     network = MemoryNetwork()
     async with (
