@@ -22,7 +22,7 @@ from actors import (
     UnknownActor,
 )
 from actors.request_context import checked
-from persistence import NotDecodable, NotEncodable
+from persistence import NotDecodable
 from runtime import queries
 from runtime.cells import Cell
 from runtime.cluster import frames
@@ -231,7 +231,7 @@ class Incoming:
             try:
                 data = reply_written(kind, served.message, frame.undoes, future.result())
                 answer = frames.Done(frames.VERSION, *served.key, msgspec.Raw(data))
-            except NotEncodable as unsent:
+            except Exception as unsent:  # noqa: BLE001 (whatever is wrong with it, the asker must hear of it)
                 what = f"{frame.to} has handled it, but its reply can't be sent: {unsent}"
                 answer = told(*served.key, OutcomeUnknown(what))
         self._answer(served, answer)

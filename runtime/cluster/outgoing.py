@@ -169,8 +169,9 @@ class Outgoing:
             size = len(self._packed(request))
             if size > self._link.largest:
                 raise NotEncodable(f"it has {size:,} bytes, and the network carries {self._link.largest:,}; send less")
-        except (NotEncodable, Elsewhere) as error:
-            self._tell(address, envelope, failure(address, message, error))
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with it, it goes to who asked)
+            told = error if isinstance(error, UnderstudyError) else failure(address, message, error)
+            self._tell(address, envelope, told)
             over()
             return
         self._requests[request.number] = request

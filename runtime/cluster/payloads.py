@@ -7,13 +7,15 @@ import msgspec
 
 from actors import Address, DefinitionError, NotTaken, Query, ReadModel
 from actors.definition import annotated, by_name
+from actors.messages import reply_type
 from actors.verbs import Compensate
-from persistence import NotDecodable
+from persistence import NotDecodable, NotEncodable
 from persistence.codec import WRAPPING, Decoder, encode
 from runtime.cluster.frames import Ask
 from runtime.kinds import Kind
 from runtime.lock_mail import Unlock
 from runtime.mailbox import Envelope
+from runtime.personal import holds_personal
 
 
 class ReadModelQuery(Query[Any, Any], tag="read-model.query"):
@@ -70,10 +72,25 @@ def written(kind: Kind, envelope: Envelope) -> tuple[str, bytes]:
         case Compensate(by=by, reason=reason):
             return "compensate", encode(Back(by, reason))
         case ReadModelQuery(query=query, consistent=consistent, after=after):
+            _check_impersonal(type(query))
             data = kind.codec.encode(query, type(query).__name__)
             return "read", encode(Read(msgspec.Raw(data), consistent, after))
         case _:
+            _check_impersonal(type(message))
             return "request", kind.command_data(message) if envelope.data is None else envelope.data
+
+
+def _check_impersonal(cls: Any) -> None:
+    """Make sure that values of a type hold nothing personal: the keys that would open it are this node's alone.
+
+    Raises:
+        NotEncodable: they may.
+    """
+    if holds_personal(cls):
+        raise NotEncodable(
+            f"{getattr(cls, '__name__', cls)} holds personal data, which only the node that has sealed it can open; "
+            "send the subject's name, and let the other node ask its own actors"
+        )
 
 
 def read(kind: Kind, frame: Ask) -> Any:
@@ -138,6 +155,7 @@ def reply_written(kind: Kind, message: Any, undoes: str | None, value: Any) -> b
     if undoes is not None or isinstance(message, Compensate):
         return b"null"  # that it is undone is all that it says
     request = _request(message)
+    _check_impersonal(reply_type(request))
     return kind.reply(request).encode(value, f"the reply to {request.__name__}")
 
 

@@ -21,9 +21,12 @@ from actors import (
     Fold,
     Group,
     Locked,
+    Message,
     Meta,
     NotTaken,
+    OutcomeUnknown,
     Parked,
+    Personal,
     Query,
     Refused,
     Saga,
@@ -35,9 +38,10 @@ from actors import (
     context,
     current_context,
 )
-from runtime import ManualClock, Runtime
+from runtime import ManualClock, MemoryKeys, Runtime
 from runtime.cluster import MemoryNetwork, NetworkUnusable
 from tests.cluster.cast import Board, Book, Booked, Flight, Held, HoldSeat, Mailer, Payments, Taken, Trip
+from tests.extras import need
 from tests.runtime.tools import comes, quiet
 
 # -- who plays ----------------------------------------------------------------------------------------------------
@@ -340,6 +344,48 @@ async def test_a_fold_answers_from_another_node() -> None:
         await front.ask(Room.at("1"), Reserve("ana"))
         assert await front.ask(Totals.at(), HowMany(), consistent=True) == 1
         assert await front.ask(Totals.at(), HowMany(), after=there.position) == 1
+
+
+class Mail(Message):
+    to: Personal[str]
+
+
+class Invited(Event):
+    to: Personal[str]
+
+
+class Invite(Command["Club", Mail]):
+    to: Personal[str]
+
+
+class Members(Query["Club", Mail]):
+    pass
+
+
+class Club(Service[Guests, Invite, Invited]):
+    initial = Guests()
+
+    def decide(self, state: Guests, command: Invite) -> Decision:
+        return command.reply(Mail(command.to), Invited(command.to))
+
+    def evolve(self, state: Guests, event: Invited) -> Guests:
+        return Guests(state.count + 1)
+
+    def answer(self, state: Guests, query: Members) -> Mail:
+        return Mail(Personal("ana", "ana@example.org"))
+
+
+async def test_personal_values_stay_with_who_has_the_keys() -> None:
+    need("cryptography")
+    async with AsyncExitStack() as stack:
+        system = System(stack)
+        there = await system.node(Club, keys=MemoryKeys())
+        front = await system.node(remote=(Club,), keys=MemoryKeys())
+        with pytest.raises(Failed, match="Invite holds personal data, which only the node that has sealed it can open"):
+            await front.ask(Club.at(), Invite(Personal("ana", "ana@example.org")))
+        assert (await there.state_of(Club.at())).count == 0
+        with pytest.raises(OutcomeUnknown, match="Mail holds personal data"):
+            await front.ask(Club.at(), Members())
 
 
 # -- what is done elsewhere ---------------------------------------------------------------------------------------
