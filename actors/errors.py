@@ -137,6 +137,14 @@ class ExtraMissing(UnderstudyError):
     """What was asked for needs a library that is not installed; the message says how to install it."""
 
 
+class BadNetworkUrl(UnderstudyError, ValueError):
+    """The network's URL can't be understood; the message says what to write."""
+
+
+class NetworkUnusable(UnderstudyError):
+    """The network can't be reached, or two nodes can't be in it together; the message says why."""
+
+
 class UnknownSchedule(UnderstudyError):
     """There is no schedule of this name."""
 

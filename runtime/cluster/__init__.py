@@ -1,17 +1,7 @@
 """Requests between nodes: what goes out, what comes in, and the networks that carry it."""
 
-from runtime.cluster.memory import Fate, MemoryNetwork, Sent
+from runtime.cluster.memory import Fate, MemoryNetwork, Sent, at_random
 from runtime.cluster.nats import NatsNetwork
-from runtime.cluster.network import BadNetworkUrl, Link, Network, NetworkUnusable, Receiver
+from runtime.cluster.network import Link, Network, Receiver
 
-__all__ = [
-    "BadNetworkUrl",
-    "Fate",
-    "Link",
-    "MemoryNetwork",
-    "NatsNetwork",
-    "Network",
-    "NetworkUnusable",
-    "Receiver",
-    "Sent",
-]
+__all__ = ["Fate", "Link", "MemoryNetwork", "NatsNetwork", "Network", "Receiver", "Sent", "at_random"]

@@ -9,15 +9,16 @@ from typing import Any
 
 import anyio
 
-from actors import DefinitionError, ReadModel, Subscriber
+from actors import DefinitionError, NetworkUnusable, ReadModel, Subscriber
 from persistence.connection import shielded
 from runtime.cells import Cell
 from runtime.cluster import frames
 from runtime.cluster.incoming import Incoming
-from runtime.cluster.network import Link, Network, NetworkUnusable
-from runtime.cluster.outgoing import Outgoing, class_subject, life_subject, owner_subject
+from runtime.cluster.network import Link, Network
+from runtime.cluster.outgoing import Outgoing
 from runtime.cluster.payloads import ReadModelQuery, may_be_sent
 from runtime.cluster.remote_cell import RemoteCell
+from runtime.cluster.subjects import class_subject, life_subject, owner_subject
 from runtime.log import log
 from runtime.mailbox import Envelope, Mail
 from runtime.node import Node

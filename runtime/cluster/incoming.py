@@ -27,8 +27,8 @@ from runtime import queries
 from runtime.cells import Cell
 from runtime.cluster import frames
 from runtime.cluster.network import Link
-from runtime.cluster.outgoing import life_subject
 from runtime.cluster.payloads import ReadModelQuery, read, reply_written
+from runtime.cluster.subjects import life_subject
 from runtime.cluster.told_errors import told
 from runtime.failures import failure
 from runtime.kinds import Kind

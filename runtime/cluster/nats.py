@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from runtime.cluster.network import BadNetworkUrl, Link, Network, NetworkUnusable, Receiver
+from actors import BadNetworkUrl, ExtraMissing, NetworkUnusable
+from runtime.cluster.network import Link, Network, Receiver
 from runtime.log import log
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ class NatsNetwork(Network):
 
     Raises:
         BadNetworkUrl: the URL can't be understood.
-        NetworkUnusable: nats-py is not installed.
+        ExtraMissing: nats-py is not installed.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
         if find_spec("nats") is None:
-            raise NetworkUnusable("networks on NATS need nats-py: pip install 'understudy[nats]'")
+            raise ExtraMissing("networks on NATS need nats-py: pip install 'understudy[nats]'")
         parts = urlsplit(url)
         try:
             asked = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))

@@ -8,16 +8,6 @@ the sender where the network can tell. Whatever must not be lost is sent again b
 from abc import ABC, abstractmethod
 from typing import Protocol
 
-from actors import UnderstudyError
-
-
-class BadNetworkUrl(UnderstudyError, ValueError):
-    """The network's URL can't be understood; the message says what to write."""
-
-
-class NetworkUnusable(UnderstudyError):
-    """The network can't be reached, or two nodes can't be in it together; the message says why."""
-
 
 class Receiver(Protocol):
     """Who is told of what comes over a link. Both return at once, and raise nothing."""

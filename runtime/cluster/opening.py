@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from actors import BadNetworkUrl
 from runtime.cluster.nats import NatsNetwork
-from runtime.cluster.network import BadNetworkUrl, Network
+from runtime.cluster.network import Network
 
 
 def network_for(network: str | Network | None, remote: Sequence[type] = ()) -> Network | None:
@@ -12,7 +13,7 @@ def network_for(network: str | Network | None, remote: Sequence[type] = ()) -> N
     Raises:
         BadNetworkUrl: the URL is none that is known.
         ValueError: there are ``remote`` classes, and no way to them.
-        NetworkUnusable: the library that it needs is not installed.
+        ExtraMissing: the library that it needs is not installed.
     """
     if network is None:
         if remote:

@@ -4,7 +4,6 @@ Nothing here is durable, and nothing needs to be. A command is sent with an id, 
 (P3). What becomes unknown is called unknown (P10), and who asked can ask again by the same id.
 """
 
-import hashlib
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -18,6 +17,8 @@ from persistence import NotDecodable, NotEncodable
 from runtime.cluster import frames
 from runtime.cluster.network import Link
 from runtime.cluster.payloads import may_be_sent, reply_read, written
+from runtime.cluster.request import FIRST_PAUSE, LONGEST_PAUSE, Request, Route
+from runtime.cluster.subjects import class_subject, life_subject
 from runtime.cluster.told_errors import error_of
 from runtime.failures import failure
 from runtime.kinds import Kind
@@ -26,100 +27,11 @@ from runtime.node import Node
 from runtime.promises import Promise
 from runtime.reminder_mail import ReminderReturn
 from runtime.saga_mail import OnlyStart, StepReturn
-from runtime.timers import Timer
 
 MOST_UNDER_WAY = 10_000
 """How many requests one node may have under way to others."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
-"""Seconds before a request of which nothing was heard is looked after; each pause is twice as long as the last one."""
 PATIENCE = 15.0
 """Seconds without a sign of life after which a request is given up."""
-
-
-def life_subject(life: str) -> str:
-    """Return where a node is reached from its start to its end."""
-    return f"life.{life}"
-
-
-def class_subject(actor: str) -> str:
-    """Return where those are reached who serve a class of actors."""
-    return f"class.{actor}"
-
-
-def owner_subject(journal: str, owner: str) -> str:
-    """Return where the owner of a journal's streams is reached. His name may be any text, so it is hashed."""
-    return "owner." + hashlib.blake2b(f"{journal}/{owner}".encode(), digest_size=16).hexdigest()
-
-
-class Request:
-    """A request under way to another node."""
-
-    __slots__ = (
-        "address",
-        "envelope",
-        "heard",
-        "hops",
-        "kind",
-        "number",
-        "over",
-        "owner",
-        "pause",
-        "reached",
-        "sent_to",
-        "server",
-        "timer",
-        "what",
-    )
-
-    def __init__(
-        self, number: int, address: Address[Any], kind: Kind, envelope: Envelope, over: Callable[[], None], heard: int
-    ) -> None:
-        self.number = number
-        self.address = address
-        self.kind = kind
-        self.envelope = envelope
-        self.over = over
-        self.heard = heard
-        """When there was a sign of life, or it was begun, in microseconds of steady time."""
-        self.what: tuple[str, bytes] = "", b""
-        self.owner = ""
-        """The subject of the owner of a journal to whom it goes; "": to whoever serves the class."""
-        self.hops = 0
-        self.reached = 0
-        """How many copies may have reached somebody."""
-        self.sent_to = ""
-        """The subject that the last copy was sent to."""
-        self.server = ""
-        """The life that has said that it has it."""
-        self.pause = FIRST_PAUSE
-        self.timer: Timer | None = None
-
-    @property
-    def whom(self) -> str:
-        """To whom it goes, for people."""
-        return f"a node that serves {self.address.actor}" if not self.owner else f"the node where {self.address} lives"
-
-    @property
-    def gone(self) -> bool:
-        """Whether nobody waits for the reply any more."""
-        reply = self.envelope.reply
-        return reply is not None and reply.gone
-
-
-class Route:
-    """The way to those who serve a class of actors: one of them, for as long as it lives, so that order is kept."""
-
-    __slots__ = ("actor", "asked", "number", "server", "waiting")
-
-    def __init__(self, actor: str, number: int) -> None:
-        self.actor = actor
-        self.number = number
-        self.server = ""
-        """The life that serves us."""
-        self.asked: int | None = None
-        """When it was asked for, in microseconds of steady time; None: not since the last one was there."""
-        self.waiting: dict[int, Request] = {}
-        """What is to be sent when it is known, in order."""
 
 
 class Outgoing:

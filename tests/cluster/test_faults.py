@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from runtime.cluster import Fate, Sent
-from runtime.cluster.memory import at_random
+from runtime.cluster import Fate, Sent, at_random
 from tests.cluster.village import NODES, Village, play
 
 

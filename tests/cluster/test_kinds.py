@@ -23,6 +23,7 @@ from actors import (
     Locked,
     Message,
     Meta,
+    NetworkUnusable,
     NotTaken,
     OutcomeUnknown,
     Parked,
@@ -39,7 +40,7 @@ from actors import (
     current_context,
 )
 from runtime import ManualClock, MemoryKeys, Runtime
-from runtime.cluster import MemoryNetwork, NetworkUnusable
+from runtime.cluster import MemoryNetwork
 from tests.cluster.cast import Board, Book, Booked, Flight, Held, HoldSeat, Mailer, Payments, Taken, Trip
 from tests.extras import need
 from tests.runtime.tools import comes, quiet

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from runtime.cluster import BadNetworkUrl, MemoryNetwork, NatsNetwork, Network, NetworkUnusable
+from actors import BadNetworkUrl, NetworkUnusable
+from runtime.cluster import MemoryNetwork, NatsNetwork, Network
 from runtime.cluster.opening import network_for
 from tests.contract.network_contract import Ear, NetworkContract
 from tests.nats import SERVER, needs_server, new_url

@@ -1,0 +1,83 @@
+"""A request under way to another node, and the way that those to one class of actors go."""
+
+from collections.abc import Callable
+from typing import Any
+
+from actors import Address
+from runtime.kinds import Kind
+from runtime.mailbox import Envelope
+from runtime.timers import Timer
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+"""Seconds before a request of which nothing was heard is looked after; each pause is twice as long as the last one."""
+
+
+class Request:
+    """A request under way to another node."""
+
+    __slots__ = (
+        "address",
+        "envelope",
+        "heard",
+        "hops",
+        "kind",
+        "number",
+        "over",
+        "owner",
+        "pause",
+        "reached",
+        "sent_to",
+        "server",
+        "timer",
+        "what",
+    )
+
+    def __init__(
+        self, number: int, address: Address[Any], kind: Kind, envelope: Envelope, over: Callable[[], None], heard: int
+    ) -> None:
+        self.number = number
+        self.address = address
+        self.kind = kind
+        self.envelope = envelope
+        self.over = over
+        self.heard = heard
+        """When there was a sign of life, or it was begun, in microseconds of steady time."""
+        self.what: tuple[str, bytes] = "", b""
+        self.owner = ""
+        """The subject of the owner of a journal to whom it goes; "": to whoever serves the class."""
+        self.hops = 0
+        self.reached = 0
+        """How many copies may have reached somebody."""
+        self.sent_to = ""
+        """The subject that the last copy was sent to."""
+        self.server = ""
+        """The life that has said that it has it."""
+        self.pause = FIRST_PAUSE
+        self.timer: Timer | None = None
+
+    @property
+    def whom(self) -> str:
+        """To whom it goes, for people."""
+        return f"a node that serves {self.address.actor}" if not self.owner else f"the node where {self.address} lives"
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for the reply any more."""
+        reply = self.envelope.reply
+        return reply is not None and reply.gone
+
+
+class Route:
+    """The way to those who serve a class of actors: one of them, for as long as it lives, so that order is kept."""
+
+    __slots__ = ("actor", "asked", "number", "server", "waiting")
+
+    def __init__(self, actor: str, number: int) -> None:
+        self.actor = actor
+        self.number = number
+        self.server = ""
+        """The life that serves us."""
+        self.asked: int | None = None
+        """When it was asked for, in microseconds of steady time; None: not since the last one was there."""
+        self.waiting: dict[int, Request] = {}
+        """What is to be sent when it is known, in order."""
