@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from actors import BadNetworkUrl, ExtraMissing, NetworkUnusable
+from persistence.connection import shielded
 from runtime.cluster.network import Link, Network, Receiver
 from runtime.log import log
 
@@ -74,13 +75,14 @@ class NatsNetwork(Network):
                     error_cb=link.on_error,
                     disconnected_cb=link.on_disconnect,
                     reconnected_cb=link.on_reconnect,
+                    closed_cb=link.on_closed,
                 )
+                await link.begin()
         except BaseException as error:
-            await _closed(client)
+            await shielded(link.close())
             if not isinstance(error, Exception):
                 raise
             raise NetworkUnusable(f"the network at {self.shown} can't be reached: {error!r}") from error
-        await link.begin()
         return link
 
 
@@ -98,6 +100,7 @@ class NatsLink(Link):
         self._waiting: deque[tuple[str, bytes, int]] = deque()
         self._wake = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
+        self._joined = False
         self._lost = 0
         """How many messages were lost on this side since the connection was there last."""
         self.largest = 0
@@ -108,6 +111,7 @@ class NatsLink(Link):
         self._sender = asyncio.get_running_loop().create_task(self._send_all())
         await self._client.subscribe(f"{self._nobody}.*", cb=self._told)
         await self._client.flush(FLUSH)
+        self._joined = True
 
     async def listen(self, subject: str) -> None:
         """Receive what is sent to a subject."""
@@ -167,6 +171,7 @@ class NatsLink(Link):
 
     async def close(self) -> None:
         """Send what has not left yet, and leave the network."""
+        self._joined = False
         try:
             async with asyncio.timeout(CLOSE):
                 while self._waiting and self._client.is_connected:
@@ -197,6 +202,11 @@ class NatsLink(Link):
         """Take note that it was made again."""
         lost, self._lost = self._lost, 0
         log.info("the connection to the network is there again", network=self._shown, lost=lost)
+
+    async def on_closed(self) -> None:
+        """Take note that the connection has ended for good, because the server wants none of us, say."""
+        if self._joined:
+            log.critical("this node is not in the network any more; start it again", network=self._shown)
 
 
 async def _closed(client: "Client") -> None:
