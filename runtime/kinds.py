@@ -41,7 +41,6 @@ FENCED = "service.fenced"
 HANDLED = "service.handled"
 """In a service's stream: a command with an id was answered without an event; kept so that a repeat gets the reply."""
 
-
 REMINDER = "service.reminder"
 """In a service's stream: a reminder was set."""
 REMINDED = "service.reminded"
@@ -189,10 +188,9 @@ class Kind:
         self.mailbox: Mailbox = getattr(cls, "mailbox", Mailbox())
         self.passivation: Passivation = getattr(cls, "passivation", Passivation())
         self.pool: Pool | None = getattr(cls, "pool", None)
-        saga = issubclass(self.cls, Saga)
-        self.at_once: int = 1 if saga else getattr(self.cls, "at_once", 1)
+        self.at_once: int = 1 if self.is_saga else getattr(self.cls, "at_once", 1)
         """How many messages one actor may handle at the same time."""
-        self.places: int | None = getattr(self.cls, "at_once", None) if saga else None
+        self.places: int | None = getattr(self.cls, "at_once", None) if self.is_saga else None
         """How many of a class of sagas may be under way at once."""
         self.rate: Rate | None = getattr(cls, "rate", None)
         """How fast sagas may send it their steps."""
