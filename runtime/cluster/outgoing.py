@@ -30,6 +30,8 @@ from runtime.saga_mail import OnlyStart, StepReturn
 
 MOST_UNDER_WAY = 10_000
 """How many requests one node may have under way to others."""
+AT_ONCE = 3
+"""How often, between two looks, a request that has found nobody looks for another way at once."""
 PATIENCE = 15.0
 """Seconds without a sign of life after which a request is given up."""
 
@@ -182,16 +184,14 @@ class Outgoing:
             self._again(request)
 
     def _again(self, request: Request) -> None:
-        """Look for another way: at once for the first time, then when it is time."""
+        """Look for another way: at once, but for one that finds nobody again and again; that one waits for its time."""
         route = self._routes.get(request.address.actor)
         if route is not None and request.sent_to == life_subject(route.server):
             route.server = ""
-        first = request.pause == FIRST_PAUSE
         request.sent_to = ""
-        if first:
-            self._longer(request)
-            if not request.owner:
-                self._go(request)
+        request.rerouted += 1
+        if request.rerouted <= AT_ONCE and not request.owner:
+            self._go(request)
 
     def underway(self, frame: frames.Underway) -> None:
         """Take note that a node has a request, and works on it."""
@@ -257,9 +257,6 @@ class Outgoing:
 
     # -- patience -----------------------------------------------------------------------------------------------
 
-    def _longer(self, request: Request) -> None:
-        request.pause = min(2 * request.pause, LONGEST_PAUSE)
-
     def _set_timer(self, request: Request) -> None:
         if request.timer is not None:
             request.timer.cancel()
@@ -276,7 +273,8 @@ class Outgoing:
             self._end(request.number)
             self._fail(request, self._given_up(request))
             return
-        self._longer(request)
+        request.rerouted = 0
+        request.pause = min(2 * request.pause, LONGEST_PAUSE)
         self._set_timer(request)
         if request.server:
             still = frames.pack(frames.Still(frames.VERSION, self._life, request.number))

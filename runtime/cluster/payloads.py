@@ -5,7 +5,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from actors import Address, DefinitionError, NotTaken, Query, ReadModel
+from actors import Address, DefinitionError, NotTaken, Query, ReadModel, Service
 from actors.definition import annotated, by_name
 from actors.messages import reply_type
 from actors.verbs import Compensate
@@ -106,7 +106,7 @@ def read(kind: Kind, frame: Ask) -> Any:
         case "compensate" if kind.is_saga:
             back: Back = _back.decode(frame.message)
             return Compensate(back.by, back.reason)
-        case "unlock":
+        case "unlock" if issubclass(kind.cls, Service):
             release: Release = _release.decode(frame.message)
             return Unlock(release.holder, unsettled=release.unsettled)
         case "read" if issubclass(kind.cls, ReadModel):

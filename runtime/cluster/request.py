@@ -26,6 +26,7 @@ class Request:
         "owner",
         "pause",
         "reached",
+        "rerouted",
         "sent_to",
         "server",
         "timer",
@@ -52,6 +53,8 @@ class Request:
         """The subject that the last copy was sent to."""
         self.server = ""
         """The life that has said that it has it."""
+        self.rerouted = 0
+        """How often it has found nobody since it was looked after."""
         self.pause = FIRST_PAUSE
         self.timer: Timer | None = None
 

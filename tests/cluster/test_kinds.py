@@ -337,6 +337,27 @@ async def _count(there: Runtime) -> int:
     return int(state.count)
 
 
+class Caller(Subscriber):
+    """Books a trip of another node for each guest, and asks how many are on the flight."""
+
+    seen: list[int] = []
+
+    async def handle(self, event: Desk, meta: Meta) -> None:
+        self.tell(Trip.at(event.by), Book("LH1"))
+        self.seen.append(await self.ask(Flight.at("LH1"), Taken()))
+
+
+async def test_a_subscriber_asks_and_tells_actors_of_another_node() -> None:
+    async with AsyncExitStack() as stack:
+        system = System(stack)
+        there = await system.node(Flight, Payments, Mailer, Trip)
+        front = await system.node(Room, Caller, remote=(Trip, Flight))
+        await front.ask(Room.at("1"), Reserve("ana"))
+        await front.caught_up(Caller.at())
+        assert await there.result(Trip.at("ana")) == Booked(1, "receipt-ana")
+        assert len(Caller.seen) == 1
+
+
 async def test_a_fold_answers_from_another_node() -> None:
     async with AsyncExitStack() as stack:
         system = System(stack)
