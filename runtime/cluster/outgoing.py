@@ -13,7 +13,7 @@ import msgspec
 
 from actors import Address, Command, Elsewhere, MailboxFull, OutcomeUnknown, Refused, Unreachable
 from actors.errors import UnderstudyError
-from persistence import NotDecodable, NotEncodable
+from persistence import NotEncodable
 from runtime.cluster import frames
 from runtime.cluster.network import Link
 from runtime.cluster.payloads import may_be_sent, reply_read, written
@@ -80,8 +80,8 @@ class Outgoing:
             if not may_be_sent(kind, message):
                 raise Elsewhere(f"{address} lives on another node, and can only be asked and told from here")
             request.what = written(kind, envelope)
-            size = len(self._packed(request))
-            if size > self._link.largest:
+            data = self._packed(request)
+            if (size := len(data)) > self._link.largest:
                 raise NotEncodable(f"it has {size:,} bytes, and the network carries {self._link.largest:,}; send less")
         except Exception as error:  # noqa: BLE001 (whatever is wrong with it, it goes to who asked)
             told = error if isinstance(error, UnderstudyError) else failure(address, message, error)
@@ -90,7 +90,7 @@ class Outgoing:
             return
         self._requests[request.number] = request
         self._set_timer(request)
-        self._go(request)
+        self._go(request, data)
 
     @property
     def _now(self) -> int:
@@ -122,25 +122,25 @@ class Outgoing:
         )
         return frames.pack(frame)
 
-    def _go(self, request: Request) -> None:
-        """Send a copy of a request, to whom it is for, or have him looked for."""
+    def _go(self, request: Request, data: bytes | None = None) -> None:
+        """Send a copy of a request, to whom it is for, or have him looked for; ``data`` is it as it is sent now."""
         if request.owner:
-            self._send_to(request, request.owner)
+            self._send_to(request, request.owner, data)
             return
         route = self._routes.get(request.address.actor)
         if route is None:
             route = self._routes[request.address.actor] = Route(request.address.actor, next(self._numbers))
         if route.server:
-            self._send_to(request, life_subject(route.server))
+            self._send_to(request, life_subject(route.server), data)
         else:
             route.waiting[request.number] = request
             if route.asked is None or self._now - route.asked >= FIRST_PAUSE * 1e6 / 2:
                 self._ask_for(route)
 
-    def _send_to(self, request: Request, subject: str) -> None:
+    def _send_to(self, request: Request, subject: str, data: bytes | None = None) -> None:
         request.sent_to = subject
         request.reached += 1
-        self._link.send(subject, self._packed(request), request.number)
+        self._link.send(subject, self._packed(request) if data is None else data, request.number)
 
     def _ask_for(self, route: Route) -> None:
         route.asked = self._now
@@ -212,7 +212,7 @@ class Outgoing:
                 return
             only_arrives = isinstance(reply, (OnlyStart, ReminderReturn))
             value = None if only_arrives else reply_read(request.kind, envelope.message, envelope.undoes, frame.reply)
-        except NotDecodable as error:
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with it, who asked must hear of it)
             what = f"{request.address} has handled {type(envelope.message).__name__}, but its reply can't be read here"
             self._tell(request.address, envelope, OutcomeUnknown(f"{what}: {error}"))
         else:
