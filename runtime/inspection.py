@@ -9,6 +9,7 @@ from actors import Address, Interceptor, NotTaken, RuntimeClosed, Saga, Service,
 from actors.request_context import FIRST_USE
 from runtime import history as past
 from runtime.cells import Phase
+from runtime.cluster.cluster import Cluster
 from runtime.dead_letters import DeadLetter
 from runtime.differences import Difference, Moment, difference
 from runtime.doors import Doors
@@ -30,6 +31,8 @@ class Inspection:
     """What runs, from entering to leaving."""
     _plain: Node | None
     """Where requests go at once, while nothing stands before the doors."""
+    _cluster: Cluster | None
+    """The part that speaks with other nodes."""
     _doors: Doors | None
     """Where they go else."""
 
@@ -101,6 +104,7 @@ class Inspection:
             queues=node.flow.queues(),
             rates=node.flow.waiting(),
             subscribers=subscriber_stats(node.deliverers.values(), node.journal),
+            network=None if self._cluster is None else self._cluster.stats(),
         )
 
     async def state_of(

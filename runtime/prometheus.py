@@ -48,6 +48,9 @@ class PrometheusCollector(Collector):
             "dead_letters", "Messages that nobody waited for and that could not be handled", stats.dead_letters
         )
         yield self._gauge("timers", "Timers that run", stats.timers)
+        if stats.network is not None:
+            yield self._gauge("network_asking", "Requests to other nodes under way", stats.network.asking)
+            yield self._gauge("network_serving", "Requests of other nodes under way here", stats.network.serving)
         yield from self._flow(stats)
 
     def _actors(self, actors: Iterable[tuple[str, ActorStats]]) -> Iterator[Metric]:

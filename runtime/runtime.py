@@ -131,7 +131,6 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
         self._shutdown_timeout, self._stack = shutdown_timeout, AsyncExitStack()
         self._entered, self._node, self._inside, self._plain, self._doors = False, None, None, None, None
 
-    _cluster: Cluster | None
     _make_node: Callable[..., Node] = Node
     """What makes its node; a simulation makes another one."""
 

@@ -119,6 +119,15 @@ class SubscriberStats(msgspec.Struct, frozen=True):
     """What last went wrong, since the runtime was entered; None: nothing."""
 
 
+class NetworkStats(msgspec.Struct, frozen=True):
+    """A node among others."""
+
+    asking: int
+    """Requests to other nodes under way."""
+    serving: int
+    """Requests of other nodes under way here."""
+
+
 class Stats(msgspec.Struct, frozen=True):
     """What a runtime is doing, class by class; can be encoded as JSON."""
 
@@ -139,6 +148,8 @@ class Stats(msgspec.Struct, frozen=True):
     """By the name of the class."""
     rates: Mapping[str, int] = {}
     """How many steps of sagas wait because of a ``rate``, by the name of each class that has one."""
+    network: NetworkStats | None = None
+    """None: it has no network."""
 
 
 class Groups:
@@ -173,7 +184,7 @@ def actor_stats(directory: Directory, now: int) -> dict[str, ActorStats]:
     kinds = {kind.name: kind for kind in directory.all_kinds if not issubclass(kind.cls, ReadModel | Subscriber)}
     cells: dict[str, list[Cell]] = {name: [] for name in kinds}
     for cell in directory:
-        if cell.kind.pool is None:  # a pool's own cell is only the way to its workers'
+        if cell.kind.pool is None and not cell.kind.remote:  # a pool's own cell is only the way to its workers'
             cells[cell.kind.name].append(cell)
     return {name: _of_class(kinds[name].counts, found, now) for name, found in cells.items()}
 

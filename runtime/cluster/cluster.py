@@ -24,6 +24,7 @@ from runtime.mailbox import Envelope, Mail
 from runtime.node import Node
 from runtime.promises import Promise
 from runtime.saga_mail import OnlyStart
+from runtime.stats import NetworkStats
 from runtime.throttle import Throttle
 from runtime.timers import Timer
 
@@ -161,6 +162,10 @@ class Cluster:
     def _next_round(self) -> None:
         self._incoming.let_go()
         self._round = self._node.delays.after(ROUND, self._next_round)
+
+    def stats(self) -> NetworkStats:
+        """Return what is under way."""
+        return NetworkStats(len(self._outgoing), len(self._incoming))
 
     # -- what comes over the network ----------------------------------------------------------------------------
 

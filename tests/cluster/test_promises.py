@@ -17,6 +17,7 @@ from actors import (
 )
 from runtime import ManualClock, Runtime
 from runtime.cluster import Fate, MemoryNetwork, Sent, outgoing
+from runtime.stats import NetworkStats
 from tests.cluster.cast import Book, Flight, Held, HoldSeat, Mailer, Payments, Taken, Trip
 from tests.runtime.tools import HeldJournal, comes, of, quiet
 
@@ -138,12 +139,13 @@ async def test_too_many_requests_under_way_are_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(outgoing, "MOST_UNDER_WAY", 2)
     network = MemoryNetwork()
     async with (
-        Runtime("memory:", [Echo], network=network),
+        Runtime("memory:", [Echo], network=network) as there,
         Runtime("memory:", [], remote=[Echo], network=network) as front,
     ):
         Echo.gate.clear()
         asked = [asyncio.ensure_future(front.ask(Echo.at(str(number)), Note(number))) for number in range(2)]
         await comes(lambda: len(Echo.noted) == 2)
+        assert (front.stats().network, there.stats().network) == (NetworkStats(2, 0), NetworkStats(0, 2))
         with pytest.raises(MailboxFull, match="2 requests to other nodes are under way"):
             await front.ask(Echo.at("3"), Note(3))
         await front.tell(Echo.at("4"), Note(4))
