@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
-from actors import Refused, UnderstudyError
+from actors import Address, Refused, UnderstudyError
 from persistence import Record
 from runtime import Runtime
 from runtime.cluster import Fate, MemoryNetwork, Sent
@@ -13,7 +14,8 @@ from runtime.simulation.loop import SimulatedLoop
 from tests.cluster.cast import Book, Flight, HoldSeat, Mailer, Payments, Trip
 from tests.runtime.tools import ENDS, HeldJournal, check_once, content, of, restart_of
 
-NODES: dict[str, tuple[list[type], list[type]]] = {
+Nodes = dict[str, tuple[list[type], list[type]]]
+NODES: Nodes = {
     "air": ([Flight], []),
     "pay": ([Payments, Mailer], []),
     "front": ([Trip], [Flight, Payments, Mailer]),
@@ -31,7 +33,8 @@ LONG = 3_600
 class Village:
     """The nodes, and what befalls the messages between them."""
 
-    def __init__(self, loop: SimulatedLoop) -> None:
+    def __init__(self, loop: SimulatedLoop, nodes: Nodes) -> None:
+        self._nodes = nodes
         self.clock = SimulatedClock(loop)
         self.network = MemoryNetwork(self._decide)
         self.journals: dict[str, HeldJournal] = {}
@@ -53,7 +56,7 @@ class Village:
         return self.fate(sent)
 
     async def start(self, name: str, records: Sequence[Record] = (), *, crashed: bool = False) -> Runtime:
-        actors, remote = NODES[name]
+        actors, remote = self._nodes[name]
         journal = self.journals[name] = restart_of(records, crashed=crashed)
         runtime = Runtime(
             journal, actors, remote=remote, network=self.network, clock=self.clock, shutdown_timeout=1.0, slow_turn=None
@@ -86,18 +89,21 @@ class Village:
             await air.ask(Flight.at("full"), HoldSeat(trip))
         await self.start("pay")
         await self.start("front")
-        await asyncio.gather(*(self._book(name, command) for name, command in TRIPS.items()))
+        await self.ask_all({Trip.at(name): command for name, command in TRIPS.items()})
+
+    async def ask_all(self, sagas: Mapping[Address[Any], Any]) -> None:
+        """Ask the front for sagas, until each has come to its end."""
+        await asyncio.gather(*(self._ask(address, command) for address, command in sagas.items()))
         for _ in range(LONG):
-            if len(of(self.journals["front"].records, *ENDS)) >= len(TRIPS) and len(self.runtimes) == len(NODES):
+            if len(of(self.journals["front"].records, *ENDS)) >= len(sagas) and len(self.runtimes) == len(self._nodes):
                 break
             await asyncio.sleep(1)
         await asyncio.sleep(60)  # whatever is late has come
 
-    async def _book(self, name: str, command: Book) -> None:
+    async def _ask(self, address: Address[Any], command: Any) -> None:
         while True:
             try:
-                front = self.runtimes["front"]
-                await front.ask(Trip.at(name), command, timeout=30)
+                await self.runtimes["front"].ask(address, command, timeout=30)
             except Refused:
                 return
             except (UnderstudyError, KeyError):
@@ -123,14 +129,14 @@ class Village:
         assert set(Mailer.sent) == {("Trip/whole#mail", "whole")}
 
 
-def play(what: Callable[[Village], Awaitable[None]]) -> Village:
+def play(what: Callable[[Village], Awaitable[None]], nodes: Nodes = NODES) -> Village:
     """Play something in a village of its own; where it ends, everybody in it dies."""
     loop = SimulatedLoop(most_steps=3_000_000)
     Mailer.sent.clear()
     village: list[Village] = []
 
     async def main() -> None:
-        one = Village(loop)
+        one = Village(loop, nodes)
         village.append(one)
         await what(one)
 
