@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar
 
 from persistence.checked import Checked
@@ -165,7 +166,9 @@ class SqliteReading(Journal, Checked):
         """
         position, category, key, version, name, time, command, data, meta, crc, id_, tags = row
         stream = category, key
-        if None not in (category, key, name, data, meta):
+        # A damaged row may hold values of any sort, and a checksum would round 1.5 to 1.
+        sound = type(position) is type(version) is type(time) is int and type(name) is str
+        if sound and type(command) in (str, NoneType) and None not in (category, key, data, meta):
             told = tags_of(tags) if tags else ()
             if crc_of(position, stream, version, name, time, command, data, meta, id_, told) == crc:
                 return Record(position, stream, version, name, time, command, data, meta, None, id_, told)

@@ -186,6 +186,28 @@ async def test_what_should_be_a_number_and_is_not_is_damage(tmp_path: Path, stat
         await journal.close()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "version = ''",
+        "version = version + 0.5",
+        "time = time || 'x'",
+        "time = time + 0.5",
+        "command = cast(command as blob)",
+        "command = x''",
+    ],
+)
+async def test_a_value_of_another_sort_is_damage(tmp_path: Path, change: str) -> None:
+    """It had raised TypeError; and a time that had become 0.5 more was taken for what was written."""
+    statement = f"update events set {change} where position = 1"
+    journal = await damaged(tmp_path / "j.db", statement)
+    try:
+        with pytest.raises(JournalDamaged):
+            await journal.read_all()
+    finally:
+        await journal.close()
+
+
 async def looked_at(journal: SqliteJournal) -> None:
     await chain.verify(journal)
     await journal.read(LH441)
