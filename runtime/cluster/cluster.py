@@ -192,7 +192,7 @@ class Cluster:
             case frames.Still():
                 incoming.still(frame)
             case frames.Lost():
-                outgoing.lost(frame.number)
+                outgoing.lost(frame)
             case frames.Here():
                 self._is_here(frame)
             case frames.Who() if not incoming.closed:

@@ -82,7 +82,9 @@ class Underway(Frame):
 
 
 class Lost(Frame):
-    """It isn't, or was not let in: whatever was sent before comes to nothing. Send it again."""
+    """It isn't with this life, or was not let in: whatever was sent to it before comes to nothing. Send it again."""
+
+    server: str = ""
 
 
 class Done(Frame):

@@ -99,7 +99,7 @@ class Incoming:
         if self._known(key):
             return
         if self.closed:
-            self._send(frame.life, frames.Lost(frames.VERSION, frame.life, frame.number))
+            self._lost(frame)
             return
         served = Served(frame, self._node.clock.steady())
         if len(self._served) >= MOST_UNDER_WAY:
@@ -117,7 +117,10 @@ class Incoming:
     def still(self, frame: frames.Still) -> None:
         """Say what has become of a request."""
         if not self._known((frame.life, frame.number)):
-            self._send(frame.life, frames.Lost(frames.VERSION, frame.life, frame.number))
+            self._lost(frame)
+
+    def _lost(self, frame: frames.Frame) -> None:
+        self._send(frame.life, frames.Lost(frames.VERSION, frame.life, frame.number, self._life))
 
     def _known(self, key: tuple[str, int]) -> bool:
         """Say that a request is under way, or its answer again, if it is known; whether it is."""
