@@ -17,7 +17,7 @@ from runtime.cluster.incoming import Incoming
 from runtime.cluster.network import Link, Network
 from runtime.cluster.outgoing import Outgoing
 from runtime.cluster.payloads import ReadModelQuery, may_be_sent
-from runtime.cluster.remote_cell import RemoteCell
+from runtime.cluster.remote_cell import RemoteCell, not_sent
 from runtime.cluster.subjects import class_subject, life_subject, owner_subject
 from runtime.log import log
 from runtime.mailbox import Envelope, Mail
@@ -241,6 +241,8 @@ class Cluster:
     def _pass(self, cell: Cell, envelope: Envelope, subject: str, hops: int, durable: bool) -> None:
         if durable:
             self._outgoing.send(cell.address, cell.kind, envelope, _nothing, subject, hops)
+        else:
+            cell.give_back(envelope, not_sent(cell))
 
 
 def _hops(envelope: Envelope) -> int:
