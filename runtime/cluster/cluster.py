@@ -147,12 +147,13 @@ class Cluster:
             await self._link.leave(subject)
 
     async def settle(self) -> None:
-        """Wait for the replies to what was asked of others, but not for long."""
-        over = anyio.Event()
-        self._outgoing.on_none = over.set
-        if len(self._outgoing):
-            with anyio.move_on_after(SETTLE):
+        """Wait for the replies to what was asked of others, and to what that leads to, but not for long."""
+        with anyio.move_on_after(SETTLE):
+            while len(self._outgoing):
+                over = anyio.Event()
+                self._outgoing.on_none = over.set
                 await over.wait()
+                await self._node.drain()
 
     async def _close(self, link: Link) -> None:
         self._incoming.closed = True

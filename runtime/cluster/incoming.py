@@ -20,6 +20,7 @@ from actors import (
     Subscriber,
     UnderstudyError,
     UnknownActor,
+    Unreachable,
 )
 from actors.request_context import checked
 from persistence import NotDecodable
@@ -188,7 +189,7 @@ class Incoming:
         except MailboxFull as error:
             self._refuse(served, error)
         except asyncio.CancelledError:
-            self._refuse(served, RuntimeClosed("the node was closed before there was room; nothing was done"))
+            self._refuse(served, Unreachable("the node was closed before there was room; nothing was done"))
             raise
         else:
             self._node.cell(cell.address).put(envelope)  # another cell, if the journal was lost meanwhile

@@ -1,6 +1,5 @@
 """P10, P14: what is told of a request of which several copies were sent, and who is asked when a node falls silent."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from runtime.cluster import MemoryNetwork, frames
 from runtime.cluster.network import Link
 from runtime.cluster.subjects import class_subject, life_subject
 from runtime.simulation.clock import SimulatedClock
-from runtime.simulation.loop import SimulatedLoop
 from tests.cluster.cast import Flight, HoldSeat, Taken
+from tests.cluster.virtual import play
 
 
 class Pay(Command["Till", int]):
@@ -22,19 +21,6 @@ class Pay(Command["Till", int]):
 class Till(Actor):
     async def receive(self, message: Pay) -> int:
         return 1
-
-
-def play(story: Callable[[SimulatedClock], Awaitable[None]]) -> None:
-    """Play something in virtual time."""
-    loop = SimulatedLoop(most_steps=100_000)
-
-    async def main() -> None:
-        await story(SimulatedClock(loop))
-
-    try:
-        loop.run(main())
-    finally:
-        loop.bury()
 
 
 class Hand:

@@ -9,7 +9,7 @@ from actors import OutcomeUnknown
 from persistence import Stream
 from runtime import Runtime
 from runtime.cluster import MemoryNetwork
-from tests.cluster.cast import Flight, HoldSeat, Taken
+from tests.cluster.cast import Flight, HoldSeat
 from tests.runtime.tools import HeldJournal, comes, node_of, quiet
 
 
@@ -39,7 +39,5 @@ async def test_what_could_not_be_passed_on_is_a_dead_letter() -> None:
             await asked
         await quiet(bob)
         assert [(dead.address, dead.error) for dead in bob.dead_letters()] == [
-            (Flight.at("ana's"), "Failed(\"Flight/ana's was not sent it: the journal could not be written\")")
+            (Flight.at("ana's"), 'Failed("Flight/ana\'s was not sent it: the journal could not be written")')
         ]
-
-
