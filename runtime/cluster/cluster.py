@@ -17,7 +17,7 @@ from runtime.cluster.incoming import Incoming
 from runtime.cluster.network import Link, Network
 from runtime.cluster.outgoing import Outgoing
 from runtime.cluster.payloads import ReadModelQuery, may_be_sent
-from runtime.cluster.remote_cell import RemoteCell
+from runtime.cluster.remote_cell import RemoteCell, not_sent
 from runtime.cluster.subjects import class_subject, life_subject, owner_subject
 from runtime.log import log
 from runtime.mailbox import Envelope, Mail
@@ -147,12 +147,13 @@ class Cluster:
             await self._link.leave(subject)
 
     async def settle(self) -> None:
-        """Wait for the replies to what was asked of others, but not for long."""
-        over = anyio.Event()
-        self._outgoing.on_none = over.set
-        if len(self._outgoing):
-            with anyio.move_on_after(SETTLE):
+        """Wait for the replies to what was asked of others, and to what that leads to, but not for long."""
+        with anyio.move_on_after(SETTLE):
+            while len(self._outgoing):
+                over = anyio.Event()
+                self._outgoing.on_none = over.set
                 await over.wait()
+                await self._node.drain()
 
     async def _close(self, link: Link) -> None:
         self._incoming.closed = True
@@ -192,7 +193,7 @@ class Cluster:
             case frames.Still():
                 incoming.still(frame)
             case frames.Lost():
-                outgoing.lost(frame.number)
+                outgoing.lost(frame)
             case frames.Here():
                 self._is_here(frame)
             case frames.Who() if not incoming.closed:
@@ -241,6 +242,8 @@ class Cluster:
     def _pass(self, cell: Cell, envelope: Envelope, subject: str, hops: int, durable: bool) -> None:
         if durable:
             self._outgoing.send(cell.address, cell.kind, envelope, _nothing, subject, hops)
+        else:
+            cell.give_back(envelope, not_sent(cell))
 
 
 def _hops(envelope: Envelope) -> int:

@@ -4,7 +4,7 @@
 own number for a request, by which the answer finds its way back.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,6 +17,8 @@ VERSION = 1
 silence by its own patience."""
 
 NOTHING = msgspec.Raw(b"null")
+Life = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{0,64}\Z")]
+"""The name of a node's life, which becomes part of the subject that it is answered at."""
 
 
 class BadFrame(UnderstudyError):
@@ -27,7 +29,7 @@ class Frame(msgspec.Struct, omit_defaults=True, tag=str.lower):
     """The base of all frames."""
 
     version: int
-    life: str
+    life: Life
     number: int
 
 
@@ -41,7 +43,7 @@ class Here(Frame):
     """I do: this life, from this journal."""
 
     journal: str = ""
-    server: str = ""
+    server: Life = ""
 
 
 class Ask(Frame):
@@ -78,11 +80,13 @@ class Still(Frame):
 class Underway(Frame):
     """It is, with this life."""
 
-    server: str = ""
+    server: Life = ""
 
 
 class Lost(Frame):
-    """It isn't, or was not let in: whatever was sent before comes to nothing. Send it again."""
+    """It isn't with this life, or was not let in: whatever was sent to it before comes to nothing. Send it again."""
+
+    server: Life = ""
 
 
 class Done(Frame):

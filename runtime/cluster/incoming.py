@@ -20,6 +20,7 @@ from actors import (
     Subscriber,
     UnderstudyError,
     UnknownActor,
+    Unreachable,
 )
 from actors.request_context import checked
 from persistence import NotDecodable
@@ -99,7 +100,7 @@ class Incoming:
         if self._known(key):
             return
         if self.closed:
-            self._send(frame.life, frames.Lost(frames.VERSION, frame.life, frame.number))
+            self._lost(frame)
             return
         served = Served(frame, self._node.clock.steady())
         if len(self._served) >= MOST_UNDER_WAY:
@@ -117,7 +118,10 @@ class Incoming:
     def still(self, frame: frames.Still) -> None:
         """Say what has become of a request."""
         if not self._known((frame.life, frame.number)):
-            self._send(frame.life, frames.Lost(frames.VERSION, frame.life, frame.number))
+            self._lost(frame)
+
+    def _lost(self, frame: frames.Frame) -> None:
+        self._send(frame.life, frames.Lost(frames.VERSION, frame.life, frame.number, self._life))
 
     def _known(self, key: tuple[str, int]) -> bool:
         """Say that a request is under way, or its answer again, if it is known; whether it is."""
@@ -185,7 +189,7 @@ class Incoming:
         except MailboxFull as error:
             self._refuse(served, error)
         except asyncio.CancelledError:
-            self._refuse(served, RuntimeClosed("the node was closed before there was room; nothing was done"))
+            self._refuse(served, Unreachable("the node was closed before there was room; nothing was done"))
             raise
         else:
             self._node.cell(cell.address).put(envelope)  # another cell, if the journal was lost meanwhile

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from random import Random
 
 import msgspec
@@ -108,9 +109,9 @@ class MemoryNetwork(Network):
         loop = asyncio.get_running_loop()
         for seconds in () if link in self._cut else fate:
             if seconds > 0:
-                loop.call_later(seconds, self._arrive, link, subject, data, number)
+                loop.call_later(seconds, self._arrive, link, subject, data, number, context=Context())
             else:
-                loop.call_soon(self._arrive, link, subject, data, number)
+                loop.call_soon(self._arrive, link, subject, data, number, context=Context())
 
     def _arrive(self, sender: "MemoryLink", subject: str, data: bytes, number: int) -> None:
         listeners = self._listeners.get(subject)

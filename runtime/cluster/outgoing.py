@@ -11,13 +11,23 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, Elsewhere, MailboxFull, OutcomeUnknown, Refused, Unreachable
+from actors import Address, Command, Elsewhere, MailboxFull, OutcomeUnknown, Refused
 from actors.errors import UnderstudyError
 from persistence import NotEncodable
 from runtime.cluster import frames
 from runtime.cluster.network import Link
 from runtime.cluster.payloads import may_be_sent, reply_read, written
-from runtime.cluster.request import FIRST_PAUSE, LONGEST_PAUSE, Request, Route
+from runtime.cluster.request import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    PATIENCE,
+    RESTLESS,
+    Request,
+    Route,
+    closed,
+    given_up,
+    in_doubt,
+)
 from runtime.cluster.subjects import class_subject, life_subject
 from runtime.cluster.told_errors import error_of
 from runtime.failures import failure
@@ -32,8 +42,6 @@ MOST_UNDER_WAY = 10_000
 """How many requests one node may have under way to others."""
 AT_ONCE = 3
 """How often, between two looks, a request that has found nobody looks for another way at once."""
-PATIENCE = 15.0
-"""Seconds without a sign of life after which a request is given up."""
 
 
 class Outgoing:
@@ -166,32 +174,35 @@ class Outgoing:
         if self._askings.pop(number, None) is not None:
             return  # those who wait ask again when it is their time
         request = self._requests.get(number)
-        if request is None:
-            return
-        if request.server:
-            request.server = ""  # what it has done with it is not known
-        else:
-            request.reached -= 1  # that copy has come to nobody
-        self._again(request)
-
-    def lost(self, number: int) -> None:
-        """Take note that a node has not taken a request in, or has forgotten it."""
-        request = self._requests.get(number)
         if request is not None:
-            if not request.server:
-                request.reached -= 1
-            request.server = ""
+            self._again(request)
+
+    def lost(self, frame: frames.Lost) -> None:
+        """Take note that a node has not taken a request in, or has forgotten it."""
+        request = self._requests.get(frame.number)
+        asked = life_subject(frame.server)
+        if request is not None and (request.owner or asked in (request.sent_to, life_subject(request.server))):
             self._again(request)
 
     def _again(self, request: Request) -> None:
-        """Look for another way: at once, but for one that finds nobody again and again; that one waits for its time."""
-        route = self._routes.get(request.address.actor)
-        if route is not None and request.sent_to == life_subject(route.server):
-            route.server = ""
+        """Look for another way, for a node has gone: at once, but for one that finds nobody again and again."""
+        if request.server:
+            request.server = ""  # what it has done with it is not known
+        elif request.sent_to:
+            request.reached -= 1  # that copy has come to nothing
+        else:
+            return  # it is known already
+        self._forget_way(request)
         request.sent_to = ""
         request.rerouted += 1
         if request.rerouted <= AT_ONCE and not request.owner:
             self._go(request)
+
+    def _forget_way(self, request: Request) -> None:
+        """Have somebody else looked for who serves the class, if it is the one to whom a request has gone."""
+        route = self._routes.get(request.address.actor)
+        if route is not None and request.sent_to == life_subject(route.server):
+            route.server = ""
 
     def underway(self, frame: frames.Underway) -> None:
         """Take note that a node has a request, and works on it."""
@@ -230,8 +241,11 @@ class Outgoing:
 
     def _fail(self, request: Request, error: Exception) -> None:
         reply = request.envelope.reply
-        if type(reply) is StepReturn and isinstance(error, Refused) and request.reached > 1:
-            reply.uncertain = True  # another copy may have taken effect, or may do so yet
+        if request.reached > 1:  # another copy may have taken effect, or may do so yet
+            if type(reply) is StepReturn:
+                reply.uncertain = isinstance(error, Refused)
+            else:
+                error = in_doubt(request, error)
         try:
             self._tell(request.address, request.envelope, error)
         finally:
@@ -264,14 +278,16 @@ class Outgoing:
 
     def _look_after(self, request: Request) -> None:
         """Send a request again of which nothing was heard, ask how it is, or give it up."""
-        due = request.envelope.due
+        due, silence = request.envelope.due, self._now - request.heard
         if request.gone or (due and due <= self._now):
             self._end(request.number)  # who asked knows
             request.over()
             return
-        if self._now - request.heard >= PATIENCE * 1e6:
+        if silence >= RESTLESS * 1e6 and (silence >= PATIENCE * 1e6 or not request.server):
+            self._forget_way(request)
+        if silence >= PATIENCE * 1e6:
             self._end(request.number)
-            self._fail(request, self._given_up(request))
+            self._fail(request, given_up(request))
             return
         request.rerouted = 0
         request.pause = min(2 * request.pause, LONGEST_PAUSE)
@@ -282,15 +298,6 @@ class Outgoing:
             return
         self._go(request)
 
-    def _given_up(self, request: Request) -> UnderstudyError:
-        what, whom = f"{request.address} has handled {type(request.envelope.message).__name__}", request.whom
-        if request.reached or request.server:
-            return OutcomeUnknown(
-                f"whether {what} is unknown: no node has answered for {PATIENCE:.0f} seconds; ask again with the same "
-                "id to learn it"
-            )
-        return Unreachable(f"{whom} could not be reached for {PATIENCE:.0f} seconds; nothing was done, ask again later")
-
     def close(self) -> None:
         """Give up all that is under way: the node closes, and what becomes of it is unknown."""
         for number in list(self._requests):
@@ -298,10 +305,5 @@ class Outgoing:
             if request is not None:
                 reply = request.envelope.reply
                 if reply is None or isinstance(reply, Promise):
-                    self._tell(request.address, request.envelope, _closed(request))
+                    self._tell(request.address, request.envelope, closed(request))
                 request.over()
-
-
-def _closed(request: Request) -> OutcomeUnknown:
-    what = f"{request.address} has handled {type(request.envelope.message).__name__}"
-    return OutcomeUnknown(f"whether {what} is unknown: the runtime was closed; ask again with the same id to learn it")

@@ -51,7 +51,7 @@ class RemoteCell(Cell):
         if durable:
             self._send(self, envelope, self._over)
         else:
-            self.give_back(envelope, Failed(f"{self.address} was not sent it: the journal could not be written"))
+            self.give_back(envelope, not_sent(self))
             self._over()
 
     def _over(self) -> None:
@@ -79,3 +79,8 @@ class RemoteCell(Cell):
 
     def forget(self) -> None:
         """Do nothing: nothing of it is here."""
+
+
+def not_sent(cell: Cell) -> Failed:
+    """Return the error for a message that can't leave this node, for what led to it may be lost."""
+    return Failed(f"{cell.address} was not sent it: the journal could not be written")

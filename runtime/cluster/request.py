@@ -1,15 +1,18 @@
-"""A request under way to another node, and the way that those to one class of actors go."""
+"""A request under way to another node, the way that those to one class go, and what is told of one in doubt."""
 
 from collections.abc import Callable
 from typing import Any
 
-from actors import Address
+from actors import Actor, Address, Command, CommandIdReused, OutcomeUnknown, Refused, Unreachable
+from actors.errors import UnderstudyError
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
 from runtime.timers import Timer
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 """Seconds before a request of which nothing was heard is looked after; each pause is twice as long as the last one."""
+RESTLESS, PATIENCE = 7.0, 15.0
+"""Seconds without a sign of life after which another node is looked for, and after which a request is given up."""
 
 
 class Request:
@@ -84,3 +87,32 @@ class Route:
         """When it was asked for, in microseconds of steady time; None: not since the last one was there."""
         self.waiting: dict[int, Request] = {}
         """What is to be sent when it is known, in order."""
+
+
+def given_up(request: Request) -> UnderstudyError:
+    """Return what is told of a request of which nothing was heard for too long."""
+    if request.reached or request.server:
+        return _unknown(request, f"no node has answered for {PATIENCE:.0f} seconds")
+    whom = f"{request.whom} could not be reached for {PATIENCE:.0f} seconds"
+    return Unreachable(f"{whom}; nothing was done, ask again later")
+
+
+def closed(request: Request) -> OutcomeUnknown:
+    """Return what is told of a request that is under way when its node closes."""
+    return _unknown(request, "the runtime was closed")
+
+
+def in_doubt(request: Request, error: Exception) -> Exception:
+    """Return what is told of a request whose last copy has met an error, and of whose others nothing is known.
+
+    A service or a saga that refuses would know the command's id, if it had taken another copy.
+    """
+    knows = not issubclass(request.kind.cls, Actor) and isinstance(error, (Refused, CommandIdReused))
+    if knows or isinstance(error, OutcomeUnknown) or not issubclass(type(request.envelope.message), Command):
+        return error
+    return _unknown(request, f"it was sent again when nothing was heard of it, and met {type(error).__name__}: {error}")
+
+
+def _unknown(request: Request, why: str) -> OutcomeUnknown:
+    what = f"{request.address} has handled {type(request.envelope.message).__name__}"
+    return OutcomeUnknown(f"whether {what} is unknown: {why}; ask again with the same id to learn it")

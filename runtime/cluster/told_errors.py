@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from actors import Deadlock, Failed, Locked, OutcomeUnknown, Refused, UnderstudyError, errors
+from actors import Deadlock, Failed, Locked, OutcomeUnknown, Refused, RuntimeClosed, UnderstudyError, errors
 from runtime.cluster import frames
 
 KNOWN: dict[str, type[UnderstudyError]] = {
@@ -25,7 +25,8 @@ class RemoteCause(Exception):
 def told(life: str, number: int, error: BaseException) -> frames.Failed:
     """Return an error as it is sent."""
     name = next((cls.__name__ for cls in type(error).__mro__ if KNOWN.get(cls.__name__) is cls), "")
-    if not name:  # nothing that a caller should meet; what it means for the request is not known
+    if not name or isinstance(error, RuntimeClosed):
+        # Nothing that a caller should meet, whose own runtime is open; what it means for the request is not known.
         name = OutcomeUnknown.__name__
     details = (_text(error.lock), _text(error.holder)) if isinstance(error, Locked) else ()
     text = error.reason if isinstance(error, Refused) else str(error)

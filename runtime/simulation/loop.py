@@ -203,6 +203,8 @@ class SimulatedLoop(_Protocol):  # type: ignore[misc]
         """Call something at a time of this loop, in seconds."""
         self._count += 1
         due = NEVER if when == inf else ceil(round(when * 1e6, 3))  # never early
+        if due <= self.now and when > self.time():
+            due = self.now + 1  # who was called a fraction of a microsecond early waits for it: time must go on
         handle = Handle(callback, args, context, due, self._count)
         if not self.dead and due < NEVER:
             heapq.heappush(self._timers, handle)

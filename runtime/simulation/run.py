@@ -62,6 +62,8 @@ class Setup:
             {"journal", "clock", "chaos", "views", "keys", "durability", "max_payload"}.intersection(options or ())
         ):
             raise ValueError(f"a simulation has a {own[0]} of its own; leave {own[0]}= out")
+        if {"remote", "network"}.intersection(options or ()):
+            raise ValueError("a simulation has one node; name also the classes of others in actors=, not in remote=")
         self.scenarios = scenarios
         self.actors = actors
         self.invariants = invariants

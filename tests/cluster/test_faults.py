@@ -1,6 +1,8 @@
 """P3, P8, P10, P14 between nodes: whatever the network does to a message, and whichever node dies when."""
 
+import asyncio
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -73,3 +75,27 @@ def test_each_node_dies_at_each_message(name: str, when: str) -> None:
             await village.book()
 
         play(story).check()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_nodes_die_and_fall_silent_while_messages_are_lost(seed: int) -> None:
+    random = Random(seed)
+
+    async def havoc(village: Village) -> None:
+        for _ in range(5):
+            await asyncio.sleep(random.choice([0.01, 0.3, 1, 5, 20]))
+            name, network = random.choice(list(NODES)), village.network
+            if random.random() < 0.5:
+                village.kill(name)
+            elif (link := village.links.get(name, "")) in network.names:
+                network.cut_off(link)
+                await asyncio.sleep(random.choice([0.2, 3, 10, 40]))
+                if link in network.names:
+                    network.let_in(link)
+
+    async def story(village: Village) -> None:
+        chance = at_random(seed, lost=0.1, twice=0.2, late=0.3, seconds=random.choice([0.5, 3, 30]))
+        village.fate = lambda sent: chance(sent) if sent.number < 200 else (0.0,)
+        await asyncio.gather(village.book(), havoc(village))
+
+    play(story).check()

@@ -62,7 +62,9 @@ class Village:
             journal, actors, remote=remote, network=self.network, clock=self.clock, shutdown_timeout=1.0, slow_turn=None
         )
         self.runtimes[name] = await runtime.__aenter__()
-        self.links[name] = self.network.names[-1]
+        cluster = runtime._cluster  # pyright: ignore[reportPrivateUsage]
+        assert cluster is not None
+        self.links[name] = cluster.life  # not the last name in the network: several may start at a time
         return runtime
 
     def kill(self, name: str) -> None:

@@ -1,7 +1,9 @@
 """The engines of networks keep the contract."""
 
 import asyncio
+from contextvars import ContextVar
 
+import anyio
 import pytest
 
 from actors import BadNetworkUrl, NetworkUnusable
@@ -76,3 +78,52 @@ def test_no_network_has_another_scheme() -> None:
     with pytest.raises(BadNetworkUrl, match=r"no network 'host/x'; write 'nats://") as caught:
         network_for("http://ana:secret@host/x")
     assert "secret" not in str(caught.value)
+
+
+async def test_what_arrives_is_in_nobodys_context() -> None:
+    """The nodes of one process have one event loop, and are as strange to each other as others."""
+    who: ContextVar[str] = ContextVar("who", default="nobody")
+    seen: list[str] = []
+
+    class Looks(Ear):
+        def arrived(self, data: bytes) -> None:
+            seen.append(who.get())
+            super().arrived(data)
+
+    network, ear = MemoryNetwork(lambda _: (0.0, 0.000_001)), Looks()
+    a, b = await network.connect("a", Ear()), await network.connect("b", ear)
+    await b.listen("b")
+    who.set("ana")
+    a.send("b", b"x")
+    await ear.until(lambda ear: len(ear.heard) > 1)
+    assert seen == ["nobody", "nobody"]
+
+
+@needs_server
+async def test_one_that_can_not_begin_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = asyncio.all_tasks()
+
+    async def never(*_: object) -> None:
+        raise TimeoutError("the server does not answer")
+
+    monkeypatch.setattr("nats.aio.client.Client.flush", never)
+    with pytest.raises(NetworkUnusable, match="does not answer"):
+        await NatsNetwork(new_url()).connect("a", Ear())
+    assert asyncio.all_tasks() == before
+
+
+@needs_server
+async def test_one_that_is_cancelled_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, begun = asyncio.all_tasks(), anyio.Event()
+
+    async def waits(*_: object) -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr("nats.aio.client.Client.flush", waits)
+    monkeypatch.setattr("runtime.cluster.nats.CLOSE", 0.01)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(NatsNetwork(new_url()).connect, "a", Ear())
+        await begun.wait()
+        tasks.cancel_scope.cancel()
+    assert asyncio.all_tasks() == before

@@ -306,6 +306,8 @@ def test_what_can_not_be_simulated_is_refused() -> None:
         Simulation().explore(actors=ALL)
     with pytest.raises(ValueError, match="a simulation has a clock of its own"):
         Simulation().run(book, actors=ALL, clock=None)
+    with pytest.raises(ValueError, match="a simulation has one node; name also the classes of others in actors="):
+        Simulation().run(book, actors=ALL[1:], remote=ALL[:1], network="nats://127.0.0.1:4222")
 
 
 async def test_it_runs_within_a_running_loop_too() -> None:

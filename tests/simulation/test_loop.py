@@ -57,6 +57,18 @@ def test_a_year_takes_no_time() -> None:
     assert run(main()) == 365 * 86_400
 
 
+def test_a_moment_between_two_microseconds_passes() -> None:
+    """2.31 + 2 is a little more than 4.31: who is called at 4.31 looks at the clock, and waits for the rest again."""
+
+    async def main() -> float:
+        await asyncio.sleep(2.31)
+        with anyio.move_on_after(2):
+            await anyio.sleep_forever()
+        return asyncio.get_running_loop().time()
+
+    assert run(main()) == 4.310_001
+
+
 def test_timers_are_in_order_and_never_early() -> None:
     seen: list[tuple[int, float]] = []
 
