@@ -290,7 +290,7 @@ async def test_only_single_plain_actors_that_belong_to_nobody_can_be_children(pa
         with pytest.raises(UnknownActor):
             actor.spawn(Address("Nobody", "x"))
         for address in others:
-            with pytest.raises(NotTaken, match="can't be a child; only single plain actors can"):
+            with pytest.raises(NotTaken, match="can't be a child; only single plain actors of this node can"):
                 actor.spawn(address)
         for address, why in taken.items():
             with pytest.raises(ActorMisuse, match=f"{address} can't become a child of {parent}: {why}"):
