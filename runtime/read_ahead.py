@@ -1,7 +1,6 @@
 """Pages of one stream, asked for ahead: a journal's thread or server reads the next ones while the loop replays one."""
 
 import asyncio
-from collections import deque
 
 from persistence import Journal, Record, Stream
 from persistence.journal import PAGE
@@ -21,7 +20,7 @@ class ReadAhead:
     def __init__(self, journal: Journal, stream: Stream) -> None:
         self._journal = journal
         self._stream = stream
-        self._asked: deque[tuple[int, asyncio.Task[Page]]] = deque()
+        self._asked: list[tuple[int, asyncio.Task[Page]]] = []
         """The pages that are on their way, and behind which version each of them begins."""
 
     async def page(self, after: int, head: int) -> Page:
@@ -38,7 +37,7 @@ class ReadAhead:
             self._ask(after)
         while len(self._asked) <= AHEAD and self._asked[-1][0] + PAGE < head:
             self._ask(self._asked[-1][0] + PAGE)
-        return await self._asked.popleft()[1]
+        return await self._asked.pop(0)[1]
 
     def _ask(self, after: int) -> None:
         task = asyncio.create_task(self._journal.read(self._stream, after, PAGE))
@@ -47,4 +46,4 @@ class ReadAhead:
     def drop(self) -> None:
         """Let go of what has been asked for."""
         while self._asked:
-            self._asked.popleft()[1].cancel()
+            self._asked.pop()[1].cancel()
