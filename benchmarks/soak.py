@@ -16,9 +16,9 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from actors import Parked
+from benchmarks.contestants import ROOT
 from benchmarks.databases import place
 from benchmarks.soak_figures import Lives, Sample, merged, percentile
 from benchmarks.soak_ledger import Ledger
@@ -30,7 +30,6 @@ from persistence.opening import journal_of
 from runtime import Runtime
 from runtime.simulation.monkey import ChaosMonkey
 
-ROOT = Path(__file__).parent.parent
 SIGNALS = ("KILL", "KILL", "KILL", "STOP")
 GROWTH = 25.0
 """MB that a warm process may grow by in a minute. A leak of 100 bytes a trip would be 15 at 2,500 trips a second."""
