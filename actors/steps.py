@@ -9,7 +9,7 @@ import msgspec
 
 from actors.address import Address
 from actors.errors import Refused, SagaMisuse
-from actors.messages import Command, Request
+from actors.messages import Command, Request, in_words
 from actors.policies import RetryPolicy
 
 R = TypeVar("R")
@@ -142,13 +142,13 @@ class Select(Generic[R_co]):
 
 def _check_length(name: str, length: object) -> None:
     if not isinstance(length, timedelta):
-        raise SagaMisuse(f"step {name!r} needs a length of time, timedelta(seconds=5) say, not {_type_of(length)}")
+        raise SagaMisuse(f"step {name!r} needs a length of time, timedelta(seconds=5) say, not {in_words(length)}")
 
 
 def _check_undo(name: str, undo: object) -> None:
     if not isinstance(undo, Command):
         raise SagaMisuse(
-            f"step {name!r} is undone by {_type_of(undo)}, but an undo is a command to the same actor, kept as data; "
+            f"step {name!r} is undone by {in_words(undo)}, but an undo is a command to the same actor, kept as data; "
             "write undo=Release(...)"
         )
 
@@ -157,13 +157,9 @@ def _check_steps(method: str, steps: tuple[object, ...]) -> None:
     for step in steps:
         if not isinstance(step, Step):
             raise SagaMisuse(
-                f"{method} takes steps, not {_type_of(step)}; write self.{method}(self.ask(...), self.ask(...)), and a "
+                f"{method} takes steps, not {in_words(step)}; write self.{method}(self.ask(...), self.ask(...)), and a "
                 f"list of them as self.{method}(*steps)"
             )
-
-
-def _type_of(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 Awaited = Step[Any] | Parallel[Any] | Select[Any]

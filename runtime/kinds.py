@@ -26,7 +26,7 @@ from actors import (
 )
 from actors.endings import ENDINGS
 from actors.evolution import names_by_alias
-from actors.messages import name_of, reply_type
+from actors.messages import in_words, name_of, reply_type
 from actors.request_context import Texts
 from persistence import BURIED, DELETED, JournalDamaged, KeyMissing, NewEvent, NotDecodable, NotEncodable, Record
 from persistence.codec import PLAIN, WRAPPING, Codec, Decoder, encode
@@ -345,10 +345,9 @@ _tag = Decoder(_Tagged, WRAPPING)
 def _unnamed(name: str, event: object) -> DefinitionError:
     """Return the error for what a service decided on, and can't write."""
     if not isinstance(event, Event):
-        what = f"the class {event.__name__}" if isinstance(event, type) else f"a {type(event).__name__}"
         return DefinitionError(
-            f"{name} decided on {what}, which is no event; write command.reply(reply, Happened(...)), and a list of "
-            "events as command.reply(reply, *events)"
+            f"{name} decided on {in_words(event)}, which is no event; write command.reply(reply, Happened(...)), and a "
+            "list of events as command.reply(reply, *events)"
         )
     event_name = type(event).__name__
     return DefinitionError(
