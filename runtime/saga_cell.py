@@ -45,7 +45,7 @@ from runtime.saga_mail import (
 )
 from runtime.saga_queue import SagaQueue
 from runtime.saga_rehearsal import rehearsed
-from runtime.saga_stage import UNTOLD
+from runtime.saga_stage import NO_LETTERS, UNTOLD
 from runtime.saga_story import Story
 from runtime.suspects import Suspect
 
@@ -60,7 +60,7 @@ it has rested for a while, as all actors do: a saga that takes a thousand messag
 class SagaCell(SagaQueue):
     """A saga at work."""
 
-    __slots__ = ("_counting", "_starters", "_suspect", "_waiters")
+    __slots__ = ("_counting", "_suspect", "_waiters")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
@@ -83,8 +83,6 @@ class SagaCell(SagaQueue):
         super().begin()
         self._suspect = self._counting = False
         """Whether it may have been under way when the process before this one crashed, and has not gone on since."""
-        self._starters: list[ReplyTo] = []
-        """Who only wants to hear that it was started, at the end of the turn: it is not enqueued before."""
 
     def recovered(self) -> None:
         """Go on where the journal ends."""
@@ -289,7 +287,7 @@ class SagaCell(SagaQueue):
 
     def _join(self, reply: ReplyTo | None) -> None:
         if isinstance(reply, (ReminderReturn, OnlyStart)) and self.story.start is not None:
-            self._starters.append(reply)  # it has arrived, and need not wait for the end
+            self._starters += (reply,)  # it has arrived, and need not wait for the end
         elif reply is not None:
             self._waiters.add(reply)
         status = self.story.status
@@ -332,17 +330,10 @@ class SagaCell(SagaQueue):
         for _, envelope in self._outbox:
             if isinstance(envelope.reply, StepReturn):
                 self._under_way.pop(envelope.reply.request, None)
-        self._outbox.clear()
+        self._outbox = NO_LETTERS
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
-        self._alerts.append(SagaAlert(self.address, "parked", "", events.told(error)))
-
-    def _end_turn(self) -> None:
-        super()._end_turn()
-        if self._starters:
-            starters, self._starters = self._starters, []
-            for reply in starters:
-                reply.done(None)
+        self._alerts += (SagaAlert(self.address, "parked", "", events.told(error)),)
 
     def _over(self) -> None:
         self._end_run()

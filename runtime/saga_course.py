@@ -84,7 +84,7 @@ class SagaCourse(SagaPace):
             return
         result = self.kind.result.encode(value, f"the result of {self.address}")
         told = isinstance(value, Event) and type(value) in self.kind.names
-        also = self.kind.new_events([value], b"") if told else []
+        also = self.kind.new_events([value], b"") if told else ()
         self._value = value
         self.emit(events.Completed(msgspec.Raw(result)))
         self._new += also
@@ -137,7 +137,7 @@ class SagaCourse(SagaPace):
         parked = isinstance(error, Parked) and to is not None and self.world.kind(to.actor).is_saga
         self.emit(events.Failed(key, events.told(error), undo, parked))
         if undo and step.undo_failures == FAILURES:
-            self._alerts.append(SagaAlert(self.address, "undo", step.asked.step, events.told(error)))
+            self._alerts += (SagaAlert(self.address, "undo", step.asked.step, events.told(error)),)
         own = self._run.step(key) if self._run is not None else None
         policy = own.retry if own is not None else None
         random, delays = self.world.random, self.world.delays

@@ -16,7 +16,7 @@ from runtime.cells import Cell, World
 from runtime.kinds import EventMeta, Kind, meta_of
 from runtime.lock_mail import Unlock
 from runtime.log import log
-from runtime.mailbox import Envelope
+from runtime.mailbox import Envelope, ReplyTo
 from runtime.origin import Origin
 from runtime.saga_alerts import SagaAlert
 from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
@@ -33,6 +33,9 @@ UNTOLD = Story()
 NOTHING_HELD: dict[str, Held] = {}
 """Shared by all sagas that hold nothing back; never changed."""
 NO_SERVICES = frozenset[Address[Any]]()
+NO_EVENTS: list[NewEvent] = []
+NO_LETTERS: list[tuple[Address[Any], Envelope]] = []
+"""Shared by all sagas between their turns, and never changed: what is not there, no collector has to look at."""
 
 _attempts = count(1)
 """Tells the attempts at steps and undos of this process from each other."""
@@ -53,6 +56,7 @@ class SagaStage(Cell):
         "_outbox",
         "_position",
         "_run",
+        "_starters",
         "_summoned",
         "_timers",
         "_under_way",
@@ -93,10 +97,12 @@ class SagaStage(Cell):
         self.now = self._version = self._position = 0
         self._go_on_for(Origin(self.name))
         self._cause = ""
-        self._new: list[NewEvent] = []
-        self._alerts: list[SagaAlert] = []
+        self._new = NO_EVENTS
+        self._alerts: tuple[SagaAlert, ...] = ()
         """What is told of the turn, when that is durable; so it is said behind its events."""
-        self._outbox: list[tuple[Address[Any], Envelope]] = []
+        self._outbox = NO_LETTERS
+        self._starters: tuple[ReplyTo, ...] = ()
+        """Who only wants to hear that it was started, at the end of the turn: it is not enqueued before."""
         self._wakes: int | None = AT_ONCE if self._summoned else None
         """When the journal says that the saga has to wake; None: not known."""
         self._asked_back = False
@@ -145,23 +151,20 @@ class SagaStage(Cell):
         """Add an event to the story; it is enqueued at the end of the turn."""
         data = encode(event, "an event of the saga")
         self.story.apply(event, self.now)
-        self._new.append(NewEvent(events.NAMES[type(event)], data, b""))
+        new = NewEvent(events.NAMES[type(event)], data, b"")
+        if self._new:
+            self._new.append(new)
+        else:
+            self._new = [new]
 
     def _end_turn(self) -> None:
         """Enqueue what is new, then send what it announces: decide, evolve, enqueue, reply."""
+        if self._held:
+            self._drop_held()
         story = self.story
         if self._new:
-            meta = encode(EventMeta(self._cause, self._correlation, context=self._context))
-            for event in self._new:
-                event.meta = meta
-            if self.kind.revised:
-                self.kind.stamp(self._new)
-            cause = self._cause if self._version == 0 else None
-            append = Append(self.stream, self._version, self._new, self.now, cause, self._next_wake(), sound=True)
-            self.world.writer.enqueue((append,))
-            self._version += len(self._new)
-            self.written = True
-            self._new = []
+            new, self._new = self._new, NO_EVENTS
+            self._enqueue(new)
         elif self._summoned and (wake := self._next_wake()) is not None:
             # An import wakes everybody, and so does what an older release has written: the alarm would know nothing of
             # one that goes back to sleep.
@@ -171,17 +174,45 @@ class SagaStage(Cell):
         if self._summoned:
             self._summoned = story.asleep_until() is None and not ended
         if self._alerts:
-            alerts, self._alerts = self._alerts, []
+            alerts, self._alerts = self._alerts, ()
             for alert in alerts:
                 self.world.alert(alert)
         if self._outbox:
-            outbox, self._outbox = self._outbox, []
+            outbox, self._outbox = self._outbox, NO_LETTERS
             for address, envelope in outbox:
                 self.world.cell(address).put_from_inside(envelope)
-        if ended and story.locks:
-            self._give_back_locks()  # before anybody hears of the end, and comes to where they are
         if ended or story.error is not None:
+            if ended and story.locks:
+                self._give_back_locks()  # before anybody hears of the end, and comes to where they are
             self._over()
+        if self.world.flow.lines:
+            self._keep_place()
+        if self._starters:
+            starters, self._starters = self._starters, ()
+            for reply in starters:
+                reply.done(None)
+
+    def _enqueue(self, new: list[NewEvent]) -> None:
+        meta = encode(EventMeta(self._cause, self._correlation, context=self._context))
+        for event in new:
+            event.meta = meta
+        if self.kind.revised:
+            self.kind.stamp(new)
+        address, version = self.address, self._version
+        cause = None if version else self._cause
+        stream = (address.actor, address.key)
+        append = Append(stream, version, new, self.now, cause, self._next_wake(), sound=True)
+        self.world.writer.enqueue((append,))
+        self._version = version + len(new)
+        self.written = True
+
+    def _drop_held(self) -> None:
+        """Hold nothing back that is not to be sent any more."""
+        raise NotImplementedError
+
+    def _keep_place(self) -> None:
+        """Tell the line of the class, if there is one, where the saga is."""
+        raise NotImplementedError
 
     def _next_wake(self) -> int | None:
         """Return when the saga has to wake, for the journal; None: as it says already."""
@@ -296,10 +327,16 @@ class SagaStage(Cell):
         envelope = Envelope(message, message_id, back, self._origin, None, due, path, undoes, bytes(data))
         envelope.lock = step.asked.lock and undoes is None
         if now or throttle is None:
-            self._outbox.append((to, envelope))
+            self._mail(to, envelope)
         else:
             self._hold_back(throttle, request, to, envelope, key, limit)
         return envelope
+
+    def _mail(self, to: Address[Any], envelope: Envelope) -> None:
+        if self._outbox:
+            self._outbox.append((to, envelope))
+        else:
+            self._outbox = [(to, envelope)]
 
     def _begin_timeout(self, limit: timedelta | None, key: str, *, undo: bool) -> int:
         """Let an attempt fail after a time; return when, in microseconds of steady time, 0: never."""

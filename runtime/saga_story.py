@@ -70,7 +70,7 @@ class StepStory(msgspec.Struct, gc=False):
     dropped: bool = False
     """Whether it is not waited for any more, and undone while the story goes on."""
     undone: bool = False
-    revisions: list[msgspec.Raw] = []
+    revisions: tuple[msgspec.Raw, ...] = ()
     """The undos that the story has given it when it was done, oldest first."""
 
     @property
@@ -242,7 +242,7 @@ class Story(msgspec.Struct, gc=False):
                 self.inbox.append(Inbound(message_id, msgspec.json.decode(message, type=_Named).type, message))
             case UndoRevised(step=name, undo=revised):
                 self.steps[name].undo = revised
-                self.steps[name].revisions.append(revised)
+                self.steps[name].revisions += (revised,)
             case Dropped(step=name):
                 self._close(self.steps[name])
                 self.steps[name].dropped = True
