@@ -14,7 +14,7 @@ from actors.request_context import TURN, scope
 from persistence.writer import Writer
 from runtime.cells import Cell
 from runtime.clock import Clock
-from runtime.mailbox import Envelope, recycle
+from runtime.mailbox import NO_MAIL, Envelope, recycle
 from runtime.slow_turns import SlowTurns
 
 TURNS_PER_CELL = 64
@@ -128,10 +128,10 @@ class Dispatcher:
             cell.let_in()
         if mail:
             cell.left_behind(taken - controls, self.now)
-        elif mail is cell.mail:
-            cell.mail = recycle(mail)
-        else:
+        elif mail is not cell.mail:
             cell.since = self.now  # it has come meanwhile
+        elif mail is not NO_MAIL:
+            cell.mail = recycle(mail)
         return taken
 
     def _control_turns(self, cell: Cell, most: int) -> int:

@@ -69,10 +69,11 @@ class SagaCell(SagaQueue):
     @property
     def unfinished(self) -> bool:
         """Whether it must live on: there is mail, somebody waits, or the story goes on by itself."""
-        status = self.story.status
-        if status in ("running", "compensating") and (self._under_way or self.story.asleep_until() is None):
+        story = self.story
+        under_way = story.started is not None and not story.ended and story.error is None
+        if under_way and (self._under_way or story.asleep_until() is None):
             return True
-        if self.story.locks and self.story.ended and self.story.lockers:
+        if story.locks and story.ended and story.lockers:
             return True
         return bool(self._waiters or self._undoers) or super().unfinished
 
@@ -228,7 +229,7 @@ class SagaCell(SagaQueue):
 
     def _take_in(self, envelope: Envelope) -> None:
         message = envelope.message
-        if isinstance(message, StepOutcome):
+        if type(message) is StepOutcome:
             last = self._under_way.get(message.request, message.attempt)
             if message.error is not None and message.attempt != last:
                 return  # another attempt is under way, and may still work

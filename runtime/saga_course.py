@@ -65,7 +65,7 @@ class SagaCourse(SagaPace):
 
     def _begin_run(self, command: Command[Any, Any]) -> None:
         saga = code_of(self.kind, self.story)(self.address.key)
-        self._run = SagaRun(self, saga, command, self.kind, self.world.kind, self.world.check)
+        self._run = SagaRun(self, saga, command, self.kind, self.world.kind)
         self._advance()
 
     def _advance(self) -> None:
