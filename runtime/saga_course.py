@@ -17,6 +17,8 @@ from actors import (
     SagaMisuse,
     UnknownActor,
 )
+from persistence.intake import check_text
+from persistence.limits import ID_LENGTH
 from runtime import saga_events as events
 from runtime.mailbox import Envelope
 from runtime.saga_alerts import FAILURES, SagaAlert
@@ -198,11 +200,13 @@ class SagaCourse(SagaPace):
         """Return a message as JSON; None: it has come before.
 
         Raises:
+            NotEncodable: it, or its id, can't be stored.
             UnknownActor, NotTaken: the saga is not under way.
             CommandIdReused: another one has come with its id.
             MailboxFull: too many are waiting.
         """
         story, name = self.story, type(message).__name__
+        check_text("a command's id", message_id, ID_LENGTH)
         for known in story.inbox:
             if known.id == message_id:
                 check_same(self.address, self.kind, message, known.data, f"a message {message_id!r}")
