@@ -100,7 +100,7 @@ class Writer:
             append = batch[0]
             events, sound = len(append.events), append.sound
         else:
-            events, sound = sum([len(append.events) for append in batch]), all([append.sound for append in batch])
+            events, sound = sum([len(append.events) for append in batch]), all(append.sound for append in batch)
         if not sound:
             check((batch,), self._journal.max_payload)
         group = self._open

@@ -10,7 +10,8 @@ import msgspec
 from actors import Address, Query, Request, Saga
 from actors.verbs import Compensate
 from persistence import AT_ONCE, BURIED, NEVER, Append, NewEvent, Record
-from persistence.codec import encode
+from persistence.codec import encode, encode_sound
+from persistence.limits import MAX_PAYLOAD
 from runtime import saga_events as events
 from runtime.cells import Cell, World
 from runtime.kinds import EventMeta, Kind, meta_of
@@ -19,6 +20,7 @@ from runtime.log import log
 from runtime.mailbox import Envelope, ReplyTo
 from runtime.origin import Origin
 from runtime.saga_alerts import SagaAlert
+from runtime.saga_events import NAMES
 from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
 from runtime.saga_mail import Held, StepReturn, Wake
 from runtime.saga_places import wake_of
@@ -149,9 +151,11 @@ class SagaStage(Cell):
 
     def emit(self, event: events.SagaEvent) -> None:
         """Add an event to the story; it is enqueued at the end of the turn."""
-        data = encode(event, "an event of the saga")
+        data = encode_sound(event)
+        if len(data) > MAX_PAYLOAD:  # as the reason of a refusal may be
+            encode(event, "an event of the saga")
         self.story.apply(event, self.now)
-        new = NewEvent(events.NAMES[type(event)], data, b"")
+        new = NewEvent(NAMES[type(event)], data, b"")
         if self._new:
             self._new.append(new)
         else:
@@ -193,7 +197,7 @@ class SagaStage(Cell):
                 reply.done(None)
 
     def _enqueue(self, new: list[NewEvent]) -> None:
-        meta = encode(EventMeta(self._cause, self._correlation, context=self._context))
+        meta = encode_sound(EventMeta(self._cause, self._correlation, context=self._context))
         for event in new:
             event.meta = meta
         if self.kind.revised:
