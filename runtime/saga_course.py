@@ -98,7 +98,8 @@ class SagaCourse(SagaPace):
             return  # a second reply, or one that comes when the saga has given the step up
         if outcome.request and outcome.request != self.request(step):
             return  # to a command that was replaced
-        self._cancel_timer(outcome.step)
+        if self._timers:
+            self._cancel_timer(outcome.step)
         if outcome.error is None:
             self._answered(step, outcome.value, outcome.told)
         elif isinstance(outcome.error, Refused) and not self._comes_free(step, outcome.error):

@@ -159,9 +159,9 @@ class SagaRun:
             return coroutine.send(None)
         if self._first:
             return self._choose(coroutine)
-        if self._first is None and not _is_refusal(waited[0]):
-            self.saga.at_time(waited[0].ended_at)
-            return coroutine.send(self._reply(waited[0]))
+        if self._first is None and not _is_refusal(only := waited[0]):
+            self.saga.at_time(only.ended_at)
+            return coroutine.send(self._reply(only) if only.value is None else only.value)
         self.saga.at_time(max([step.ended_at for step in waited]))
         refused = [step for step in waited if _is_refusal(step)]
         if refused:

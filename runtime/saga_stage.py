@@ -99,7 +99,7 @@ class SagaStage(Cell):
         self.now = self._version = self._position = 0
         self._go_on_for(Origin(self.name))
         self._cause = ""
-        self._new = NO_EVENTS
+        self._new: list[NewEvent] = NO_EVENTS
         self._alerts: tuple[SagaAlert, ...] = ()
         """What is told of the turn, when that is durable; so it is said behind its events."""
         self._outbox = NO_LETTERS
@@ -283,13 +283,15 @@ class SagaStage(Cell):
 
         It is derived from the step's name, so whatever the saga goes through, it is the same each time.
         """
-        return f"{self.name}{'!' if undo else '#'}{step.wire}"
+        wire = step.asked.step if step.copy == 1 else step.wire
+        return f"{self.name}!{wire}" if undo else f"{self.name}#{wire}"
 
     def send(self, step: StepStory, to: Address[Any], command: Request[Any, Any]) -> bool:
         """Send a step's command at the end of the turn, unless it is under way already; return whether it is sent."""
-        own = None if self._run is None else self._run.step(step.asked.step)
+        asked, run = step.asked, self._run
+        own = None if run is None else run.step(asked.step)
         timeout = None if own is None else own.timeout
-        return self._send(step, to, command, self.request(step), step.asked.command, timeout) is not None
+        return self._send(step, to, command, self.request(step), asked.command, timeout) is not None
 
     def send_undo(self, step: StepStory) -> bool:
         """Send a step's undo, as it stands in the story; another saga is told to compensate."""
@@ -315,7 +317,7 @@ class SagaStage(Cell):
     ) -> Envelope | None:
         """Send something at the end of the turn, or hold it back until it may go; None: it is under way already."""
         key, limit = self.story.key_of(step), timeout or self.code.timeout
-        if request in self._held:
+        if self._held and request in self._held:
             return None
         under_way = request in self._under_way
         throttle = self.world.flow.throttles.get(to.actor)

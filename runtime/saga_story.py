@@ -279,8 +279,8 @@ class Story(msgspec.Struct, gc=False):
     def _end(self, name: str, at: int) -> StepStory:
         step = self.steps[name]
         self._close(step)
-        self.outcomes += 1
-        step.ended, step.ended_at = self.outcomes, at
+        self.outcomes = step.ended = self.outcomes + 1
+        step.ended_at = at
         return step
 
     def _close(self, step: StepStory) -> None:
