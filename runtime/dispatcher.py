@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from actors import OutcomeUnknown
 from actors.request_context import TURN, scope
-from persistence.writer import Writer
+from persistence.writer import HIGH_WATER, Writer
 from runtime.cells import Cell
 from runtime.clock import Clock
 from runtime.mailbox import NO_MAIL, Envelope, recycle
@@ -75,10 +75,10 @@ class Dispatcher:
     def _slice(self) -> None:
         self._armed = False
         budget = TURNS_PER_SLICE
-        queue = self._queue
+        queue, writer = self._queue, self._writer
         self._mark = self._slow.stopwatch()
         while queue and budget > 0:
-            if self._writer.full:
+            if writer.pending >= HIGH_WATER:  # it is full
                 # The disk is behind: turns, and with them all senders, wait until it has caught up.
                 self._writer.hold(self._resume)
                 break

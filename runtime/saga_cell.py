@@ -75,7 +75,8 @@ class SagaCell(SagaQueue):
             return True
         if story.locks and story.ended and story.lockers:
             return True
-        return bool(self._waiters or self._undoers) or super().unfinished
+        # (and what keeps any cell alive; not by super(), for it is asked at each saga's end, several times)
+        return bool(self.mail or self.control or self.gate or self._waiters or self._undoers)
 
     # -- life ---------------------------------------------------------------------------------------------------
 

@@ -116,11 +116,8 @@ class StepReturn(msgspec.Struct, gc=False):
     """The reply as JSON, where who gives it has written it down already; of the same class of requests."""
     uncertain: bool = False
     """Whether a refusal does not say what became of other copies that were sent to another node."""
-
-    @property
-    def gone(self) -> bool:
-        """Whether nobody waits for the reply any more: never, for a saga's story goes on."""
-        return False
+    gone: bool = False
+    """Whether nobody waits for the reply any more: never, for a saga's story goes on."""
 
     def done(self, value: Any) -> None:
         """Give the reply."""

@@ -316,7 +316,8 @@ class SagaStage(Cell):
         undoes: str | None = None,
     ) -> Envelope | None:
         """Send something at the end of the turn, or hold it back until it may go; None: it is under way already."""
-        key, limit = self.story.key_of(step), timeout or self.code.timeout
+        key = self.story.key_of(step)
+        limit = timeout or (self.code if self.kind.cls.older else self.kind.cls).timeout
         if self._held and request in self._held:
             return None
         under_way = request in self._under_way
