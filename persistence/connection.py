@@ -29,6 +29,18 @@ async def shielded(work: Awaitable[T]) -> T:
     raise AssertionError("a scope that nobody cancels swallowed an error")
 
 
+class Hop(asyncio.Future[T]):
+    """What is awaited while another thread works, and can't be called off.
+
+    A task that is cancelled meanwhile hears of it when the work is done. To shield it would do the same for all that
+    is awaited, by two more turns of the event loop each time.
+    """
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002
+        """Refuse: asyncio cancels the task when this is done."""
+        return False
+
+
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection that can run a whole function in its thread.
 
@@ -37,10 +49,10 @@ class Connection(aiosqlite.Connection):
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in the connection's thread, to its end even if the caller is cancelled."""
-        hop: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        hop: Hop[T] = Hop(loop=asyncio.get_running_loop())
         connection = self._conn
         self._tx.put_nowait((hop, lambda: work(connection)))  # pyright: ignore[reportUnknownMemberType]
-        return await shielded(hop)
+        return await hop
 
     def post(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Have ``work`` run in the connection's thread, behind all that was asked before; it must not raise."""
