@@ -30,10 +30,11 @@ async def shielded(work: Awaitable[T]) -> T:
 
 
 class Hop(asyncio.Future[T]):
-    """What is awaited while another thread works, and can't be called off.
+    """What is awaited while another thread does something short, and can't be called off.
 
-    A task that is cancelled meanwhile hears of it when the work is done. To shield it would do the same for all that
-    is awaited, by two more turns of the event loop each time.
+    A task that is cancelled meanwhile hears of it when the work is done. A shield would do the same, by two more turns
+    of the event loop each time. For long work there is no way around one: a scope of anyio's that is cancelled tries
+    again in each turn of the loop, without a pause.
     """
 
     def cancel(self, msg: object = None) -> bool:  # noqa: ARG002
@@ -49,10 +50,14 @@ class Connection(aiosqlite.Connection):
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in the connection's thread, to its end even if the caller is cancelled."""
+        return await shielded(self.hop(work))
+
+    def hop(self, work: Callable[[sqlite3.Connection], T]) -> Hop[T]:
+        """Run ``work``, which is short, in the connection's thread, to its end even if the caller is cancelled."""
         hop: Hop[T] = Hop(loop=asyncio.get_running_loop())
         connection = self._conn
         self._tx.put_nowait((hop, lambda: work(connection)))  # pyright: ignore[reportUnknownMemberType]
-        return await hop
+        return hop
 
     def post(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Have ``work`` run in the connection's thread, behind all that was asked before; it must not raise."""
