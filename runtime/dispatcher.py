@@ -102,36 +102,37 @@ class Dispatcher:
         Return how many there were.
         """
         cell.used = self.now
-        taken = controls = 0
-        if cell.control:
-            taken = controls = self._control_turns(cell, most)
+        taken = controls = self._control_turns(cell, most) if cell.control else 0
         mail = cell.mail
-        slow = self._slow
-        turn, stopwatch, limit, began = cell.turn, slow.stopwatch, slow.limit, self._mark
-        while mail and taken < most and cell.runnable and not cell.control:
-            taken += 1
-            envelope = mail.popleft()
-            reply = envelope.reply
-            if reply is not None and (reply.gone or envelope.due) and cell.expired(envelope, self._clock.steady()):
-                continue
-            try:
-                turn(envelope)
-            except BaseException as error:  # noqa: BLE001 (whatever it is, it must not stop the others' turns)
-                self._escaped(cell, envelope, error)
-            ended = stopwatch()
-            if ended - began > limit:
-                slow.took(cell.address, envelope.message, ended - began)
-            began = ended
-        self._mark = began
+        if mail:
+            slow = self._slow
+            turn, stopwatch, limit, began = cell.turn, slow.stopwatch, slow.limit, self._mark
+            while mail and taken < most and cell.runnable and not cell.control:
+                taken += 1
+                envelope = mail.popleft()
+                reply = envelope.reply
+                if reply is not None and (reply.gone or envelope.due) and cell.expired(envelope, self._clock.steady()):
+                    continue
+                try:
+                    turn(envelope)
+                except BaseException as error:  # noqa: BLE001 (whatever it is, it must not stop the others' turns)
+                    self._escaped(cell, envelope, error)
+                ended = stopwatch()
+                if ended - began > limit:
+                    slow.took(cell.address, envelope.message, ended - began)
+                began = ended
+            self._mark = began
+            if mail:
+                cell.left_behind(taken - controls, self.now)
+            elif mail is cell.mail:
+                cell.mail = recycle(mail)
+            else:
+                cell.since = self.now  # it has come meanwhile
+        elif mail is not NO_MAIL:
+            cell.mail = recycle(mail)
         cell.kind.counts.turns += taken
         if cell.gate:
             cell.let_in()
-        if mail:
-            cell.left_behind(taken - controls, self.now)
-        elif mail is not cell.mail:
-            cell.since = self.now  # it has come meanwhile
-        elif mail is not NO_MAIL:
-            cell.mail = recycle(mail)
         return taken
 
     def _control_turns(self, cell: Cell, most: int) -> int:

@@ -50,7 +50,8 @@ class SagaPace(SagaStage):
         if held is not None:
             undo = held.envelope.undoes is not None
             held.waiting.sent()
-            held.envelope.due = self._begin_timeout(held.timeout, held.step, undo=undo)
+            if held.timeout is not None:
+                held.envelope.due = self._begin_timeout(held.timeout, held.step, undo=undo)
             self._mail(held.to, held.envelope)
 
     def park(self, error: BaseException) -> None:

@@ -316,23 +316,23 @@ class SagaStage(Cell):
         undoes: str | None = None,
     ) -> Envelope | None:
         """Send something at the end of the turn, or hold it back until it may go; None: it is under way already."""
-        key = self.story.key_of(step)
-        limit = timeout or (self.code if self.kind.cls.older else self.kind.cls).timeout
+        story, world = self.story, self.world
+        key, undo = story.key_of(step), undoes is not None
         if self._held and request in self._held:
             return None
+        limit = timeout or (self.code if self.kind.cls.older else self.kind.cls).timeout
         under_way = request in self._under_way
-        throttle = self.world.flow.throttles.get(to.actor)
+        throttle = world.flow.throttles.get(to.actor) if world.flow.throttles else None
         now = under_way or throttle is None or throttle.take()
-        due = self._begin_timeout(limit, key, undo=undoes is not None) if now else 0
+        due = self._begin_timeout(limit, key, undo=undo) if limit is not None and now else 0
         if under_way:
             return None
         attempt = self._under_way[request] = next(_attempts)
-        back = StepReturn(self.world.find, self.address, key, undoes is not None, request, attempt)
-        started = self.story.started
-        path = (*started.path, self.address) if started is not None else (self.address,)
+        back = StepReturn(world.find, self.address, key, undo, request, attempt)
+        path = (self.address,) if story.started is None else (*story.started.path, self.address)
         message_id = None if isinstance(message, Query) else request  # a query has no effect to be told from another
         envelope = Envelope(message, message_id, back, self._origin, None, due, path, undoes, bytes(data))
-        envelope.lock = step.asked.lock and undoes is None
+        envelope.lock = step.asked.lock and not undo
         if now or throttle is None:
             self._mail(to, envelope)
         else:
@@ -345,10 +345,8 @@ class SagaStage(Cell):
         else:
             self._outbox = [(to, envelope)]
 
-    def _begin_timeout(self, limit: timedelta | None, key: str, *, undo: bool) -> int:
-        """Let an attempt fail after a time; return when, in microseconds of steady time, 0: never."""
-        if limit is None:
-            return 0
+    def _begin_timeout(self, limit: timedelta, key: str, *, undo: bool) -> int:
+        """Let an attempt fail after a time; return when, in microseconds of steady time."""
         delays = self.world.delays
         due = delays.now() + round(limit / timedelta(microseconds=1)) + 1
         self._set_timer(delays, due, key, undo=undo)
