@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeGuard, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -29,6 +29,7 @@ from actors.errors import DefinitionError
 from actors.reminders import Forget, Remind
 
 A = TypeVar("A")
+R = TypeVar("R")
 
 A_contra = TypeVar("A_contra", contravariant=True)
 """The actor that takes a request. Contravariant, so that a wrong address has no common type to hide behind."""
@@ -117,6 +118,14 @@ class Command(Request[A_contra, R_co]):
 
 class Query(Request[A_contra, R_co]):
     """Please tell: changes nothing."""
+
+
+def is_query(request: Request[A, R]) -> TypeGuard[Query[A, R]]:
+    """Whether a request is a query; for where each message passes.
+
+    ``isinstance`` asks a class's metaclass first where that is not ``type``, which takes ten times as long.
+    """
+    return Query in type(request).__mro__
 
 
 class Condition(msgspec.Struct, frozen=True):

@@ -74,8 +74,8 @@ class Step(Generic[R_co]):
             _check_length(name, timeout)
             if timeout <= timedelta(0):
                 raise SagaMisuse(f"step {name!r} needs a timeout of more than 0, not {timeout}")
-        if undo is not msgspec.UNSET and undo is not None:
-            _check_undo(name, undo)
+        if undo is not msgspec.UNSET and undo is not None and Command not in type(undo).__mro__:  # as in is_query
+            raise _no_undo(name, undo)
         self.kind: StepKind = kind
         self.name = name
         self.target = target
@@ -145,12 +145,11 @@ def _check_length(name: str, length: object) -> None:
         raise SagaMisuse(f"step {name!r} needs a length of time, timedelta(seconds=5) say, not {in_words(length)}")
 
 
-def _check_undo(name: str, undo: object) -> None:
-    if not isinstance(undo, Command):
-        raise SagaMisuse(
-            f"step {name!r} is undone by {in_words(undo)}, but an undo is a command to the same actor, kept as data; "
-            "write undo=Release(...)"
-        )
+def _no_undo(name: str, undo: object) -> SagaMisuse:
+    return SagaMisuse(
+        f"step {name!r} is undone by {in_words(undo)}, but an undo is a command to the same actor, kept as data; "
+        "write undo=Release(...)"
+    )
 
 
 def _check_steps(method: str, steps: tuple[object, ...]) -> None:

@@ -2,8 +2,8 @@
 
 import os
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -33,7 +33,8 @@ T = TypeVar("T")
 Durability = Literal["full", "normal"]
 
 HEADS_KEPT = 65_536
-"""How many streams' ids and versions the writer keeps in memory; others are looked up when they are written."""
+"""How many streams' ids and versions the writer keeps in memory, and up to an eighth more; others are looked up when
+they are written."""
 
 
 class SqliteJournal(SqliteReading):
@@ -52,7 +53,7 @@ class SqliteJournal(SqliteReading):
         self._durability = durability
         self._lock = LockFile(Path(os.path.realpath(path) + ".lock"))  # one lock, whatever links lead here
         self._writer: Connection | None = None
-        self._heads: OrderedDict[Stream, Head] = OrderedDict()
+        self._heads: dict[Stream, Head] = {}
         """Heads of streams as they are on disk, the one that was longest here first."""
         self._types: dict[str, int] = {}
         self._next_stream = 1
@@ -196,8 +197,9 @@ class SqliteJournal(SqliteReading):
         self._next_stream = group.next_stream
         self._types.update(group.types)
         self._heads.update(group.heads)
-        while len(self._heads) > HEADS_KEPT:
-            self._heads.popitem(last=False)
+        if len(self._heads) > HEADS_KEPT + HEADS_KEPT // 8:
+            for stream in list(islice(self._heads, len(self._heads) - HEADS_KEPT)):
+                del self._heads[stream]
         self.end += group.events
 
     async def recover(self) -> None:

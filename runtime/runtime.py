@@ -14,12 +14,12 @@ from actors import (
     Command,
     Group,
     Interceptor,
-    Query,
     Request,
     RuntimeClosed,
     State,
 )
 from actors.interceptors import check_interceptors
+from actors.messages import is_query
 from actors.reminders import Remind
 from actors.request_context import FIRST_USE, turn
 from persistence import Journal, Keys
@@ -263,7 +263,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             doors = self._doors_open()
             reply: R = await doors.ask(address, request, id, timeout, consistent=consistent, after=after)
             return reply
-        if isinstance(request, Query):
+        if is_query(request):
             return await queries.ask(node, address, request, timeout=timeout, consistent=consistent, after=after)
         promise = node.send(address, request, id) if timeout is None else None
         if promise is None:

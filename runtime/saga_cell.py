@@ -57,6 +57,10 @@ BRIEF = 100
 it has rested for a while, as all actors do: a saga that takes a thousand messages must not be read a thousand times."""
 
 
+ARRIVALS = (ReminderReturn, OnlyStart)
+"""Whose sender only wants to hear that the saga was started."""
+
+
 class SagaCell(SagaQueue):
     """A saga at work."""
 
@@ -236,30 +240,38 @@ class SagaCell(SagaQueue):
                 return  # another attempt is under way, and may still work
             self._under_way.pop(message.request, None)
             self._turn(message.request, self._take_undo if message.undo else self._take_outcome, message)
-        elif isinstance(message, Wake):
-            if self._timers.get(message.step or "") is message:
-                del self._timers[message.step or ""]
-                self._turn(f"{self.name}#{message.step}" if message.step else self.name, self._wake, message)
-        elif isinstance(message, Join):
-            self._join(envelope.reply)
-        elif isinstance(message, Bury):
-            self._bury(envelope)
-        elif isinstance(message, Resume):
-            self._resume(message)
-        elif isinstance(message, Pass):
-            self._turn(message.request, self._pass, message)
-        elif isinstance(message, Begin):
-            self._turn(self.name, self._begin, message)
-        elif isinstance(message, GivenBack):
-            self._turn(self.name, self._given_back, message)
-        elif isinstance(message, Verb):
-            self._carry_out(envelope)
-        elif type(message) in self.kind.queries:
-            self._answer(envelope)
         elif type(message) in self.kind.messages:
             self._receive(envelope)
-        else:
+        elif type(message) in self.kind.takes:
             self._turn(envelope.id or self.world.new_id(), self._start, envelope)
+        elif type(message) in self.kind.queries:
+            self._answer(envelope)
+        else:
+            self._take_notice(envelope, message)
+
+    def _take_notice(self, envelope: Envelope, message: object) -> None:
+        """Take in what the runtime has to say, or a person."""
+        match message:
+            case Wake(step=step):
+                if self._timers.get(step or "") is message:
+                    del self._timers[step or ""]
+                    self._turn(f"{self.name}#{step}" if step else self.name, self._wake, message)
+            case Join():
+                self._join(envelope.reply)
+            case Bury():
+                self._bury(envelope)
+            case Resume():
+                self._resume(message)
+            case Pass(request=request):
+                self._turn(request, self._pass, message)
+            case Begin():
+                self._turn(self.name, self._begin, message)
+            case GivenBack():
+                self._turn(self.name, self._given_back, message)
+            case Verb():
+                self._carry_out(envelope)
+            case _:
+                raise AssertionError(f"a saga takes no {message!r}")
 
     def _answer(self, envelope: Envelope) -> None:
         """Answer a query by the author's code, from where the story has come to; nothing comes of it."""
@@ -288,12 +300,13 @@ class SagaCell(SagaQueue):
     # -- beginning and end --------------------------------------------------------------------------------------
 
     def _join(self, reply: ReplyTo | None) -> None:
-        if isinstance(reply, (ReminderReturn, OnlyStart)) and self.story.start is not None:
+        story = self.story
+        never = story.started is None and story.queued is None
+        if reply is not None and type(reply) in ARRIVALS and not never:
             self._starters += (reply,)  # it has arrived, and need not wait for the end
         elif reply is not None:
             self._waiters.add(reply)
-        status = self.story.status
-        if status in ("new", "parked") or self.story.ended:
+        if never or story.ended or story.error is not None:
             self._answer_waiters()
 
     def _bury(self, envelope: Envelope) -> None:

@@ -7,7 +7,6 @@ import msgspec
 from actors import (
     Command,
     DeletedForGood,
-    Event,
     Locked,
     MailboxFull,
     NotTaken,
@@ -85,7 +84,7 @@ class SagaCourse(SagaPace):
         if self.story.dropped():
             return
         result = self.kind.result.encode(value, f"the result of {self.address}")
-        told = isinstance(value, Event) and type(value) in self.kind.names
+        told = type(value) in self.kind.names
         also = self.kind.new_events([value], b"") if told else ()
         self._value = value
         self.emit(events.Completed(msgspec.Raw(result)))

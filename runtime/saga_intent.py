@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Command, NotTaken, Query, ReadModel, Request, RetryPolicy, SagaMisuse, Service, Step
+from actors import Address, Command, NotTaken, ReadModel, Request, RetryPolicy, SagaMisuse, Service, Step
 from actors.address import check_address
-from actors.messages import name_of
+from actors.messages import is_query, name_of
 from actors.reminders import EPOCH
 from persistence.codec import Codec
 from runtime.kinds import Kind
-from runtime.saga_events import NOTHING, Asked, UndoRetry
+from runtime.saga_events import Asked, UndoRetry
 from runtime.saga_story import COMPENSATE, SOMEDAY, Story
 from runtime.takers import check_takes
 
@@ -36,7 +36,7 @@ def check_new(
     """
     if len(story.steps) >= MAX_STEPS:
         raise SagaMisuse(f"{address} has asked for more than {MAX_STEPS:,} steps; it seems to loop")
-    undo = step.undo if isinstance(step.undo, Command) else None
+    undo = None if step.undo is msgspec.UNSET else step.undo
     if story.pivot is not None and (step.kind == "pivot" or undo is not None):
         what = "is a second pivot" if step.kind == "pivot" else "has an undo"
         raise SagaMisuse(
@@ -59,7 +59,7 @@ def check_new(
             f"{address}: step {step.name!r} takes a lock of {step.target}, but only services have locks; leave "
             "out lock="
         )
-    if isinstance(step.command, Query):
+    if step.command is not None and is_query(step.command):
         _check_query(address, step, to)
         return
     if undo is not None and to.is_saga:
@@ -104,10 +104,11 @@ def intent(step: Step[Any], story: Story, codec: Codec, kind: Callable[[str], Ki
     asked = Asked(step.name, step.kind, step.target, optional=step.optional, lock=step.lock)
     if step.command is not None and step.target is not None:
         asked.command = msgspec.Raw(codec.encode(step.command, f"step {step.name!r}"))
-        if isinstance(step.undo, Command):
+        if step.undo is msgspec.UNSET:
+            if step.kind == "ask" and story.pivot is None and _starts_a_saga(step.command, kind(step.target.actor)):
+                asked.undo = COMPENSATE
+        elif step.undo is not None:
             asked.undo = msgspec.Raw(codec.encode(step.undo, f"the undo of step {step.name!r}"))
-        elif step.undo is msgspec.UNSET and step.kind == "ask" and story.pivot is None:
-            asked.undo = COMPENSATE if _starts_a_saga(step.command, kind(step.target.actor)) else NOTHING
         if step.undo_retry is not None:
             asked.undo_retry = _stored(step.undo_retry)
     elif step.until is not None:

@@ -182,7 +182,7 @@ class Waiters:
 
     def add(self, reply: ReplyTo) -> None:
         """Let one more wait; those who have given up are swept out from time to time."""
-        if isinstance(reply, SagaEnd) and reply in self._replies:
+        if type(reply) is SagaEnd and reply in self._replies:
             return  # one is there for all who watch
         self._replies.append(reply)
         if len(self._replies) > self._limit:

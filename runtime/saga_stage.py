@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, Query, Request, Saga
+from actors import Address, Request, Saga
+from actors.messages import is_query
 from actors.verbs import Compensate
 from persistence import AT_ONCE, BURIED, NEVER, Append, NewEvent, Record
 from persistence.codec import encode, encode_sound
@@ -330,7 +331,7 @@ class SagaStage(Cell):
         attempt = self._under_way[request] = next(_attempts)
         back = StepReturn(world.find, self.address, key, undo, request, attempt)
         path = (self.address,) if story.started is None else (*story.started.path, self.address)
-        message_id = None if isinstance(message, Query) else request  # a query has no effect to be told from another
+        message_id = None if is_query(message) else request  # a query has no effect to be told from another
         envelope = Envelope(message, message_id, back, self._origin, None, due, path, undoes, bytes(data))
         envelope.lock = step.asked.lock and not undo
         if now or throttle is None:

@@ -205,8 +205,17 @@ class Story(msgspec.Struct, gc=False):
             if step.asked.awaits and (number := msgspec.json.decode(answered.reply)) is not None:
                 self.inbox[number].taken = True
             self.crashes = 0
+        elif cls is Started:
+            self._started(cast(Started, event), at)
+        elif cls is Completed:
+            self.result, self.ended, self.crashes = cast(Completed, event).result, True, 0
         else:
             self._apply_other(event, at)
+
+    def _started(self, event: Started, at: int) -> None:
+        if self.queued is not None:
+            event.command, event.path = self.queued.command, self.queued.path
+        self.started, self.started_at, self.deadline, self.crashes = event, at, event.deadline, 0
 
     def _asked(self, event: Asked) -> None:
         step = self.steps[event.step] = StepStory(event, event.undo)
@@ -226,10 +235,6 @@ class Story(msgspec.Struct, gc=False):
                 pass
             case Queued():
                 self.queued, self.queued_at, self.priority = event, at, event.priority
-            case Started():
-                if self.queued is not None:
-                    event.command, event.path = self.queued.command, self.queued.path
-                self.started, self.started_at, self.deadline = event, at, event.deadline
             case Refused(step=name, reason=reason, uncertain=uncertain):
                 step = self._end(name, at)
                 step.reason, step.resent = reason, uncertain
@@ -254,8 +259,6 @@ class Story(msgspec.Struct, gc=False):
         match event:
             case Compensating(reason=reason):
                 self.reason, self.error, self.ended = reason, None, False
-            case Completed(result=result):
-                self.result, self.ended = result, True
             case Compensated():
                 self.compensated = self.ended = True
             case Killed():
