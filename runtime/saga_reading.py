@@ -1,5 +1,7 @@
 """Reads a saga's stream into its story; what can't follow what stands before it is told, and never guessed at."""
 
+from typing import Any
+
 import msgspec
 
 from persistence import Record
@@ -51,15 +53,13 @@ def follow(story: Story, event: events.SagaEvent, record: Record) -> None:
 
 def _misplaced(story: Story, event: events.SagaEvent) -> str:
     """Return why an event can't be the next one, where the story itself would not notice."""
-    match event:
-        case events.Asked(step=name) if name in story.steps:
-            return f"step {name!r} was asked before"
-        case events.Answered(step=name) | events.Refused(step=name) if _is_over(story, name):
-            return f"step {name!r} has its outcome already"
-        case events.Started() if story.started is not None:
-            return "it has begun before"
-        case _:
-            return ""
+    cls: Any = type(event)
+    one: Any = event
+    if cls is events.Asked:
+        return f"step {one.step!r} was asked before" if one.step in story.steps else ""
+    if cls is events.Answered or cls is events.Refused:
+        return f"step {one.step!r} has its outcome already" if _is_over(story, one.step) else ""
+    return "it has begun before" if cls is events.Started and story.started is not None else ""
 
 
 def _is_over(story: Story, name: str) -> bool:

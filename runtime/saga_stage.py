@@ -114,7 +114,7 @@ class SagaStage(Cell):
     def replay(self, record: Record) -> None:
         """Take in one event of the stream; the result as an event of the author's is passed over."""
         event = take_in(self.story, record)
-        if isinstance(event, (events.Started, events.Queued)):
+        if type(event) is events.Started or type(event) is events.Queued:
             meta = meta_of(record)
             self._go_on_for(Origin(meta.correlation or self.name, meta.context))
         elif record.type == BURIED:
