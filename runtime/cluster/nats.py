@@ -26,6 +26,9 @@ CLOSE = 5.0
 """Seconds for what has not left yet when a node leaves."""
 FLUSH = 10
 """Seconds for the server to say that it has taken what was sent to it."""
+PING = 5.0
+"""Seconds between questions to the server whether it is there; after three without an answer the connection is made
+anew. By then nobody has heard of this node for as long as others wait for a sign of life."""
 GROUP = "understudy"
 """The queue group of those who share a subject."""
 
@@ -67,6 +70,7 @@ class NatsNetwork(Network):
         client = Client()
         link = NatsLink(client, self._system, name, receiver, self.shown)
         options: dict[str, Any] = {"servers": [self._server], "max_reconnect_attempts": -1, "reconnect_time_wait": 1}
+        options |= {"ping_interval": PING, "max_outstanding_pings": 2}
         options |= {"name": f"understudy {self._system} {name}", "no_echo": False, "allow_reconnect": True}
         try:
             async with asyncio.timeout(CONNECT):
@@ -100,7 +104,7 @@ class NatsLink(Link):
         self._waiting: deque[tuple[str, bytes, int]] = deque()
         self._wake = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
-        self._joined = False
+        self._joined = self._closing = False
         self._lost = 0
         """How many messages were lost on this side since the connection was there last."""
         self.largest = 0
@@ -110,7 +114,7 @@ class NatsLink(Link):
         self.largest = self._client.max_payload
         self._sender = asyncio.get_running_loop().create_task(self._send_all())
         await self._client.subscribe(f"{self._nobody}.*", cb=self._told)
-        await self._client.flush(FLUSH)
+        await self._flush()
         self._joined = True
 
     async def listen(self, subject: str) -> None:
@@ -125,7 +129,7 @@ class NatsLink(Link):
         client = self._client
         try:
             self._subscriptions[subject] = await client.subscribe(self._prefix + subject, queue=group, cb=self._arrived)
-            await client.flush(FLUSH)  # the server knows of it then
+            await self._flush()  # the server knows of it then
         except Exception as error:
             raise NetworkUnusable(f"the network at {self._shown} can't be used: {error!r}") from error
 
@@ -136,9 +140,18 @@ class NatsLink(Link):
             return  # a server that is away forgets it by itself
         try:
             await subscription.unsubscribe()
-            await self._client.flush(FLUSH)
+            await self._flush()
         except Exception as error:  # noqa: BLE001 (it has gone meanwhile)
             log.warning("the network was left in the middle", network=self._shown, error=repr(error))
+
+    async def _flush(self) -> None:
+        """Wait until the server has taken all that was handed to the connection before.
+
+        The driver's ping goes out ahead of what stands in its buffer. So the first answer only says that all of that
+        has left since; the second one, that the server has come to it.
+        """
+        for _ in range(2):
+            await self._client.flush(FLUSH)
 
     async def _arrived(self, message: "Msg") -> None:
         self._receiver.arrived(message.data)
@@ -148,15 +161,15 @@ class NatsLink(Link):
 
     def send(self, subject: str, data: bytes, number: int = 0) -> None:
         """Send a message."""
-        if len(self._waiting) >= MOST_WAITING or self._client.is_closed:
+        if len(self._waiting) >= MOST_WAITING or self._closing or self._client.is_closed:
             self._lost += 1
             return
         self._waiting.append((self._prefix + subject, data, number))
         self._wake.set()
 
     async def _send_all(self) -> None:
-        """Hand what is to be sent to the connection, in order."""
-        while True:
+        """Hand what is to be sent to the connection, in order, until it is closed and nothing waits."""
+        while self._waiting or not self._closing:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
@@ -171,17 +184,19 @@ class NatsLink(Link):
 
     async def close(self) -> None:
         """Send what has not left yet, and leave the network."""
-        self._joined = False
+        self._joined, self._closing = False, True
         try:
             async with asyncio.timeout(CLOSE):
-                while self._waiting and self._client.is_connected:
+                if self._sender is not None:
                     self._wake.set()
-                    await asyncio.sleep(0)
+                    await asyncio.wait([self._sender])
                 if self._client.is_connected:
-                    await self._client.flush(FLUSH)
+                    await self._flush()
         except Exception as error:  # noqa: BLE001 (the server is away: nothing more can be said to anybody)
             log.warning("the network was left in the middle", network=self._shown, error=repr(error))
         finally:
+            # While the server takes nothing the driver swallows being cancelled, and would only go on to the next one.
+            self._waiting.clear()
             if self._sender is not None:
                 self._sender.cancel()
                 await asyncio.wait([self._sender])
@@ -210,7 +225,19 @@ class NatsLink(Link):
 
 
 async def _closed(client: "Client") -> None:
-    try:
-        await client.close()
-    except Exception as error:  # noqa: BLE001 (it is closed all the same)
+    """Close the connection, also where the driver would wait for ever for a server that takes nothing."""
+    closing = asyncio.ensure_future(client.close())
+    for end in (lambda: _abort(client), closing.cancel):
+        await asyncio.wait([closing], timeout=CLOSE)
+        if not closing.done():
+            end()
+    await asyncio.wait([closing])
+    if not closing.cancelled() and (error := closing.exception()) is not None:  # it is closed all the same
         log.warning("the connection to the network did not end well", error=repr(error))
+
+
+def _abort(client: "Client") -> None:
+    """Close the socket as it is; the driver has no word for it."""
+    writer = getattr(getattr(client, "_transport", None), "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()
