@@ -191,6 +191,10 @@ class NatsLink(Link):
                     self._wake.set()
                     await asyncio.wait([self._sender])
                 if self._client.is_connected:
+                    # Said, for the server notices the end of a connection in its own time: till then, who sends us
+                    # something would not be told that nobody is there.
+                    for subscription in self._subscriptions.values():
+                        await subscription.unsubscribe()
                     await self._flush()
         except Exception as error:  # noqa: BLE001 (the server is away: nothing more can be said to anybody)
             log.warning("the network was left in the middle", network=self._shown, error=repr(error))
