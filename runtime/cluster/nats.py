@@ -26,6 +26,8 @@ CLOSE = 5.0
 """Seconds for what has not left yet when a node leaves."""
 FLUSH = 10
 """Seconds for the server to say that it has taken what was sent to it."""
+AGAIN = 0.1
+"""Seconds after which what has not ended is told to once more."""
 PING = 5.0
 """Seconds between questions to the server whether it is there; after three without an answer the connection is made
 anew. By then nobody has heard of this node for as long as others wait for a sign of life."""
@@ -72,17 +74,14 @@ class NatsNetwork(Network):
         options: dict[str, Any] = {"servers": [self._server], "max_reconnect_attempts": -1, "reconnect_time_wait": 1}
         options |= {"ping_interval": PING, "max_outstanding_pings": 2}
         options |= {"name": f"understudy {self._system} {name}", "no_echo": False, "allow_reconnect": True}
+        joining = asyncio.ensure_future(link.begin(options | self._options))
         try:
-            async with asyncio.timeout(CONNECT):
-                await client.connect(
-                    **(options | self._options),
-                    error_cb=link.on_error,
-                    disconnected_cb=link.on_disconnect,
-                    reconnected_cb=link.on_reconnect,
-                    closed_cb=link.on_closed,
-                )
-                await link.begin()
+            await asyncio.wait([joining], timeout=CONNECT)
+            if not joining.done():
+                raise TimeoutError(f"not within {CONNECT:g} seconds")
+            await joining
         except BaseException as error:
+            await shielded(_ended(joining))
             await shielded(link.close())
             if not isinstance(error, Exception):
                 raise
@@ -109,8 +108,15 @@ class NatsLink(Link):
         """How many messages were lost on this side since the connection was there last."""
         self.largest = 0
 
-    async def begin(self) -> None:
-        """Be ready to send and to be told."""
+    async def begin(self, options: dict[str, Any]) -> None:
+        """Connect, and be ready to send and to be told."""
+        await self._client.connect(
+            **options,
+            error_cb=self.on_error,
+            disconnected_cb=self.on_disconnect,
+            reconnected_cb=self.on_reconnect,
+            closed_cb=self.on_closed,
+        )
         self.largest = self._client.max_payload
         self._sender = asyncio.get_running_loop().create_task(self._send_all())
         await self._client.subscribe(f"{self._nobody}.*", cb=self._told)
@@ -199,11 +205,9 @@ class NatsLink(Link):
         except Exception as error:  # noqa: BLE001 (the server is away: nothing more can be said to anybody)
             log.warning("the network was left in the middle", network=self._shown, error=repr(error))
         finally:
-            # While the server takes nothing the driver swallows being cancelled, and would only go on to the next one.
             self._waiting.clear()
             if self._sender is not None:
-                self._sender.cancel()
-                await asyncio.wait([self._sender])
+                await _ended(self._sender)
             await _closed(self._client)
 
     # -- what the connection has to say -------------------------------------------------------------------------
@@ -228,14 +232,27 @@ class NatsLink(Link):
             log.critical("this node is not in the network any more; start it again", network=self._shown)
 
 
+async def _ended(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task until it has ended.
+
+    The driver swallows that now and then: while it waits for room, and where ``asyncio.wait_for`` does, which before
+    Python 3.12 tells of a connection that was refused in the same moment instead. It would try again for ever.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=AGAIN)
+    if not task.cancelled():
+        task.exception()  # whatever it is, it comes too late
+
+
 async def _closed(client: "Client") -> None:
     """Close the connection, also where the driver would wait for ever for a server that takes nothing."""
     closing = asyncio.ensure_future(client.close())
-    for end in (lambda: _abort(client), closing.cancel):
+    await asyncio.wait([closing], timeout=CLOSE)
+    if not closing.done():
+        _abort(client)
         await asyncio.wait([closing], timeout=CLOSE)
-        if not closing.done():
-            end()
-    await asyncio.wait([closing])
+    await _ended(closing)
     if not closing.cancelled() and (error := closing.exception()) is not None:  # it is closed all the same
         log.warning("the connection to the network did not end well", error=repr(error))
 
