@@ -147,6 +147,8 @@ PLAIN = Codec()
 WRAPPING = Codec(max_payload=WRAPPED_PAYLOAD, max_depth=WRAPPED_DEPTH)
 """For what a runtime writes around payloads, each of which is within its own limit."""
 encode = WRAPPING.encode
+encode_sound = msgspec.json.Encoder().encode
+"""Writes what holds nothing but parts that were looked at before, as short texts and JSON."""
 
 
 class Decoder:

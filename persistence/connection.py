@@ -29,6 +29,19 @@ async def shielded(work: Awaitable[T]) -> T:
     raise AssertionError("a scope that nobody cancels swallowed an error")
 
 
+class Hop(asyncio.Future[T]):
+    """What is awaited while another thread does something short, and can't be called off.
+
+    A task that is cancelled meanwhile hears of it when the work is done. A shield would do the same, by two more turns
+    of the event loop each time. For long work there is no way around one: a scope of anyio's that is cancelled tries
+    again in each turn of the loop, without a pause.
+    """
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002
+        """Refuse: asyncio cancels the task when this is done."""
+        return False
+
+
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection that can run a whole function in its thread.
 
@@ -37,10 +50,14 @@ class Connection(aiosqlite.Connection):
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in the connection's thread, to its end even if the caller is cancelled."""
-        hop: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        return await shielded(self.hop(work))
+
+    def hop(self, work: Callable[[sqlite3.Connection], T]) -> Hop[T]:
+        """Run ``work``, which is short, in the connection's thread, to its end even if the caller is cancelled."""
+        hop: Hop[T] = Hop(loop=asyncio.get_running_loop())
         connection = self._conn
         self._tx.put_nowait((hop, lambda: work(connection)))  # pyright: ignore[reportUnknownMemberType]
-        return await shielded(hop)
+        return hop
 
     def post(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Have ``work`` run in the connection's thread, behind all that was asked before; it must not raise."""

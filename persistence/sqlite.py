@@ -179,7 +179,7 @@ class SqliteJournal(SqliteReading):
         if self._writer is None:
             raise JournalUnusable(f"{self.path} is not open")
         try:
-            return await self._writer.run(work)
+            return await self._writer.hop(work)
         except sqlite3.Error as error:
             raise self.fault(error) from error
         finally:

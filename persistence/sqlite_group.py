@@ -18,7 +18,20 @@ from persistence.errors import (
     StreamBuried,
     VersionConflict,
 )
-from persistence.journal import ANY, BURIED, DELETED, ERASED, EXISTS, NEVER, NONE, Append, Batch, Snapshot, Stream
+from persistence.journal import (
+    ANY,
+    BURIED,
+    DELETED,
+    ERASED,
+    EXISTS,
+    NEVER,
+    NONE,
+    Append,
+    Batch,
+    NewEvent,
+    Snapshot,
+    Stream,
+)
 from persistence.sqlite_queries import matching
 
 CHUNKS = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
@@ -88,6 +101,12 @@ class Group:
         self.versions: list[int] = []
         """The version of each stream after its append; told where its writer did not know it."""
         self._rows: list[Any] = []
+        self._position = 0
+        """Of the last event that was added."""
+        self._places: dict[Stream, bytes] = {}
+        """:func:`place_of` each stream."""
+        self._names: dict[str, tuple[int, bytes]] = {}
+        """The number of each type, and its name as a checksum takes it."""
         self._more: dict[int, tuple[str | int, str | int]] = {}
         """Ids and tags, by position."""
         self._tags: list[Any] = []
@@ -106,16 +125,19 @@ class Group:
             if self._modes:
                 for append in self._appends:
                     self._check_condition(db, append)
+            self._position = self._known.end
+            behind: list[Append] = []
             for append in self._appends:
                 self._add(db, append)
-                if append.erase_before:
-                    self._type(ERASED)
+                if append.snapshot is not None or append.erase_before:
+                    behind.append(append)
+            erased = self._type(ERASED) if any(append.erase_before for append in behind) else 0
             self._insert(db)
-            for append in self._appends:
+            for append in behind:
                 if append.snapshot is not None:
                     self._keep(db, append.stream, append.snapshot)
                 if append.erase_before and append.stream in self.heads:
-                    self._known.erase(db, self.heads[append.stream][0], append.erase_before, self._type(ERASED))
+                    self._known.erase(db, self.heads[append.stream][0], append.erase_before, erased)
         except sqlite3.IntegrityError as error:
             raise _Refused(error) from error
 
@@ -167,24 +189,35 @@ class Group:
 
     def _add_events(self, append: Append, number: int, version: int) -> None:
         stream, command, time, rows = append.stream, append.command, append.time, self._rows
-        position = self._known.end + len(rows) // EVENT_COLUMNS
-        place, said = place_of(stream), NO_COMMAND if command is None else command.encode()
+        position, names = self._position, self._names
+        place = self._places.get(stream)
+        if place is None:
+            place = self._places[stream] = place_of(stream)
+        first: str | int = NOTHING if command is None else command
+        said = NO_COMMAND if command is None else command.encode()
         for event in append.events:
             version += 1
             position += 1
             name, data, meta = event.type, event.data, event.meta
+            kind, called = names.get(name) or self._name(name)
             if event.id is None and not event.tags:
-                crc = crc32(PLAIN % (position, time, said, name.encode(), version, place, data, meta))
+                crc = crc32(PLAIN % (position, time, said, called, version, place, data, meta))
             else:
                 crc = crc_of(position, stream, version, name, time, command, data, meta, event.id, event.tags)
-                tags = msgspec.json.encode(event.tags).decode() if event.tags else NOTHING
-                self._more[position] = NOTHING if event.id is None else event.id, tags
-                for tag in set(event.tags):
-                    self._tags += (tag, position)
-            kind = self._known_types.get(name) or self._type(name)
-            first = NOTHING if command is None else command
+                self._add_more(position, event)
             rows += (position, number, version, kind, time, first, data.decode(), meta.decode(), crc)
-            command, said = None, NO_COMMAND
+            command, first, said = None, NOTHING, NO_COMMAND
+        self._position = position
+
+    def _add_more(self, position: int, event: NewEvent) -> None:
+        tags = msgspec.json.encode(event.tags).decode() if event.tags else NOTHING
+        self._more[position] = NOTHING if event.id is None else event.id, tags
+        for tag in set(event.tags):
+            self._tags += (tag, position)
+
+    def _name(self, name: str) -> tuple[int, bytes]:
+        found = self._names[name] = self._type(name), name.encode()
+        return found
 
     def _type(self, name: str) -> int:
         number = self._known_types.get(name) or self.types.get(name)

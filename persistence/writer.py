@@ -96,10 +96,11 @@ class Writer:
         Raises:
             NotEncodable: it holds what can't be stored, and would spoil its group; it is not in the order.
         """
-        events, sound = 0, True
-        for append in batch:
-            events += len(append.events)
-            sound = sound and append.sound
+        if len(batch) == 1:  # as most are
+            append = batch[0]
+            events, sound = len(append.events), append.sound
+        else:
+            events, sound = sum([len(append.events) for append in batch]), all(append.sound for append in batch)
         if not sound:
             check((batch,), self._journal.max_payload)
         group = self._open

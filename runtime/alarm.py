@@ -84,10 +84,8 @@ class Alarm:
     def note(self, batches: Sequence[Batch]) -> None:
         """Take in the wake times of a group that has become durable."""
         noted = False
-        for batch in batches:
-            for append in batch:
-                if append.wake is not None:
-                    noted = self._note(append.stream, append.wake) or noted
+        for stream, wake in [(one.stream, one.wake) for batch in batches for one in batch if one.wake is not None]:
+            noted = self._note(stream, wake) or noted
         if noted:
             self._look()
 

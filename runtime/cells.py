@@ -205,7 +205,7 @@ class Cell(Inbox):
         error: Exception | None = None
         if len(self.mail) >= self.limit:
             error = self.full_error()
-        elif envelope.path:
+        elif self.address in envelope.path:
             error = self.circle(envelope.path, envelope.message)
         if error is None:
             self.put(envelope)

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from actors import OutcomeUnknown
 from actors.request_context import TURN, scope
-from persistence.writer import Writer
+from persistence.writer import HIGH_WATER, Writer
 from runtime.cells import Cell
 from runtime.clock import Clock
-from runtime.mailbox import Envelope, recycle
+from runtime.mailbox import NO_MAIL, Envelope, recycle
 from runtime.slow_turns import SlowTurns
 
 TURNS_PER_CELL = 64
@@ -75,10 +75,10 @@ class Dispatcher:
     def _slice(self) -> None:
         self._armed = False
         budget = TURNS_PER_SLICE
-        queue = self._queue
+        queue, writer = self._queue, self._writer
         self._mark = self._slow.stopwatch()
         while queue and budget > 0:
-            if self._writer.full:
+            if writer.pending >= HIGH_WATER:  # it is full
                 # The disk is behind: turns, and with them all senders, wait until it has caught up.
                 self._writer.hold(self._resume)
                 break
@@ -102,36 +102,37 @@ class Dispatcher:
         Return how many there were.
         """
         cell.used = self.now
-        taken = controls = 0
-        if cell.control:
-            taken = controls = self._control_turns(cell, most)
+        taken = controls = self._control_turns(cell, most) if cell.control else 0
         mail = cell.mail
-        slow = self._slow
-        turn, stopwatch, limit, began = cell.turn, slow.stopwatch, slow.limit, self._mark
-        while mail and taken < most and cell.runnable and not cell.control:
-            taken += 1
-            envelope = mail.popleft()
-            reply = envelope.reply
-            if reply is not None and (reply.gone or envelope.due) and cell.expired(envelope, self._clock.steady()):
-                continue
-            try:
-                turn(envelope)
-            except BaseException as error:  # noqa: BLE001 (whatever it is, it must not stop the others' turns)
-                self._escaped(cell, envelope, error)
-            ended = stopwatch()
-            if ended - began > limit:
-                slow.took(cell.address, envelope.message, ended - began)
-            began = ended
-        self._mark = began
+        if mail:
+            slow = self._slow
+            turn, stopwatch, limit, began = cell.turn, slow.stopwatch, slow.limit, self._mark
+            while mail and taken < most and cell.runnable and not cell.control:
+                taken += 1
+                envelope = mail.popleft()
+                reply = envelope.reply
+                if reply is not None and (reply.gone or envelope.due) and cell.expired(envelope, self._clock.steady()):
+                    continue
+                try:
+                    turn(envelope)
+                except BaseException as error:  # noqa: BLE001 (whatever it is, it must not stop the others' turns)
+                    self._escaped(cell, envelope, error)
+                ended = stopwatch()
+                if ended - began > limit:
+                    slow.took(cell.address, envelope.message, ended - began)
+                began = ended
+            self._mark = began
+            if mail:
+                cell.left_behind(taken - controls, self.now)
+            elif mail is cell.mail:
+                cell.mail = recycle(mail)
+            else:
+                cell.since = self.now  # it has come meanwhile
+        elif mail is not NO_MAIL:
+            cell.mail = recycle(mail)
         cell.kind.counts.turns += taken
         if cell.gate:
             cell.let_in()
-        if mail:
-            cell.left_behind(taken - controls, self.now)
-        elif mail is cell.mail:
-            cell.mail = recycle(mail)
-        else:
-            cell.since = self.now  # it has come meanwhile
         return taken
 
     def _control_turns(self, cell: Cell, most: int) -> int:

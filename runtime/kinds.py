@@ -83,9 +83,6 @@ def deletion(cause: str, context: Texts | None = None, *, for_good: bool) -> New
 REVISED = b'{"revision":'
 """How metadata begins that says a revision: :meth:`Kind.stamp` puts it first, so that a glance tells."""
 
-own_meta = msgspec.json.Encoder().encode
-"""Writes metadata that holds only ids of our own making: what any text may do to it need not be looked for."""
-
 _meta = Decoder(EventMeta, WRAPPING)
 
 

@@ -149,7 +149,7 @@ MOST_SPARE = 256
 
 def recycle(mail: Mail) -> Mail:
     """Keep an empty lane for others, if it is one of those that cells take and give back; return what is there now."""
-    if isinstance(mail, PriorityMail):
+    if mail.__class__ is PriorityMail:
         return mail
     if mail is not NO_MAIL and len(SPARE) < MOST_SPARE:
         SPARE.append(mail)

@@ -96,10 +96,10 @@ class Recovery:
         readings, self._new = self._new, []
         self._busy += len(readings)
         try:
-            heads = await self._journal.heads([reading.cell.stream for reading in readings])
+            heads = await self._journal.heads([reading.stream for reading in readings])
             theirs = await self._journal.strangers(list(heads)) if heads and self._journal.owner else {}
             for reading in readings:
-                reading.head = heads.get(reading.cell.stream, 0)
+                reading.head = heads.get(reading.stream, 0)
             await self._look_for_snapshots([reading for reading in readings if reading.head and reading.long])
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the cells' to deal with)
             if epoch == self._epoch:
@@ -109,9 +109,9 @@ class Recovery:
         else:
             if epoch == self._epoch:
                 for reading in readings:
-                    if reading.cell.stream in theirs:
+                    if reading.stream in theirs:
                         self.opening -= 1
-                        reading.elsewhere(theirs[reading.cell.stream], self.pass_on)
+                        reading.elsewhere(theirs[reading.stream], self.pass_on)
                         continue
                     ready = reading.start()
                     if ready and reading.head:
@@ -125,9 +125,9 @@ class Recovery:
 
     async def _look_for_snapshots(self, readings: "list[_Reading]") -> None:
         if readings:
-            found = await self._journal.snapshots([reading.cell.stream for reading in readings])
+            found = await self._journal.snapshots([reading.stream for reading in readings])
             for reading in readings:
-                reading.asked, reading.snapshot = True, found.get(reading.cell.stream)
+                reading.asked, reading.snapshot = True, found.get(reading.stream)
 
     async def _read_page(self, reading: "_Reading") -> None:
         epoch = self._epoch
@@ -164,11 +164,12 @@ class _Reading:
     later would reset an actor in the middle of its work.
     """
 
-    __slots__ = ("asked", "cell", "head", "incarnation", "opened", "pages", "snapshot", "version")
+    __slots__ = ("asked", "cell", "head", "incarnation", "opened", "pages", "snapshot", "stream", "version")
 
     def __init__(self, cell: Cell, journal: Journal) -> None:
         self.cell = cell
-        self.pages = ReadAhead(journal, cell.stream)
+        self.stream = cell.stream
+        self.pages = ReadAhead(journal, self.stream)
         self.incarnation = cell.incarnation
         self.version = self.head = 0
         """What has been read, and what there is."""

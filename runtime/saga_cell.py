@@ -45,7 +45,7 @@ from runtime.saga_mail import (
 )
 from runtime.saga_queue import SagaQueue
 from runtime.saga_rehearsal import rehearsed
-from runtime.saga_stage import UNTOLD
+from runtime.saga_stage import NO_LETTERS, UNTOLD
 from runtime.saga_story import Story
 from runtime.suspects import Suspect
 
@@ -60,7 +60,7 @@ it has rested for a while, as all actors do: a saga that takes a thousand messag
 class SagaCell(SagaQueue):
     """A saga at work."""
 
-    __slots__ = ("_counting", "_starters", "_suspect", "_waiters")
+    __slots__ = ("_counting", "_suspect", "_waiters")
 
     def __init__(self, world: World, address: Address[Any], kind: Kind) -> None:
         super().__init__(world, address, kind)
@@ -69,12 +69,14 @@ class SagaCell(SagaQueue):
     @property
     def unfinished(self) -> bool:
         """Whether it must live on: there is mail, somebody waits, or the story goes on by itself."""
-        status = self.story.status
-        if status in ("running", "compensating") and (self._under_way or self.story.asleep_until() is None):
+        story = self.story
+        under_way = story.started is not None and not story.ended and story.error is None
+        if under_way and (self._under_way or story.asleep_until() is None):
             return True
-        if self.story.locks and self.story.ended and self.story.lockers:
+        if story.locks and story.ended and story.lockers:
             return True
-        return bool(self._waiters or self._undoers) or super().unfinished
+        # (and what keeps any cell alive; not by super(), for it is asked at each saga's end, several times)
+        return bool(self.mail or self.control or self.gate or self._waiters or self._undoers)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -83,8 +85,6 @@ class SagaCell(SagaQueue):
         super().begin()
         self._suspect = self._counting = False
         """Whether it may have been under way when the process before this one crashed, and has not gone on since."""
-        self._starters: list[ReplyTo] = []
-        """Who only wants to hear that it was started, at the end of the turn: it is not enqueued before."""
 
     def recovered(self) -> None:
         """Go on where the journal ends."""
@@ -230,7 +230,7 @@ class SagaCell(SagaQueue):
 
     def _take_in(self, envelope: Envelope) -> None:
         message = envelope.message
-        if isinstance(message, StepOutcome):
+        if type(message) is StepOutcome:
             last = self._under_way.get(message.request, message.attempt)
             if message.error is not None and message.attempt != last:
                 return  # another attempt is under way, and may still work
@@ -289,7 +289,7 @@ class SagaCell(SagaQueue):
 
     def _join(self, reply: ReplyTo | None) -> None:
         if isinstance(reply, (ReminderReturn, OnlyStart)) and self.story.start is not None:
-            self._starters.append(reply)  # it has arrived, and need not wait for the end
+            self._starters += (reply,)  # it has arrived, and need not wait for the end
         elif reply is not None:
             self._waiters.add(reply)
         status = self.story.status
@@ -332,17 +332,10 @@ class SagaCell(SagaQueue):
         for _, envelope in self._outbox:
             if isinstance(envelope.reply, StepReturn):
                 self._under_way.pop(envelope.reply.request, None)
-        self._outbox.clear()
+        self._outbox = NO_LETTERS
         log.error("saga parked", saga=str(self.address), error=repr(error))
         self.emit(events.Parked(events.told(error)))
-        self._alerts.append(SagaAlert(self.address, "parked", "", events.told(error)))
-
-    def _end_turn(self) -> None:
-        super()._end_turn()
-        if self._starters:
-            starters, self._starters = self._starters, []
-            for reply in starters:
-                reply.done(None)
+        self._alerts += (SagaAlert(self.address, "parked", "", events.told(error)),)
 
     def _over(self) -> None:
         self._end_run()

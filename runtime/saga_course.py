@@ -17,6 +17,8 @@ from actors import (
     SagaMisuse,
     UnknownActor,
 )
+from persistence.intake import check_text
+from persistence.limits import ID_LENGTH
 from runtime import saga_events as events
 from runtime.mailbox import Envelope
 from runtime.saga_alerts import FAILURES, SagaAlert
@@ -65,7 +67,7 @@ class SagaCourse(SagaPace):
 
     def _begin_run(self, command: Command[Any, Any]) -> None:
         saga = code_of(self.kind, self.story)(self.address.key)
-        self._run = SagaRun(self, saga, command, self.kind, self.world.kind, self.world.check)
+        self._run = SagaRun(self, saga, command, self.kind, self.world.kind)
         self._advance()
 
     def _advance(self) -> None:
@@ -84,7 +86,7 @@ class SagaCourse(SagaPace):
             return
         result = self.kind.result.encode(value, f"the result of {self.address}")
         told = isinstance(value, Event) and type(value) in self.kind.names
-        also = self.kind.new_events([value], b"") if told else []
+        also = self.kind.new_events([value], b"") if told else ()
         self._value = value
         self.emit(events.Completed(msgspec.Raw(result)))
         self._new += also
@@ -96,7 +98,8 @@ class SagaCourse(SagaPace):
             return  # a second reply, or one that comes when the saga has given the step up
         if outcome.request and outcome.request != self.request(step):
             return  # to a command that was replaced
-        self._cancel_timer(outcome.step)
+        if self._timers:
+            self._cancel_timer(outcome.step)
         if outcome.error is None:
             self._answered(step, outcome.value, outcome.told)
         elif isinstance(outcome.error, Refused) and not self._comes_free(step, outcome.error):
@@ -137,7 +140,7 @@ class SagaCourse(SagaPace):
         parked = isinstance(error, Parked) and to is not None and self.world.kind(to.actor).is_saga
         self.emit(events.Failed(key, events.told(error), undo, parked))
         if undo and step.undo_failures == FAILURES:
-            self._alerts.append(SagaAlert(self.address, "undo", step.asked.step, events.told(error)))
+            self._alerts += (SagaAlert(self.address, "undo", step.asked.step, events.told(error)),)
         own = self._run.step(key) if self._run is not None else None
         policy = own.retry if own is not None else None
         random, delays = self.world.random, self.world.delays
@@ -198,11 +201,13 @@ class SagaCourse(SagaPace):
         """Return a message as JSON; None: it has come before.
 
         Raises:
+            NotEncodable: it, or its id, can't be stored.
             UnknownActor, NotTaken: the saga is not under way.
             CommandIdReused: another one has come with its id.
             MailboxFull: too many are waiting.
         """
         story, name = self.story, type(message).__name__
+        check_text("a command's id", message_id, ID_LENGTH)
         for known in story.inbox:
             if known.id == message_id:
                 check_same(self.address, self.kind, message, known.data, f"a message {message_id!r}")

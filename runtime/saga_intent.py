@@ -14,6 +14,7 @@ from persistence.codec import Codec
 from runtime.kinds import Kind
 from runtime.saga_events import NOTHING, Asked, UndoRetry
 from runtime.saga_story import COMPENSATE, SOMEDAY, Story
+from runtime.takers import check_takes
 
 MAX_STEPS = 10_000
 """How many steps one saga may have; one that asks for more is looping, and is parked."""
@@ -24,7 +25,6 @@ def check_new(
     story: Story,
     step: Step[Any],
     kind: Callable[[str], Kind],
-    check: Callable[[Address[Any], object], None],
     *,
     alone: bool,
 ) -> None:
@@ -45,13 +45,15 @@ def check_new(
         )
     if step.kind == "pivot" and not alone:
         raise SagaMisuse(f"{address}: the pivot {step.name!r} must be awaited alone, not in parallel or in a select")
-    if type(step.target) is not Address and step.kind in ("ask", "pivot"):
-        check_address(step.target)
-    if step.target == address:
-        raise SagaMisuse(f"{address}: step {step.name!r} asks the saga itself, which would wait for ever")
-    if step.target is None:
+    target = step.target
+    if target is None and step.kind not in ("ask", "pivot"):
         return
-    to = kind(step.target.actor)
+    if type(target) is not Address or type(target.key) is not str:
+        check_address(target)
+        assert target is not None  # or the check would have raised
+    if target == address:
+        raise SagaMisuse(f"{address}: step {step.name!r} asks the saga itself, which would wait for ever")
+    to = kind(target.actor)
     if step.lock and not issubclass(to.cls, Service):
         raise SagaMisuse(
             f"{address}: step {step.name!r} takes a lock of {step.target}, but only services have locks; leave "
@@ -60,19 +62,24 @@ def check_new(
     if isinstance(step.command, Query):
         _check_query(address, step, to)
         return
-    if undo is not None and type(step.command) in to.messages:
+    if undo is not None and to.is_saga:
+        _check_saga_undo(address, step, to)
+    check_takes(to, target, step.command)
+    if undo is not None:
+        check_takes(to, target, undo)
+
+
+def _check_saga_undo(address: Address[Any], step: Step[Any], to: Kind) -> None:
+    """Say why a step that asks a saga has no undo of its own."""
+    if type(step.command) in to.messages:
         raise SagaMisuse(
             f"{address}: step {step.name!r} sends a message to another saga, which can't be undone; leave out undo=, "
             "and let its story deal with what it was told"
         )
-    if undo is not None and to.is_saga:
-        raise SagaMisuse(
-            f"{address}: step {step.name!r} asks another saga, which can't be undone by a command: going back "
-            "compensates it; leave out undo=, or write undo=None to leave it as it is"
-        )
-    for request in (step.command, undo):
-        if request is not None:
-            check(step.target, request)
+    raise SagaMisuse(
+        f"{address}: step {step.name!r} asks another saga, which can't be undone by a command: going back "
+        "compensates it; leave out undo=, or write undo=None to leave it as it is"
+    )
 
 
 def _check_query(address: Address[Any], step: Step[Any], to: Kind) -> None:

@@ -116,26 +116,22 @@ class StepReturn(msgspec.Struct, gc=False):
     """The reply as JSON, where who gives it has written it down already; of the same class of requests."""
     uncertain: bool = False
     """Whether a refusal does not say what became of other copies that were sent to another node."""
-
-    @property
-    def gone(self) -> bool:
-        """Whether nobody waits for the reply any more: never, for a saga's story goes on."""
-        return False
+    gone: bool = False
+    """Whether nobody waits for the reply any more: never, for a saga's story goes on."""
 
     def done(self, value: Any) -> None:
         """Give the reply."""
-        self._post(StepOutcome(self.step, self.undo, value, None, self.request, self.attempt, self.told))
-
-    def failed(self, error: Exception) -> None:
-        """Say that there is none."""
-        outcome = StepOutcome(self.step, self.undo, None, error, self.request, self.attempt, None, self.uncertain)
-        self._post(outcome)
-
-    def _post(self, outcome: StepOutcome) -> None:
         # An unfinished saga has its cell, or gets it back and sends the step again; one that has ended needs no reply.
         cell = self.find(self.saga)
         if cell is not None:
-            cell.post(Envelope(outcome))
+            cell.post(Envelope(StepOutcome(self.step, self.undo, value, None, self.request, self.attempt, self.told)))
+
+    def failed(self, error: Exception) -> None:
+        """Say that there is none."""
+        cell = self.find(self.saga)
+        if cell is not None:
+            undo, request, attempt = self.undo, self.request, self.attempt
+            cell.post(Envelope(StepOutcome(self.step, undo, None, error, request, attempt, None, self.uncertain)))
 
 
 class SagaEnd(msgspec.Struct, gc=False):

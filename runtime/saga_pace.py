@@ -50,14 +50,9 @@ class SagaPace(SagaStage):
         if held is not None:
             undo = held.envelope.undoes is not None
             held.waiting.sent()
-            held.envelope.due = self._begin_timeout(held.timeout, held.step, undo=undo)
-            self._outbox.append((held.to, held.envelope))
-
-    def _end_turn(self) -> None:
-        story = self.story
-        if self._held and (story.reason is not None or story.error is not None or story.drops or story.ended):
-            self._drop_held()
-        super()._end_turn()
+            if held.timeout is not None:
+                held.envelope.due = self._begin_timeout(held.timeout, held.step, undo=undo)
+            self._mail(held.to, held.envelope)
 
     def park(self, error: BaseException) -> None:
         """Set the saga aside because its stream can't be read; others go in place of what it holds back."""
@@ -69,6 +64,9 @@ class SagaPace(SagaStage):
 
     def _drop_held(self) -> None:
         """Hold nothing back that is not to be sent any more."""
+        story = self.story
+        if story.reason is None and story.error is None and not story.drops and not story.ended:
+            return
         for request, held in list(self._held.items()):
             undo = held.envelope.undoes is not None
             step = self._held_step(request, held, undo=undo)

@@ -53,11 +53,6 @@ class SagaQueue(SagaVerbs):
         if line is not None:
             line.leave(self.address.key)
 
-    def _end_turn(self) -> None:
-        super()._end_turn()
-        if self.world.flow.lines:
-            self._keep_place()
-
     def _keep_place(self) -> None:
         """Tell the line where the saga is: it waits, or has a place, or needs none any more."""
         line = self.world.flow.lines.get(self.kind.name)

@@ -98,4 +98,4 @@ def rehearsed(cast: Cast, address: Address[Any], kind: Kind, story: Story) -> Ge
 
 def _run(cast: Cast, address: Address[Any], kind: Kind, story: Story, saga: Saga[Any, Any]) -> SagaRun:
     assert story.started is not None
-    return SagaRun(Rehearsal(address, story), saga, kind.command(story.started.command), kind, cast.kind, cast.check)
+    return SagaRun(Rehearsal(address, story), saga, kind.command(story.started.command), kind, cast.kind)

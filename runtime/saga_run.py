@@ -18,6 +18,7 @@ from runtime.log import log
 from runtime.saga_events import Answered, Asked, SagaEvent, UndoRevised
 from runtime.saga_intent import check_new, intent
 from runtime.saga_story import StepStory, Story
+from runtime.takers import check_takes
 
 
 class Stage(Protocol):
@@ -53,7 +54,6 @@ class SagaRun:
 
     __slots__ = (
         "_awaited",
-        "_check",
         "_coroutine",
         "_first",
         "_kind",
@@ -75,13 +75,11 @@ class SagaRun:
         command: Command[Any, Any],
         own: Kind,
         kind: Callable[[str], Kind],
-        check: Callable[[Address[Any], object], None],
     ) -> None:
         self._stage = stage
         self.saga = saga
         self._own = own
         self._kind = kind
-        self._check = check
         saga.play_as(stage.address, self._revise)
         self._coroutine: Coroutine[Any, Any, Any] | None = saga.run(command)
         self._awaited: dict[str, Step[Any]] = {}
@@ -161,9 +159,9 @@ class SagaRun:
             return coroutine.send(None)
         if self._first:
             return self._choose(coroutine)
-        if self._first is None and not _is_refusal(waited[0]):
-            self.saga.at_time(waited[0].ended_at)
-            return coroutine.send(self._reply(waited[0]))
+        if self._first is None and not _is_refusal(only := waited[0]):
+            self.saga.at_time(only.ended_at)
+            return coroutine.send(self._reply(only) if only.value is None else only.value)
         self.saga.at_time(max([step.ended_at for step in waited]))
         refused = [step for step in waited if _is_refusal(step)]
         if refused:
@@ -209,12 +207,15 @@ class SagaRun:
             )
 
     def _await(self, awaited: Any) -> None:
-        self._check_not_refused()
-        steps: Sequence[Step[Any]]
+        if self._refusal is not None:
+            self._check_not_refused()
         only = awaited
+        if type(awaited) is Step:
+            self._first, self._awaited = None, {only.name: only}
+            self._waited = [self._meet(only, alone=True)]
+            return
+        steps: Sequence[Step[Any]]
         match awaited:
-            case Step():
-                steps, self._first = (only,), None
             case Parallel() | Select():
                 steps, self._first = awaited.steps, isinstance(awaited, Select)
             case _:
@@ -229,7 +230,7 @@ class SagaRun:
             if self._first and step.name not in self._stage.story.steps and self._winner() is not None:
                 continue  # one has won already: those behind it are never begun
             self._awaited[step.name] = step
-            self._waited.append(self._meet(step, alone=self._first is None))
+            self._waited.append(self._meet(step, alone=False))
 
     def _meet(self, step: Step[Any], *, alone: bool) -> StepStory:
         """Find the step in the story, or write it there; send it, unless its outcome is known."""
@@ -240,8 +241,9 @@ class SagaRun:
         known = story.steps.get(name)
         new = known is None
         if known is None:
-            check_new(self._stage.address, story, step, self._kind, self._check, alone=alone)
-            self._stage.emit(intent(step, story, self._own.codec, self._kind, self._stage.now))
+            stage = self._stage
+            check_new(stage.address, story, step, self._kind, alone=alone)
+            stage.emit(intent(step, story, self._own.codec, self._kind, stage.now))
             known = story.steps[name]
         elif not self._is_same(step, known):
             raise self._mismatch(step, known.asked)
@@ -280,7 +282,7 @@ class SagaRun:
             why = "it is past the pivot" if story.pivot is not None else "the step is given up"
             why = "a saga that was asked is undone by compensating it" if to.is_saga else why
             raise SagaMisuse(f"{address} can't revise the undo of step {name!r}: {why}")
-        self._check(step.asked.to, undo)
+        check_takes(to, step.asked.to, undo)
         self._stage.emit(UndoRevised(name, msgspec.Raw(self._own.codec.encode(undo, f"the undo of step {name!r}"))))
 
     def _is_same(self, step: Step[Any], known: StepStory) -> bool:

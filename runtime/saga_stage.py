@@ -10,15 +10,17 @@ import msgspec
 from actors import Address, Query, Request, Saga
 from actors.verbs import Compensate
 from persistence import AT_ONCE, BURIED, NEVER, Append, NewEvent, Record
-from persistence.codec import encode
+from persistence.codec import encode, encode_sound
+from persistence.limits import MAX_PAYLOAD
 from runtime import saga_events as events
 from runtime.cells import Cell, World
 from runtime.kinds import EventMeta, Kind, meta_of
 from runtime.lock_mail import Unlock
 from runtime.log import log
-from runtime.mailbox import Envelope
+from runtime.mailbox import Envelope, ReplyTo
 from runtime.origin import Origin
 from runtime.saga_alerts import SagaAlert
+from runtime.saga_events import NAMES
 from runtime.saga_locks import AGAIN, GivenBack, ReleaseReturn, steps_by_service
 from runtime.saga_mail import Held, StepReturn, Wake
 from runtime.saga_places import wake_of
@@ -33,6 +35,9 @@ UNTOLD = Story()
 NOTHING_HELD: dict[str, Held] = {}
 """Shared by all sagas that hold nothing back; never changed."""
 NO_SERVICES = frozenset[Address[Any]]()
+NO_EVENTS: list[NewEvent] = []
+NO_LETTERS: list[tuple[Address[Any], Envelope]] = []
+"""Shared by all sagas between their turns, and never changed: what is not there, no collector has to look at."""
 
 _attempts = count(1)
 """Tells the attempts at steps and undos of this process from each other."""
@@ -53,6 +58,7 @@ class SagaStage(Cell):
         "_outbox",
         "_position",
         "_run",
+        "_starters",
         "_summoned",
         "_timers",
         "_under_way",
@@ -93,10 +99,12 @@ class SagaStage(Cell):
         self.now = self._version = self._position = 0
         self._go_on_for(Origin(self.name))
         self._cause = ""
-        self._new: list[NewEvent] = []
-        self._alerts: list[SagaAlert] = []
+        self._new: list[NewEvent] = NO_EVENTS
+        self._alerts: tuple[SagaAlert, ...] = ()
         """What is told of the turn, when that is durable; so it is said behind its events."""
-        self._outbox: list[tuple[Address[Any], Envelope]] = []
+        self._outbox = NO_LETTERS
+        self._starters: tuple[ReplyTo, ...] = ()
+        """Who only wants to hear that it was started, at the end of the turn: it is not enqueued before."""
         self._wakes: int | None = AT_ONCE if self._summoned else None
         """When the journal says that the saga has to wake; None: not known."""
         self._asked_back = False
@@ -143,25 +151,24 @@ class SagaStage(Cell):
 
     def emit(self, event: events.SagaEvent) -> None:
         """Add an event to the story; it is enqueued at the end of the turn."""
-        data = encode(event, "an event of the saga")
+        data = encode_sound(event)
+        if len(data) > MAX_PAYLOAD:  # as the reason of a refusal may be
+            encode(event, "an event of the saga")
         self.story.apply(event, self.now)
-        self._new.append(NewEvent(events.NAMES[type(event)], data, b""))
+        new = NewEvent(NAMES[type(event)], data, b"")
+        if self._new:
+            self._new.append(new)
+        else:
+            self._new = [new]
 
     def _end_turn(self) -> None:
         """Enqueue what is new, then send what it announces: decide, evolve, enqueue, reply."""
+        if self._held:
+            self._drop_held()
         story = self.story
         if self._new:
-            meta = encode(EventMeta(self._cause, self._correlation, context=self._context))
-            for event in self._new:
-                event.meta = meta
-            if self.kind.revised:
-                self.kind.stamp(self._new)
-            cause = self._cause if self._version == 0 else None
-            append = Append(self.stream, self._version, self._new, self.now, cause, self._next_wake(), sound=True)
-            self.world.writer.enqueue((append,))
-            self._version += len(self._new)
-            self.written = True
-            self._new = []
+            new, self._new = self._new, NO_EVENTS
+            self._enqueue(new)
         elif self._summoned and (wake := self._next_wake()) is not None:
             # An import wakes everybody, and so does what an older release has written: the alarm would know nothing of
             # one that goes back to sleep.
@@ -171,17 +178,45 @@ class SagaStage(Cell):
         if self._summoned:
             self._summoned = story.asleep_until() is None and not ended
         if self._alerts:
-            alerts, self._alerts = self._alerts, []
+            alerts, self._alerts = self._alerts, ()
             for alert in alerts:
                 self.world.alert(alert)
         if self._outbox:
-            outbox, self._outbox = self._outbox, []
+            outbox, self._outbox = self._outbox, NO_LETTERS
             for address, envelope in outbox:
                 self.world.cell(address).put_from_inside(envelope)
-        if ended and story.locks:
-            self._give_back_locks()  # before anybody hears of the end, and comes to where they are
         if ended or story.error is not None:
+            if ended and story.locks:
+                self._give_back_locks()  # before anybody hears of the end, and comes to where they are
             self._over()
+        if self.world.flow.lines:
+            self._keep_place()
+        if self._starters:
+            starters, self._starters = self._starters, ()
+            for reply in starters:
+                reply.done(None)
+
+    def _enqueue(self, new: list[NewEvent]) -> None:
+        meta = encode_sound(EventMeta(self._cause, self._correlation, context=self._context))
+        for event in new:
+            event.meta = meta
+        if self.kind.revised:
+            self.kind.stamp(new)
+        address, version = self.address, self._version
+        cause = None if version else self._cause
+        stream = (address.actor, address.key)
+        append = Append(stream, version, new, self.now, cause, self._next_wake(), sound=True)
+        self.world.writer.enqueue((append,))
+        self._version = version + len(new)
+        self.written = True
+
+    def _drop_held(self) -> None:
+        """Hold nothing back that is not to be sent any more."""
+        raise NotImplementedError
+
+    def _keep_place(self) -> None:
+        """Tell the line of the class, if there is one, where the saga is."""
+        raise NotImplementedError
 
     def _next_wake(self) -> int | None:
         """Return when the saga has to wake, for the journal; None: as it says already."""
@@ -248,13 +283,15 @@ class SagaStage(Cell):
 
         It is derived from the step's name, so whatever the saga goes through, it is the same each time.
         """
-        return f"{self.name}{'!' if undo else '#'}{step.wire}"
+        wire = step.asked.step if step.copy == 1 else step.wire
+        return f"{self.name}!{wire}" if undo else f"{self.name}#{wire}"
 
     def send(self, step: StepStory, to: Address[Any], command: Request[Any, Any]) -> bool:
         """Send a step's command at the end of the turn, unless it is under way already; return whether it is sent."""
-        own = None if self._run is None else self._run.step(step.asked.step)
+        asked, run = step.asked, self._run
+        own = None if run is None else run.step(asked.step)
         timeout = None if own is None else own.timeout
-        return self._send(step, to, command, self.request(step), step.asked.command, timeout) is not None
+        return self._send(step, to, command, self.request(step), asked.command, timeout) is not None
 
     def send_undo(self, step: StepStory) -> bool:
         """Send a step's undo, as it stands in the story; another saga is told to compensate."""
@@ -279,32 +316,37 @@ class SagaStage(Cell):
         undoes: str | None = None,
     ) -> Envelope | None:
         """Send something at the end of the turn, or hold it back until it may go; None: it is under way already."""
-        key, limit = self.story.key_of(step), timeout or self.code.timeout
-        if request in self._held:
+        story, world = self.story, self.world
+        key, undo = story.key_of(step), undoes is not None
+        if self._held and request in self._held:
             return None
+        limit = timeout or (self.code if self.kind.cls.older else self.kind.cls).timeout
         under_way = request in self._under_way
-        throttle = self.world.flow.throttles.get(to.actor)
+        throttle = world.flow.throttles.get(to.actor) if world.flow.throttles else None
         now = under_way or throttle is None or throttle.take()
-        due = self._begin_timeout(limit, key, undo=undoes is not None) if now else 0
+        due = self._begin_timeout(limit, key, undo=undo) if limit is not None and now else 0
         if under_way:
             return None
         attempt = self._under_way[request] = next(_attempts)
-        back = StepReturn(self.world.find, self.address, key, undoes is not None, request, attempt)
-        started = self.story.started
-        path = (*started.path, self.address) if started is not None else (self.address,)
+        back = StepReturn(world.find, self.address, key, undo, request, attempt)
+        path = (self.address,) if story.started is None else (*story.started.path, self.address)
         message_id = None if isinstance(message, Query) else request  # a query has no effect to be told from another
         envelope = Envelope(message, message_id, back, self._origin, None, due, path, undoes, bytes(data))
-        envelope.lock = step.asked.lock and undoes is None
+        envelope.lock = step.asked.lock and not undo
         if now or throttle is None:
-            self._outbox.append((to, envelope))
+            self._mail(to, envelope)
         else:
             self._hold_back(throttle, request, to, envelope, key, limit)
         return envelope
 
-    def _begin_timeout(self, limit: timedelta | None, key: str, *, undo: bool) -> int:
-        """Let an attempt fail after a time; return when, in microseconds of steady time, 0: never."""
-        if limit is None:
-            return 0
+    def _mail(self, to: Address[Any], envelope: Envelope) -> None:
+        if self._outbox:
+            self._outbox.append((to, envelope))
+        else:
+            self._outbox = [(to, envelope)]
+
+    def _begin_timeout(self, limit: timedelta, key: str, *, undo: bool) -> int:
+        """Let an attempt fail after a time; return when, in microseconds of steady time."""
         delays = self.world.delays
         due = delays.now() + round(limit / timedelta(microseconds=1)) + 1
         self._set_timer(delays, due, key, undo=undo)

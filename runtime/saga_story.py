@@ -67,16 +67,13 @@ class StepStory(msgspec.Struct, gc=False):
     failing_since: int = 0
     """When the first of them failed, of the step or, once its undo has failed, of that; 0: none has, or none since the
     saga that it asks was last found parked."""
+    open: bool = True
+    """Whether its outcome is waited for: it has none, and the step was not dropped."""
     dropped: bool = False
     """Whether it is not waited for any more, and undone while the story goes on."""
     undone: bool = False
-    revisions: list[msgspec.Raw] = []
+    revisions: tuple[msgspec.Raw, ...] = ()
     """The undos that the story has given it when it was done, oldest first."""
-
-    @property
-    def open(self) -> bool:
-        """Whether its outcome is waited for."""
-        return not self.ended and not self.dropped
 
     @property
     def needs_undo(self) -> bool:
@@ -242,7 +239,7 @@ class Story(msgspec.Struct, gc=False):
                 self.inbox.append(Inbound(message_id, msgspec.json.decode(message, type=_Named).type, message))
             case UndoRevised(step=name, undo=revised):
                 self.steps[name].undo = revised
-                self.steps[name].revisions.append(revised)
+                self.steps[name].revisions += (revised,)
             case Dropped(step=name):
                 self._close(self.steps[name])
                 self.steps[name].dropped = True
@@ -282,13 +279,14 @@ class Story(msgspec.Struct, gc=False):
     def _end(self, name: str, at: int) -> StepStory:
         step = self.steps[name]
         self._close(step)
-        self.outcomes += 1
-        step.ended, step.ended_at = self.outcomes, at
+        self.outcomes = step.ended = self.outcomes + 1
+        step.ended_at = at
         return step
 
     def _close(self, step: StepStory) -> None:
         """Take note that a step's outcome is waited for no more."""
         if step.open:
+            step.open = False
             if step.asked.to is None:
                 self.waiting.pop(step.asked.step, None)
             else:
@@ -315,7 +313,7 @@ class Story(msgspec.Struct, gc=False):
         asked = old.asked
         new = StepStory(msgspec.structs.replace(asked, command=command), old.undo, old.copy + 1)
         self.steps[f"{asked.step}#{old.copy}"] = old
-        old.dropped = True
+        old.open, old.dropped = False, True
         self.drops += 1
         self.steps[asked.step] = new
         if self.pivot is old:

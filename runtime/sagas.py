@@ -6,6 +6,8 @@ from typing import Any, Generic, TypeVar
 
 from actors import Address, Command, NotTaken, RuntimeClosed, Saga
 from actors.verbs import Compensate, Kill, Retry, Skip, Verb
+from persistence.intake import check_text
+from persistence.limits import ID_LENGTH, MAX_PAYLOAD
 from runtime import saga_progress
 from runtime.doors import Doors
 from runtime.inspection import Inspection
@@ -115,6 +117,8 @@ class SagaControl(Generic[A]):
     async def _tell(self, verb: Verb, timeout: float | None = None) -> None:
         if not verb.by or not verb.reason:
             raise ValueError('a verb says who wants it and why: by="ana", reason="the bank was called"')
+        check_text("who wants it (by)", verb.by, ID_LENGTH)
+        check_text("the reason", verb.reason, MAX_PAYLOAD)
         if self._doors is not None:
             await self._doors.say(self._address, verb, timeout)
         else:

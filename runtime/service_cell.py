@@ -11,14 +11,14 @@ from actors import (
     Refused,
 )
 from persistence import Append, NewEvent, NotEncodable
-from persistence.codec import encode
+from persistence.codec import encode, encode_sound
 from persistence.intake import check_text
 from persistence.limits import ID_LENGTH, MOST_EVENTS
 from runtime.cells import Phase, World
 from runtime.conditions import Told, submit, tag
 from runtime.failures import failure, no_decision, no_state
 from runtime.fingerprint import fingerprint_of
-from runtime.kinds import FENCED, HANDLED, EventMeta, Kind, own_meta
+from runtime.kinds import FENCED, HANDLED, EventMeta, Kind
 from runtime.lock_mail import LockMail
 from runtime.mailbox import Envelope
 from runtime.origin import Origin
@@ -235,15 +235,12 @@ class ServiceCell(ServiceMemory):
         correlation, context = (cause, None) if origin is None else (origin.correlation or cause, origin.context)
         if command_id is None:
             kind.check_reply(command.__class__, decision.reply)
-            if origin is None:
-                meta = own_meta(EventMeta(cause, cause))
-            else:
-                meta = encode(EventMeta(cause, correlation, context=context))
+            meta = encode_sound(EventMeta(cause, correlation, context=context))
         else:
             check_text("a command's id", command_id, ID_LENGTH)
             told = kind.reply(command.__class__).encode(decision.reply, "the reply")
             print_ = fingerprint_of(command, data, kind.codec)
-            meta = encode(EventMeta(cause, correlation, print_, msgspec.Raw(told), context=context))
+            meta = encode_sound(EventMeta(cause, correlation, print_, msgspec.Raw(told), context=context))
         new = kind.new_events(events, meta) if events else []
         if kind.tagged:
             tag(service, events, new)
@@ -258,7 +255,7 @@ class ServiceCell(ServiceMemory):
                 return Outcome(state, decision.reply, self._append([], None) if conditions else None, None, conditions)
             new = [NewEvent(HANDLED, b"{}", meta)]
         if len(new) > 1:
-            rest = encode(EventMeta(cause, correlation, context=context))
+            rest = encode_sound(EventMeta(cause, correlation, context=context))
             for other in new[1:]:
                 other.meta = rest
         new[0].meta = meta

@@ -38,9 +38,7 @@ class Takers:
             UnknownActor: there is no such class of actors, or it is no address.
             NotTaken: it takes other messages.
         """
-        kind = self.kind_at(address)
-        if type(message) not in kind.takes:
-            raise _not_taken(kind, address, message)
+        check_takes(self.kind_at(address), address, message)
 
     def check_answers(self, address: Address[Any], query: object) -> None:
         """Make sure that the actor at an address answers a query by itself.
@@ -57,6 +55,16 @@ class Takers:
                 f"{address} answers no queries of this kind{only}; ask a read model, or name {type(query).__name__} in "
                 f"the annotation of {kind.name}.answer"
             )
+
+
+def check_takes(kind: Kind, address: Address[Any], message: object) -> None:
+    """Make sure that the actor at an address, which is of this kind, takes a message.
+
+    Raises:
+        NotTaken: it takes other messages.
+    """
+    if type(message) not in kind.takes:
+        raise _not_taken(kind, address, message)
 
 
 def _not_taken(kind: Kind, address: Address[Any], message: Any) -> NotTaken:

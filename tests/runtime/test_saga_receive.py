@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actors import CommandIdReused, MailboxFull, NotTaken, Parked, UnknownActor
+from persistence import NotEncodable
 from runtime.saga_course import INBOX
 from tests.runtime.cast import Approve, Begin, Held, Play, Reject, Withdraw
 from tests.runtime.playing import PLAY, hold, house, later
@@ -144,6 +145,20 @@ async def test_no_patience_at_all(seconds: int) -> None:
         await at.runtime.ask(PLAY, Approve("ana"))
         await at.passes(5)
         assert [None, Approve("ana")] == TAKEN
+
+
+@pytest.mark.parametrize("unsound", ["\ud800", "x" * 3_000])
+async def test_an_id_that_can_not_be_stored_goes_back_and_harms_nobody(unsound: str) -> None:
+    Play.script = one
+    async with house() as at:
+        await at.begin()
+        before = len(at.journal.records)
+        with pytest.raises(NotEncodable, match="a command's id"):
+            await at.runtime.ask(PLAY, Approve("ana"), id=unsound)
+        assert (await at.status(), len(at.journal.records)) == ("running", before)
+        await at.runtime.ask(PLAY, Approve("ben"), id="sound")
+        assert await at.runtime.result(PLAY) == Held(1)
+        assert [Approve("ben")] == TAKEN
 
 
 @pytest.mark.parametrize("gone_on", [False, True])

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from actors import (
     SagaKilled,
     UnknownActor,
 )
-from persistence import MemoryJournal, Record
+from persistence import MemoryJournal, NotEncodable, Record
 from runtime import ManualClock, Runtime
 from runtime.sagas import SagaControl
 from tests.runtime.cast import (
@@ -259,6 +260,18 @@ async def test_who_and_why_must_be_said(nobody: Any) -> None:
             await at.runtime.saga(PLAY).kill(**nobody)
         with pytest.raises(NotTaken, match="Room/r is no saga"):
             at.runtime.saga(Room.at("r"))
+
+
+@pytest.mark.parametrize("unsound", [{"by": "\ud800", "reason": "x"}, {"by": "ana", "reason": "\ud800"}])
+async def test_what_can_not_be_stored_of_who_and_why_is_said_and_harms_nobody(unsound: Any) -> None:
+    Play.script = sleeps
+    async with house() as at:
+        await at.begin()
+        saga = at.runtime.saga(PLAY)
+        for verb in (saga.retry, saga.compensate, saga.kill, partial(saga.skip, "nap")):
+            with pytest.raises(NotEncodable, match="must be text that UTF-8 can hold"):
+                await verb(**unsound)
+        assert await at.status() == "running"
 
 
 async def test_a_verb_is_durable_when_it_returns() -> None:

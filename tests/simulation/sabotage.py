@@ -216,14 +216,15 @@ def event_skipped(plant: Plant) -> None:
 
 def outcome_lost(plant: Plant) -> None:
     """A saga that is killed misses the outcomes that come while it is read back."""
-    post: Any = vars(StepReturn)["_post"]
+    for name in ("done", "failed"):
+        post: Any = vars(StepReturn)[name]
 
-    def lose(self: StepReturn, outcome: Any) -> None:
-        cell = self.find(self.saga)
-        if cell is not None and cell.runnable:
-            post(self, outcome)
+        def lose(self: StepReturn, outcome: Any, post: Any = post) -> None:
+            cell = self.find(self.saga)
+            if cell is not None and cell.runnable:
+                post(self, outcome)
 
-    plant.setattr(StepReturn, "_post", lose)
+        plant.setattr(StepReturn, name, lose)
 
 
 def failed_group_goes_on(plant: Plant) -> None:
