@@ -51,7 +51,9 @@ class Recovery:
 
         def release(durable: bool) -> None:
             self._busy -= 1
-            if durable:
+            # Where the journal was lost, the cell is gone with all others. Where nothing is written any more it stays,
+            # and what stands in the journal is all that there will be.
+            if durable or self._writer.ended:
                 self._enter(reading)
 
         self._writer.hold(release)

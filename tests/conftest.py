@@ -5,7 +5,7 @@ import inspect
 import os
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import nats, postgres, server
+from tests.watchdog import SHARE, Watchdog
 
 DESCRIPTORS = Path("/proc/self/fd")  # where there is none, open files go unchecked
 SERVERS = {"nats": "NATS"}
@@ -33,6 +34,34 @@ def open_files() -> Counter[str]:
 LEFT_OUT = pytest.StashKey[list[str]]()
 NEEDS = {"postgres": postgres, "own_server": server, "nats": nats}
 """Markers of tests that need something, and who knows whether it is there."""
+
+
+WATCHDOG = pytest.StashKey[Watchdog]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    limit = float(config.getini("faulthandler_timeout"))
+    if limit > 0:
+        # Not what sys.stderr is while a test runs, which is kept from being seen until it has ended.
+        config.stash[WATCHDOG] = Watchdog(SHARE * limit, os.fdopen(os.dup(2), "w"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    watchdog = config.stash.get(WATCHDOG, None)
+    if watchdog is not None:
+        watchdog.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    watchdog = item.config.stash.get(WATCHDOG, None)
+    if watchdog is None:
+        return (yield)
+    watchdog.begin(item.nodeid)
+    try:
+        return (yield)
+    finally:
+        watchdog.end()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

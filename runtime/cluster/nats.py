@@ -26,6 +26,11 @@ CLOSE = 5.0
 """Seconds for what has not left yet when a node leaves."""
 FLUSH = 10
 """Seconds for the server to say that it has taken what was sent to it."""
+AGAIN = 0.1
+"""Seconds after which what has not ended is told to once more."""
+PING = 5.0
+"""Seconds between questions to the server whether it is there; after three without an answer the connection is made
+anew. By then nobody has heard of this node for as long as others wait for a sign of life."""
 GROUP = "understudy"
 """The queue group of those who share a subject."""
 
@@ -67,18 +72,16 @@ class NatsNetwork(Network):
         client = Client()
         link = NatsLink(client, self._system, name, receiver, self.shown)
         options: dict[str, Any] = {"servers": [self._server], "max_reconnect_attempts": -1, "reconnect_time_wait": 1}
+        options |= {"ping_interval": PING, "max_outstanding_pings": 2}
         options |= {"name": f"understudy {self._system} {name}", "no_echo": False, "allow_reconnect": True}
+        joining = asyncio.ensure_future(link.begin(options | self._options))
         try:
-            async with asyncio.timeout(CONNECT):
-                await client.connect(
-                    **(options | self._options),
-                    error_cb=link.on_error,
-                    disconnected_cb=link.on_disconnect,
-                    reconnected_cb=link.on_reconnect,
-                    closed_cb=link.on_closed,
-                )
-                await link.begin()
+            await asyncio.wait([joining], timeout=CONNECT)
+            if not joining.done():
+                raise TimeoutError(f"not within {CONNECT:g} seconds")
+            await joining
         except BaseException as error:
+            await shielded(_ended(joining))
             await shielded(link.close())
             if not isinstance(error, Exception):
                 raise
@@ -100,17 +103,24 @@ class NatsLink(Link):
         self._waiting: deque[tuple[str, bytes, int]] = deque()
         self._wake = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
-        self._joined = False
+        self._joined = self._closing = False
         self._lost = 0
         """How many messages were lost on this side since the connection was there last."""
         self.largest = 0
 
-    async def begin(self) -> None:
-        """Be ready to send and to be told."""
+    async def begin(self, options: dict[str, Any]) -> None:
+        """Connect, and be ready to send and to be told."""
+        await self._client.connect(
+            **options,
+            error_cb=self.on_error,
+            disconnected_cb=self.on_disconnect,
+            reconnected_cb=self.on_reconnect,
+            closed_cb=self.on_closed,
+        )
         self.largest = self._client.max_payload
         self._sender = asyncio.get_running_loop().create_task(self._send_all())
         await self._client.subscribe(f"{self._nobody}.*", cb=self._told)
-        await self._client.flush(FLUSH)
+        await self._flush()
         self._joined = True
 
     async def listen(self, subject: str) -> None:
@@ -125,7 +135,7 @@ class NatsLink(Link):
         client = self._client
         try:
             self._subscriptions[subject] = await client.subscribe(self._prefix + subject, queue=group, cb=self._arrived)
-            await client.flush(FLUSH)  # the server knows of it then
+            await self._flush()  # the server knows of it then
         except Exception as error:
             raise NetworkUnusable(f"the network at {self._shown} can't be used: {error!r}") from error
 
@@ -136,9 +146,18 @@ class NatsLink(Link):
             return  # a server that is away forgets it by itself
         try:
             await subscription.unsubscribe()
-            await self._client.flush(FLUSH)
+            await self._flush()
         except Exception as error:  # noqa: BLE001 (it has gone meanwhile)
             log.warning("the network was left in the middle", network=self._shown, error=repr(error))
+
+    async def _flush(self) -> None:
+        """Wait until the server has taken all that was handed to the connection before.
+
+        The driver's ping goes out ahead of what stands in its buffer. So the first answer only says that all of that
+        has left since; the second one, that the server has come to it.
+        """
+        for _ in range(2):
+            await self._client.flush(FLUSH)
 
     async def _arrived(self, message: "Msg") -> None:
         self._receiver.arrived(message.data)
@@ -148,15 +167,15 @@ class NatsLink(Link):
 
     def send(self, subject: str, data: bytes, number: int = 0) -> None:
         """Send a message."""
-        if len(self._waiting) >= MOST_WAITING or self._client.is_closed:
+        if len(self._waiting) >= MOST_WAITING or self._closing or self._client.is_closed:
             self._lost += 1
             return
         self._waiting.append((self._prefix + subject, data, number))
         self._wake.set()
 
     async def _send_all(self) -> None:
-        """Hand what is to be sent to the connection, in order."""
-        while True:
+        """Hand what is to be sent to the connection, in order, until it is closed and nothing waits."""
+        while self._waiting or not self._closing:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
@@ -171,20 +190,24 @@ class NatsLink(Link):
 
     async def close(self) -> None:
         """Send what has not left yet, and leave the network."""
-        self._joined = False
+        self._joined, self._closing = False, True
         try:
             async with asyncio.timeout(CLOSE):
-                while self._waiting and self._client.is_connected:
+                if self._sender is not None:
                     self._wake.set()
-                    await asyncio.sleep(0)
+                    await asyncio.wait([self._sender])
                 if self._client.is_connected:
-                    await self._client.flush(FLUSH)
+                    # Said, for the server notices the end of a connection in its own time: till then, who sends us
+                    # something would not be told that nobody is there.
+                    for subscription in self._subscriptions.values():
+                        await subscription.unsubscribe()
+                    await self._flush()
         except Exception as error:  # noqa: BLE001 (the server is away: nothing more can be said to anybody)
             log.warning("the network was left in the middle", network=self._shown, error=repr(error))
         finally:
+            self._waiting.clear()
             if self._sender is not None:
-                self._sender.cancel()
-                await asyncio.wait([self._sender])
+                await _ended(self._sender)
             await _closed(self._client)
 
     # -- what the connection has to say -------------------------------------------------------------------------
@@ -209,8 +232,33 @@ class NatsLink(Link):
             log.critical("this node is not in the network any more; start it again", network=self._shown)
 
 
+async def _ended(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task until it has ended.
+
+    The driver swallows that now and then: while it waits for room, and where ``asyncio.wait_for`` does, which before
+    Python 3.12 tells of a connection that was refused in the same moment instead. It would try again for ever.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=AGAIN)
+    if not task.cancelled():
+        task.exception()  # whatever it is, it comes too late
+
+
 async def _closed(client: "Client") -> None:
-    try:
-        await client.close()
-    except Exception as error:  # noqa: BLE001 (it is closed all the same)
+    """Close the connection, also where the driver would wait for ever for a server that takes nothing."""
+    closing = asyncio.ensure_future(client.close())
+    await asyncio.wait([closing], timeout=CLOSE)
+    if not closing.done():
+        _abort(client)
+        await asyncio.wait([closing], timeout=CLOSE)
+    await _ended(closing)
+    if not closing.cancelled() and (error := closing.exception()) is not None:  # it is closed all the same
         log.warning("the connection to the network did not end well", error=repr(error))
+
+
+def _abort(client: "Client") -> None:
+    """Close the socket as it is; the driver has no word for it."""
+    writer = getattr(getattr(client, "_transport", None), "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()

@@ -111,6 +111,22 @@ async def test_a_damaged_journal_is_written_no_more(where: str, caplog: pytest.L
     assert "the journal is damaged, nothing is written any more" in record.getMessage()
 
 
+async def test_an_actor_that_crashes_behind_the_damage_still_answers() -> None:
+    """P10: its own events will never be durable, so nobody must wait for them to read it again."""
+    journal = DamagedJournal("append")
+    async with Runtime(journal, ALL) as runtime:
+        await runtime.ask(Room.at("r"), Hold("t"))
+        journal.damaged = True
+        with pytest.raises(OutcomeUnknown):
+            await runtime.ask(Room.at("s"), Hold("t"))
+        await comes(lambda: node_of(runtime).writer.ended)
+        with pytest.raises(OutcomeUnknown):
+            await runtime.ask(Room.at("r"), Hold("u"))
+        await runtime.kill(Room.at("r"))
+        with pytest.raises(OutcomeUnknown, match="page 7 is torn"):
+            await runtime.ask(Room.at("r"), Hold("u"))
+
+
 async def test_damage_found_in_the_file_ends_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """P15: an index page of a large file that is noise is found by the first write that meets it."""
     path = tmp_path / "journal.db"
