@@ -77,6 +77,10 @@ class EventsErased(UnderstudyError):
     """Events that are needed to tell a state were erased; the message says up to which version, and what to do."""
 
 
+class NotYet(UnderstudyError, ValueError):
+    """A moment that was asked about has not come: a version or a position beyond the last, or a time in the future."""
+
+
 class UnknownActor(UnderstudyError):
     """The runtime was not given this actor's class, or the address names a class that isn't there."""
 

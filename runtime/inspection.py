@@ -17,6 +17,7 @@ from runtime.history import HistoryEntry
 from runtime.kinds import Kind
 from runtime.node import Node
 from runtime.reminders import PendingReminder, reminders_of
+from runtime.replay import check_come, to_past
 from runtime.stats import Stats, actor_stats, read_model_stats, subscriber_stats
 
 S = TypeVar("S", bound=State)
@@ -117,19 +118,19 @@ class Inspection:
     ) -> S:
         """Return a service's state by replay of what is durable; by default as it is now.
 
-        ``version``, ``at`` and ``position`` stop behind that event, moment or position.
+        ``version``, ``at`` and ``position`` stop behind that event, moment or position, which must have come: what is
+        told of it stays so.
 
         Raises:
             NotTaken: the actor is no service, and has no state.
             EventsErased: what it was then can't be told any more.
-            ValueError: ``at`` doesn't say in which time zone it is, or ``version`` is negative.
+            NotYet: ``version`` is beyond its last one, ``position`` beyond the journal's, or ``at`` in the future.
+            ValueError: ``at`` doesn't say in which time zone it is, or a number is negative.
         """
         node, kind = self._open_node(), self._service_kind(address)
-        if at is not None and at.tzinfo is None:
-            raise ValueError(f"at={at} could be any time zone; write datetime(..., tzinfo=UTC)")
-        if version is not None and version < 0:
-            raise ValueError(f"version={version} is none: a stream's first event has version 1, and 0 is before it")
-        state: S = await past.state_of(node.journal, address, kind, version, at, position)
+        moment = to_past(version, at, position)
+        await check_come(node.journal, address, moment, node.clock.now())
+        state: S = await past.state_of(node.journal, address, kind, moment)
         return state
 
     async def diff(self, address: Address[Service[S, Any, Any]], a: Moment, b: Moment | None = None) -> Difference[S]:
@@ -139,10 +140,12 @@ class Inspection:
 
         Raises:
             NotTaken: the actor is no service, and has no state.
-            ValueError: a time doesn't say in which time zone it is.
+            EventsErased: what it was at one of them can't be told any more.
+            NotYet: one of them has not come; see :meth:`state_of`.
+            ValueError: a time doesn't say in which time zone it is, or it is no moment.
         """
         node, kind = self._open_node(), self._service_kind(address)
-        return await difference(node.journal, address, kind, a, b)
+        return await difference(node.journal, address, kind, a, b, node.clock.now())
 
     def _service_kind(self, address: Address[Any]) -> Kind:
         kind = self._open_node().directory.own_kind(address)
