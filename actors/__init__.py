@@ -38,6 +38,7 @@ from actors.errors import (
     UnknownActor,
     UnknownSchedule,
     Unreachable,
+    WrongLoop,
 )
 from actors.evolution import Upcast, upcast
 from actors.fold import Fold
@@ -136,6 +137,7 @@ __all__ = [
     "Unreachable",
     "Upcast",
     "Verb",
+    "WrongLoop",
     "context",
     "current_context",
     "planned_time",

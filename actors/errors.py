@@ -61,6 +61,10 @@ class OutcomeUnknown(UnderstudyError):
     """The request may or may not have taken effect; ask again with the same id to learn which."""
 
 
+class WrongLoop(OutcomeUnknown):
+    """A runtime was used from another event loop than the one that opened it, or from another thread."""
+
+
 class Parked(UnderstudyError):
     """The actor was set aside because retrying did not help; the message names the error that stopped it."""
 

@@ -37,6 +37,7 @@ from runtime.observed_cells import ObservedSaga, makers
 from runtime.observed_writer import new_writer
 from runtime.observer import Observer
 from runtime.origin import Origin
+from runtime.own_loop import check_loop
 from runtime.owner import Owner
 from runtime.passivation import ACTIVE, Passivator
 from runtime.personal import PersonalData
@@ -86,7 +87,8 @@ class Node(Chance):
         personal: PersonalData | None = None,
         on_alert: OnAlert | None = None,
     ) -> None:
-        self.sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.loop = asyncio.get_running_loop()
+        self.sent: asyncio.Future[None] = self.loop.create_future()
         """Done already; shared by all senders who need not wait."""
         self.sent.set_result(None)
         self.journal = journal
@@ -96,8 +98,7 @@ class Node(Chance):
         self._observed = self.observer.on
         self.random = self._new_random()
         self.tasks = Tasks()
-        self.timers = Timers(clock)
-        self.delays = Timers(clock, clock.steady)
+        self.timers, self.delays = Timers(clock, loop=self.loop), Timers(clock, clock.steady, self.loop)
         self.suspects, self.lock_waits = Suspects(journal, clock, self.delays, self._new_name()), LockWaits()
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.writer.prepare = self.personal.prepare
@@ -235,6 +236,7 @@ class Node(Chance):
         if (error := cell.circle(path, message)) is not None:
             raise error
         if cell.crowded:
+            check_loop(self.loop)
             if cell.kind.mailbox.overflow != "wait":
                 raise cell.full_error()
             await cell.room(cell.line_up(self.delays, due))
@@ -276,8 +278,9 @@ class Node(Chance):
         if overflow == "drop":
             self.dead_letter(cell.address, envelope.message, cell.full_error())
             return self.sent
+        check_loop(self.loop)
         envelope.trace = self.observer.tracing.here()
-        sent = asyncio.get_running_loop().create_future()
+        sent = self.loop.create_future()
         sender = cell.line_up(self.delays)
         sent.add_done_callback(lambda _: sender.cancel())  # where who waits is cancelled; else it is done already
         self.spawn(self._tell_later(cell, sender, envelope, sent))
