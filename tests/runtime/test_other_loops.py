@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from actors import Interceptor, OutcomeUnknown, WrongLoop
+from actors import Call, Interceptor, OutcomeUnknown, Proceed, WrongLoop
 from runtime import Runtime, retrying
 from tests.runtime.cast import ALL, Account, Board, BookTrip, Deposit, Desk, Hold, Lines, Note, Room, Trip
 from tests.runtime.tools import node_of
@@ -30,7 +30,8 @@ async def elsewhere(use: Callable[[], Awaitable[object]]) -> object:
     """Use a runtime in a thread that has an event loop of its own."""
 
     async def used() -> object:
-        return await use()
+        async with asyncio.timeout(60):
+            return await use()
 
     return await in_a_thread(lambda: asyncio.run(used()))
 
@@ -76,6 +77,19 @@ async def test_whether_it_was_done_is_unknown() -> None:
         with pytest.raises(OutcomeUnknown, match="whether Room/r has handled Hold is unknown: the runtime belongs to"):
             await elsewhere(lambda: runtime.ask(ROOM, Hold("a"), id="one"))
         assert (await runtime.ask(ROOM, Hold("a"), id="one")).number == 1
+
+
+async def test_it_is_not_tried_again() -> None:
+    tries: list[Call] = []
+
+    async def count(call: Call, proceed: Proceed) -> object:
+        tries.append(call)
+        return await proceed(call)
+
+    async with Runtime("memory:", ALL, interceptors=[retrying(), count]) as runtime:
+        with pytest.raises(WrongLoop):
+            await elsewhere(lambda: runtime.ask(ROOM, Hold("a")))
+    assert len(tries) == 1
 
 
 async def test_from_a_thread_without_a_loop() -> None:
