@@ -91,8 +91,7 @@ class Node(Chance):
         self.sent: asyncio.Future[None] = self.loop.create_future()
         """Done already; shared by all senders who need not wait."""
         self.sent.set_result(None)
-        self.journal = journal
-        self.clock = clock
+        self.journal, self.clock = journal, clock
         self.personal = personal or PersonalData()
         self.observer = observer or Observer(clock)
         self._observed = self.observer.on
@@ -112,14 +111,12 @@ class Node(Chance):
         self.dead_letters = DeadLetters(clock, self.observer.dead_letter)
         self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added
-        self.ready = self.dispatcher.ready
-        self.recover = self.recovery.request
+        self.ready, self.recover = self.dispatcher.ready, self.recovery.request
         self.release, self.find = self.directory.release, self.directory.find
         self.cell, self.taker = self.directory.cell, self.directory.taker
         self.answerer = self.directory.answerer
         self.kind, self.check = self.directory.kind, self.directory.check
-        self.dead_letter = self.dead_letters.add
-        self.spawn = self.tasks.start
+        self.dead_letter, self.spawn = self.dead_letters.add, self.tasks.start
         self.watches, self.news = Watches(self._notice), News()
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
