@@ -101,8 +101,8 @@ def check_place(path: Path, *, there: bool = False) -> None:
 def other_names(path: Path) -> str:
     """Say which other names (hard links) a file has; "" where it has none.
 
-    SQLite keeps a file's write-ahead log beside its name, and so do we our lock. Symbolic links are no other names: they
-    are followed by both.
+    SQLite keeps its write-ahead log beside that name, and we our lock. Symbolic links are no other names: they are
+    followed by both.
     """
     if not path.exists() or path.stat().st_nlink < 2:
         return ""
