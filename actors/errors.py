@@ -159,3 +159,8 @@ class UnknownSchedule(UnderstudyError):
 
 class Forgotten(UnderstudyError):
     """A personal value is gone: the key of the person that it belonged to was destroyed."""
+
+
+def in_words(value: object) -> str:
+    """Return what stands where something else should, for an error: ``a str``, or ``the class Hold``."""
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
