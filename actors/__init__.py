@@ -22,6 +22,7 @@ from actors.errors import (
     MailboxFull,
     NetworkUnusable,
     NotTaken,
+    NotYet,
     OutcomeUnknown,
     Parked,
     PoisonMessage,
@@ -37,6 +38,7 @@ from actors.errors import (
     UnknownActor,
     UnknownSchedule,
     Unreachable,
+    WrongLoop,
 )
 from actors.evolution import Upcast, upcast
 from actors.fold import Fold
@@ -88,6 +90,7 @@ __all__ = [
     "Meta",
     "NetworkUnusable",
     "NotTaken",
+    "NotYet",
     "OutcomeUnknown",
     "Parallel",
     "Parked",
@@ -134,6 +137,7 @@ __all__ = [
     "Unreachable",
     "Upcast",
     "Verb",
+    "WrongLoop",
     "context",
     "current_context",
     "planned_time",

@@ -4,7 +4,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from actors.errors import UnknownActor
+from actors.errors import UnknownActor, in_words
 
 A_co = TypeVar("A_co", covariant=True)
 
@@ -32,8 +32,8 @@ def check_address(address: Any) -> None:
         UnknownActor: it is none, or its key is no text.
     """
     if not issubclass(type(address), Address):
-        what = address.__name__ if isinstance(address, type) else f"a {type(address).__name__}"
-        raise UnknownActor(f'{what} is no address; write Actor.at("key"), with the class of the actor')
+        raise UnknownActor(f'{in_words(address)} is no address; write Actor.at("key"), with the class of the actor')
     if not isinstance(address.key, str):
-        key = type(address.key).__name__
-        raise UnknownActor(f"the key of an actor is text, not a {key}; write {address.actor}.at(str(key))")
+        raise UnknownActor(
+            f"the key of an actor is text, not {in_words(address.key)}; write {address.actor}.at(str(key))"
+        )

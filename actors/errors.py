@@ -61,6 +61,10 @@ class OutcomeUnknown(UnderstudyError):
     """The request may or may not have taken effect; ask again with the same id to learn which."""
 
 
+class WrongLoop(OutcomeUnknown):
+    """A runtime was used from another event loop than the one that opened it, or from another thread."""
+
+
 class Parked(UnderstudyError):
     """The actor was set aside because retrying did not help; the message names the error that stopped it."""
 
@@ -75,6 +79,10 @@ class ReplyErased(UnderstudyError):
 
 class EventsErased(UnderstudyError):
     """Events that are needed to tell a state were erased; the message says up to which version, and what to do."""
+
+
+class NotYet(UnderstudyError, ValueError):
+    """A moment that was asked about has not come: a version or a position beyond the last, or a time in the future."""
 
 
 class UnknownActor(UnderstudyError):
@@ -151,3 +159,8 @@ class UnknownSchedule(UnderstudyError):
 
 class Forgotten(UnderstudyError):
     """A personal value is gone: the key of the person that it belonged to was destroyed."""
+
+
+def in_words(value: object) -> str:
+    """Return what stands where something else should, for an error: ``a str``, or ``the class Hold``."""
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

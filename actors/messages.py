@@ -229,11 +229,6 @@ class Meta(msgspec.Struct, frozen=True):
         return f"{self.actor}/{self.key}@{self.version}"
 
 
-def in_words(value: object) -> str:
-    """Return what stands where a message or a step should, for an error: ``a str``, or ``the class Hold``."""
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-
-
 def name_of(message: type[Message]) -> str:
     """Return the stable name under which values of this message class are stored."""
     return str(message.__struct_config__.tag)

@@ -8,8 +8,8 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from actors.address import Address
-from actors.errors import Refused, SagaMisuse
-from actors.messages import Command, Request, in_words
+from actors.errors import Refused, SagaMisuse, in_words
+from actors.messages import Command, Request
 from actors.policies import RetryPolicy
 
 R = TypeVar("R")

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from persistence.errors import JournalDamaged, JournalError, JournalUnusable, NotAJournal
@@ -88,11 +89,35 @@ def check_place(path: Path, *, there: bool = False) -> None:
             fault = "there is no such file"
         elif not path.parent.is_dir():
             fault = "no such folder"
+        elif not there and (others := other_names(path)):
+            fault = f"{others}; whoever wrote to it by one of them would know nothing of the others: remove these first"
         else:
             return
     except OSError as error:  # a folder on the way that we may not enter
         raise JournalUnusable(f"can't open {path}: {error.strerror}") from error
     raise JournalUnusable(f"can't open {path}: {fault}")
+
+
+def other_names(path: Path) -> str:
+    """Say which other names (hard links) a file has; "" where it has none.
+
+    SQLite keeps its write-ahead log beside that name, and we our lock. Symbolic links are no other names: they are
+    followed by both.
+    """
+    if not path.exists() or path.stat().st_nlink < 2:
+        return ""
+    place, names = path.resolve(), list[str]()
+    with suppress(OSError):  # a folder that may not be listed
+        names = sorted(one.name for one in place.parent.iterdir() if one != place and _is_same(one, place))
+    where = ", ".join(names) if names else f"in other folders, which find -samefile {place.name} tells"
+    return f"it has other names (hard links): {where}"
+
+
+def _is_same(one: Path, place: Path) -> bool:
+    try:
+        return not one.is_symlink() and one.samefile(place)
+    except OSError:
+        return False  # it is gone
 
 
 def make(path: Path) -> None:
@@ -155,7 +180,18 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 
 def damaged(path: Path, what: str) -> JournalDamaged:
     """Return the error that stops a reader."""
-    return JournalDamaged(f"{path} is damaged: {what}; restore it from a backup")
+    return JournalDamaged(f"{path} is damaged: {what}; {_way_out(path)}")
+
+
+def _way_out(path: Path) -> str:
+    restore = "restore it from a backup"
+    try:
+        others = other_names(path)
+    except OSError:
+        return restore
+    if not others:
+        return restore
+    return f"{others}; where it is open by one of them, read it by that one, and it may be whole; else {restore}"
 
 
 def _create(db: sqlite3.Connection) -> None:
@@ -180,7 +216,7 @@ def fault(path: Path, what: str, error: Exception) -> JournalError:
     # An error without SQLite's code is text that is not UTF-8.
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     if code & 0xFF in DAMAGE and not isinstance(error, sqlite3.ProgrammingError):
-        return JournalDamaged(f"{path} is damaged: {what}: {error}; restore it from a backup")
+        return damaged(path, f"{what}: {error}")
     return JournalUnusable(f"{path}: {what}: {error}")
 
 

@@ -10,14 +10,16 @@ from typing import Any, cast
 
 import msgspec
 
-from actors import Actor, Address, ReadModel, Saga, Service, Subscriber, UnderstudyError
+from actors import Actor, Address, NotYet, ReadModel, Saga, Service, Subscriber, UnderstudyError
 from persistence import JournalError
 from persistence.command_line_job import FOUND, OK, BadUsage, Command, Job, at_least, existing
 from persistence.limits import MOST_PAYLOAD
+from runtime.clock import SystemClock
 from runtime.history import state_of
 from runtime.journal_check import check_journal
 from runtime.kinds import kind_of
 from runtime.personal import PersonalData
+from runtime.replay import Past, check_come, to_past
 
 BASES = (Service, Saga, ReadModel, Subscriber, Actor)
 
@@ -86,18 +88,22 @@ def _state_options(parser: ArgumentParser) -> None:
 async def _state(job: Job) -> int:
     options, page = job.options, job.page
     classes: dict[str, type] = {cls.__name__: cls for cls in actors_of(options.actors)}
-    stream, version = await existing(job.journal, options.operand)
+    stream, _ = await existing(job.journal, options.operand)
     category, key = stream
     cls = classes.get(category)
     if cls is None:
         raise BadUsage(f"{options.actors} has no actor {category}, only {', '.join(sorted(classes))}")
     if not issubclass(cls, Service):
         raise BadUsage(f"{category} is no service; only services have a state that can be told from their events")
-    if options.version is not None and options.version > version:
-        raise BadUsage(f"stream {options.operand} is at version {version}")
+    address = Address[Any](category, key)
+    moment = to_past(options.version, options.at, options.position)
+    try:
+        await check_come(job.journal, address, moment, SystemClock().now())
+    except NotYet as error:
+        raise BadUsage(str(error)) from error
     if any(record.version > 1 for record in await job.journal.read(stream, 0, 1)):
         page.note("the stream's first events are erased; this is what the others come to")
-    state = await _replayed(job, Address(category, key), classes[category])
+    state = await _replayed(job, address, classes[category], moment)
     if page.as_json:
         asked = {"version": options.version, "at": options.at and options.at.isoformat(), "position": options.position}
         said = {name: value for name, value in asked.items() if value is not None}
@@ -108,18 +114,19 @@ async def _state(job: Job) -> int:
     return OK
 
 
-async def _replayed(job: Job, address: Address[Any], cls: type) -> Any:
-    options = job.options
+async def _replayed(job: Job, address: Address[Any], cls: type, moment: Past) -> Any:
     try:
         # There are no keys here: what is sealed stays so.
         codec = PersonalData(blind=True, max_payload=MOST_PAYLOAD).codec
         kind = kind_of(cls, codec)
-        state = await state_of(job.journal, address, kind, options.version, options.at, options.position)
+        state = await state_of(job.journal, address, kind, moment)
         return msgspec.to_builtins(state, str_keys=True, enc_hook=codec.enc_hook)
     except JournalError:
         raise
     except Exception as error:
-        raise BadUsage(f"{address} can't be replayed with {options.actors}: {type(error).__name__}: {error}") from error
+        raise BadUsage(
+            f"{address} can't be replayed with {job.options.actors}: {type(error).__name__}: {error}"
+        ) from error
 
 
 STATE = Command(

@@ -12,7 +12,7 @@ from actors import Address, State
 from persistence import Journal
 from runtime.history import HistoryEntry, entries
 from runtime.kinds import Kind
-from runtime.replay import Past, Replay
+from runtime.replay import Past, Replay, check_come, to_past
 
 S = TypeVar("S", bound=State)
 
@@ -67,15 +67,18 @@ class _Field(str):
 
 
 async def difference(
-    journal: Journal, address: Address[Any], kind: Kind, a: Moment, b: Moment | None
+    journal: Journal, address: Address[Any], kind: Kind, a: Moment, b: Moment | None, now: int
 ) -> Difference[Any]:
     """Replay a service's stream once, and compare its states at two moments; None: now.
 
     Raises:
         EventsErased: one of the states can't be told any more.
-        ValueError: a time doesn't say in which time zone it is.
+        NotYet: one of the moments has not come.
+        ValueError: a time doesn't say in which time zone it is, or it is no moment.
     """
     moments = [_past_of(a), _past_of(b)]
+    for moment in moments:
+        await check_come(journal, address, moment, now)
     replay = Replay(address, kind)
     found: dict[int, tuple[Any, int]] = {}
     between: list[HistoryEntry] = []
@@ -101,14 +104,12 @@ def _past_of(moment: Any) -> Past:
         ValueError: a time doesn't say in which time zone it is, or it is none.
     """
     if isinstance(moment, Position):
-        return Past(position=moment.number)
+        return to_past(position=moment.number)
     if isinstance(moment, datetime):
-        if moment.tzinfo is None:
-            raise ValueError(f"{moment} could be any time zone; write datetime(..., tzinfo=UTC)")
-        return Past(time=round(moment.timestamp() * 1e6))
+        return to_past(at=moment)
     if moment is not None and (not isinstance(moment, int) or moment < 0):
         raise ValueError(f"{moment!r:.80} is no moment; write a version, datetime(..., tzinfo=UTC) or Position(...)")
-    return Past(version=moment)
+    return to_past(moment)
 
 
 def differences(before: Any, after: Any, path: tuple[Any, ...] = ()) -> Iterator[Change]:

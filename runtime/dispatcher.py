@@ -67,10 +67,10 @@ class Dispatcher:
     def arm(self) -> None:
         """Let the event loop call the next slice."""
         if not self._armed:
-            self._armed = True
             # Always later than the last slice, whatever the clock does: who was used in between must be told apart.
             self.now = max(self._clock.steady(), self.now + 1)
             self._loop.call_soon(self._slice, context=self._context)
+            self._armed = True  # not before: in debug mode the loop refuses what comes from another thread
 
     def _slice(self) -> None:
         self._armed = False

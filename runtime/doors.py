@@ -34,6 +34,7 @@ from runtime.actor_life import handling, origin_here
 from runtime.mailbox import MOST_WAITING
 from runtime.node import Node
 from runtime.origin import Origin, caller
+from runtime.own_loop import check_loop
 from runtime.passage import Passage, Send
 from runtime.saga_sending import say, start
 from runtime.transacting import Requests, check, transact
@@ -193,9 +194,9 @@ class Doors:
         node.check(address, message)
         if self._telling[address] >= MOST_WAITING:
             raise MailboxFull(f"{MOST_WAITING:,} messages for {address} are with interceptors; wait for some of them")
-        loop = asyncio.get_running_loop()
-        sent: asyncio.Future[None] = loop.create_future()
-        passed: asyncio.Future[None] = loop.create_future()
+        check_loop(node.loop)
+        sent: asyncio.Future[None] = node.loop.create_future()
+        passed: asyncio.Future[None] = node.loop.create_future()
         before, self._lines[address] = self._before(address), passed
         self._telling[address] += 1
         call = Call(address, message, "tell", message_id)

@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from actors import Event, Upcast
+from actors.errors import in_words
 from actors.evolution import Step, names_by_alias, steps_of
 from actors.messages import revision_of
 from persistence import NotDecodable, NotEncodable
@@ -139,5 +140,5 @@ def _changed(step: Upcast, fields: dict[str, Any]) -> Iterator[tuple[str, int, d
 
 def _mapping(step: Upcast, found: Any) -> dict[str, Any]:
     if not isinstance(found, Mapping):
-        raise NotDecodable(f"the {step} must give the fields as a mapping, not a {type(found).__name__}")
+        raise NotDecodable(f"the {step} must give the fields as a mapping, not {in_words(found)}")
     return dict(cast(Mapping[str, Any], found))

@@ -4,6 +4,7 @@ from types import CoroutineType
 from typing import Any
 
 from actors import Address, AskCycle, Failed, Refused
+from actors.errors import in_words
 from persistence import JournalDamaged, JournalError
 
 
@@ -23,13 +24,13 @@ def passing(error: BaseException) -> bool:
 
 def no_state(name: str, expected: type, returned: object) -> TypeError:
     """Return the error for an ``evolve`` that returned no state; what it was is told by its type."""
-    what = "None; does every branch return one?" if returned is None else f"a {type(returned).__name__}"
+    what = "None; does every branch return one?" if returned is None else in_words(returned)
     return TypeError(f"{name}.evolve must return the next {expected.__name__}, not {what}")
 
 
 def no_decision(name: str, returned: object) -> TypeError:
     """Return the error for what is none; what it was is told by its type, for it may hold what a message held."""
-    what = "None" if returned is None else f"a {type(returned).__name__}"
+    what = "None" if returned is None else in_words(returned)
     if isinstance(returned, CoroutineType):
         returned.close()
         what += "; write def decide, without async"

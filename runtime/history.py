@@ -1,7 +1,6 @@
 """History: the audit trail of an actor, and its state as it was at any moment."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from runtime import saga_events
 from runtime.directory import Directory
 from runtime.kinds import INTERNAL, Kind, decoded
 from runtime.projection import to_meta
-from runtime.replay import Past, Replay, stream
+from runtime.replay import ALL, Past, Replay, stream
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
@@ -63,26 +62,18 @@ def entries(record: Record, kind: Kind) -> list[HistoryEntry]:
     return [HistoryEntry(record.type, event, meta, record.command) for event in events]
 
 
-async def state_of(
-    journal: Journal,
-    address: Address[Any],
-    kind: Kind,
-    version: int | None = None,
-    at: datetime | None = None,
-    position: int | None = None,
-) -> Any:
-    """Return a service's state, up to and including a version, a moment or a position.
+async def state_of(journal: Journal, address: Address[Any], kind: Kind, moment: Past = ALL) -> Any:
+    """Return a service's state, up to and including a moment, which has come.
 
     Raises:
         EventsErased: that can't be told any more.
     """
-    past = Past(version, None if at is None else round(at.timestamp() * 1e6), position)
     replay = Replay(address, kind)
-    if version is not None and version < 1:
+    if moment.version == 0:
         return replay.state()
-    async for record in await replay.start(journal, [past]):
+    async for record in await replay.start(journal, [moment]):
         replay.come_to(record)
-        if not past.has(record):
+        if not moment.has(record):
             break
         replay.take(record)
     return replay.state()

@@ -16,7 +16,9 @@ from runtime.doors import Doors
 from runtime.history import HistoryEntry
 from runtime.kinds import Kind
 from runtime.node import Node
+from runtime.own_loop import check_loop
 from runtime.reminders import PendingReminder, reminders_of
+from runtime.replay import check_come, to_past
 from runtime.stats import Stats, actor_stats, read_model_stats, subscriber_stats
 
 S = TypeVar("S", bound=State)
@@ -53,7 +55,7 @@ class Inspection:
             self._doors, self._plain = Doors(self._plain), None
 
     def _doors_open(self) -> Doors:
-        self._open_node()
+        self._seen_node()
         assert self._doors is not None
         return self._doors
 
@@ -70,6 +72,12 @@ class Inspection:
         return await asyncio.shield((self._inside or self._open_node()).trouble.taken)
 
     def _open_node(self) -> Node:
+        node = self._seen_node()
+        check_loop(node.loop)
+        return node
+
+    def _seen_node(self) -> Node:
+        """Return the node to be looked at, also from another thread."""
         if self._node is None:
             if self._inside is not None:
                 taken = self._inside.trouble.taken.result()
@@ -80,19 +88,19 @@ class Inspection:
     @property
     def position(self) -> int:
         """The position of the last durable event; a token for ``ask(..., after=position)``."""
-        return self._open_node().journal.position
+        return self._seen_node().journal.position
 
     @property
     def groups(self) -> int:
         """How many groups have been written to the journal since the runtime was entered."""
-        return self._open_node().writer.groups
+        return self._seen_node().writer.groups
 
     def stats(self) -> Stats:
         """Return what the runtime is doing, in numbers. It looks at each actor in memory, so it costs more with more.
 
         May be called from another thread, say by a scraper's; the numbers are then not all of one moment.
         """
-        node = self._open_node()
+        node = self._seen_node()
         actors = actor_stats(node.directory, node.clock.steady())
         return Stats(
             actors=actors,
@@ -117,19 +125,19 @@ class Inspection:
     ) -> S:
         """Return a service's state by replay of what is durable; by default as it is now.
 
-        ``version``, ``at`` and ``position`` stop behind that event, moment or position.
+        ``version``, ``at`` and ``position`` stop behind that event, moment or position, which must have come: what is
+        told of it stays so.
 
         Raises:
             NotTaken: the actor is no service, and has no state.
             EventsErased: what it was then can't be told any more.
-            ValueError: ``at`` doesn't say in which time zone it is, or ``version`` is negative.
+            NotYet: ``version`` is beyond its last one, ``position`` beyond the journal's, or ``at`` in the future.
+            ValueError: ``at`` doesn't say in which time zone it is, or a number is negative.
         """
         node, kind = self._open_node(), self._service_kind(address)
-        if at is not None and at.tzinfo is None:
-            raise ValueError(f"at={at} could be any time zone; write datetime(..., tzinfo=UTC)")
-        if version is not None and version < 0:
-            raise ValueError(f"version={version} is none: a stream's first event has version 1, and 0 is before it")
-        state: S = await past.state_of(node.journal, address, kind, version, at, position)
+        moment = to_past(version, at, position)
+        await check_come(node.journal, address, moment, node.clock.now())
+        state: S = await past.state_of(node.journal, address, kind, moment)
         return state
 
     async def diff(self, address: Address[Service[S, Any, Any]], a: Moment, b: Moment | None = None) -> Difference[S]:
@@ -139,10 +147,12 @@ class Inspection:
 
         Raises:
             NotTaken: the actor is no service, and has no state.
-            ValueError: a time doesn't say in which time zone it is.
+            EventsErased: what it was at one of them can't be told any more.
+            NotYet: one of them has not come; see :meth:`state_of`.
+            ValueError: a time doesn't say in which time zone it is, or it is no moment.
         """
         node, kind = self._open_node(), self._service_kind(address)
-        return await difference(node.journal, address, kind, a, b)
+        return await difference(node.journal, address, kind, a, b, node.clock.now())
 
     def _service_kind(self, address: Address[Any]) -> Kind:
         kind = self._open_node().directory.own_kind(address)
@@ -164,7 +174,7 @@ class Inspection:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return the last messages that nobody waited for and that could not be handled, oldest first."""
-        return list(self._open_node().dead_letters.recent)
+        return list(self._seen_node().dead_letters.recent)
 
     def parked(self) -> dict[Address[Any], str]:
         """Return the actors, read models and subscribers that are parked, each with what went wrong.
@@ -172,7 +182,7 @@ class Inspection:
         Sagas that were parked by their own story are not among them: these are ``unfinished``, and their history says
         why.
         """
-        node = self._open_node()
+        node = self._seen_node()
         found = {cell.address: str(cell.error) for cell in node.directory if cell.phase is Phase.PARKED}
         for follower in (*node.projectors.values(), *node.deliverers.values()):
             if follower.error is not None:

@@ -25,8 +25,9 @@ from actors import (
     Subscriber,
 )
 from actors.endings import ENDINGS
+from actors.errors import in_words
 from actors.evolution import names_by_alias
-from actors.messages import in_words, name_of, reply_type
+from actors.messages import name_of, reply_type
 from actors.request_context import Texts
 from persistence import BURIED, DELETED, JournalDamaged, KeyMissing, NewEvent, NotDecodable, NotEncodable, Record
 from persistence.codec import PLAIN, WRAPPING, Codec, Decoder, encode

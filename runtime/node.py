@@ -37,6 +37,7 @@ from runtime.observed_cells import ObservedSaga, makers
 from runtime.observed_writer import new_writer
 from runtime.observer import Observer
 from runtime.origin import Origin
+from runtime.own_loop import check_loop
 from runtime.owner import Owner
 from runtime.passivation import ACTIVE, Passivator
 from runtime.personal import PersonalData
@@ -86,18 +87,17 @@ class Node(Chance):
         personal: PersonalData | None = None,
         on_alert: OnAlert | None = None,
     ) -> None:
-        self.sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.loop = asyncio.get_running_loop()
+        self.sent: asyncio.Future[None] = self.loop.create_future()
         """Done already; shared by all senders who need not wait."""
         self.sent.set_result(None)
-        self.journal = journal
-        self.clock = clock
+        self.journal, self.clock = journal, clock
         self.personal = personal or PersonalData()
         self.observer = observer or Observer(clock)
         self._observed = self.observer.on
         self.random = self._new_random()
         self.tasks = Tasks()
-        self.timers = Timers(clock)
-        self.delays = Timers(clock, clock.steady)
+        self.timers, self.delays = Timers(clock, loop=self.loop), Timers(clock, clock.steady, self.loop)
         self.suspects, self.lock_waits = Suspects(journal, clock, self.delays, self._new_name()), LockWaits()
         self.writer = new_writer(self.observer, journal, self._durable, self._lost, self._may_start)
         self.writer.prepare = self.personal.prepare
@@ -111,14 +111,12 @@ class Node(Chance):
         self.dead_letters = DeadLetters(clock, self.observer.dead_letter)
         self.passivator = Passivator(self.directory, self.delays, active)
         self.directory.on_new = self.passivator.added
-        self.ready = self.dispatcher.ready
-        self.recover = self.recovery.request
+        self.ready, self.recover = self.dispatcher.ready, self.recovery.request
         self.release, self.find = self.directory.release, self.directory.find
         self.cell, self.taker = self.directory.cell, self.directory.taker
         self.answerer = self.directory.answerer
         self.kind, self.check = self.directory.kind, self.directory.check
-        self.dead_letter = self.dead_letters.add
-        self.spawn = self.tasks.start
+        self.dead_letter, self.spawn = self.dead_letters.add, self.tasks.start
         self.watches, self.news = Watches(self._notice), News()
         self.owners: dict[Address[Any], Owner] = {}
         self.groups = [Supervisor(self, group) for group in groups]
@@ -235,6 +233,7 @@ class Node(Chance):
         if (error := cell.circle(path, message)) is not None:
             raise error
         if cell.crowded:
+            check_loop(self.loop)
             if cell.kind.mailbox.overflow != "wait":
                 raise cell.full_error()
             await cell.room(cell.line_up(self.delays, due))
@@ -276,8 +275,9 @@ class Node(Chance):
         if overflow == "drop":
             self.dead_letter(cell.address, envelope.message, cell.full_error())
             return self.sent
+        check_loop(self.loop)
         envelope.trace = self.observer.tracing.here()
-        sent = asyncio.get_running_loop().create_future()
+        sent = self.loop.create_future()
         sender = cell.line_up(self.delays)
         sent.add_done_callback(lambda _: sender.cancel())  # where who waits is cancelled; else it is done already
         self.spawn(self._tell_later(cell, sender, envelope, sent))

@@ -5,6 +5,7 @@ from types import CoroutineType
 from typing import Any, Literal
 
 from actors import Actor, Command, Failed, InterceptorMisuse, OutcomeUnknown, Query, Refused, UnderstudyError
+from actors.errors import in_words
 from actors.interceptors import Call, Interceptor, name_of_interceptor
 from runtime.kinds import Kind
 
@@ -45,7 +46,7 @@ class Passage:
 
         async def proceed(call: Call) -> object:
             if not isinstance(call, Call):  # pyright: ignore[reportUnnecessaryIsInstance] # (code that no checker looks at)
-                raise InterceptorMisuse(f"proceed takes the call, not a {type(call).__name__}; write proceed(call)")
+                raise InterceptorMisuse(f"proceed takes the call, not {in_words(call)}; write proceed(call)")
             reply = await self.enter(call, at + 1)
             got.append(reply)
             return reply

@@ -4,6 +4,7 @@ Rows and checkpoint are committed together, so the tables are always the fold of
 set aside (``set_aside.py``): an event that can't be projected, and the later ones of its key.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from runtime.kinds import Kind
 from runtime.lending import Lending
 from runtime.log import log
 from runtime.news import Changed, untold
+from runtime.own_loop import check_loop
 from runtime.partitioned_build import PartitionedBuild
 from runtime.partitions import Page, Partitions
 from runtime.projection import Poison, Projection, mark_of
@@ -65,6 +67,7 @@ class Projector(Follower):
         """The tables of the version before, from which is answered until today's have caught up."""
         self.successor: Projector | None = None
         """Who has taken over."""
+        self._loop = asyncio.get_running_loop()
         self._projection = projection
         self._slow = slow
         self._given_up: Poison | None = None
@@ -261,8 +264,10 @@ class Projector(Follower):
         Raises:
             Parked: they will not reach it by themselves, or events up to it that the query is about are set aside.
             ReadModelBehind: they have not reached it within ``timeout`` seconds.
+            WrongLoop: this is another event loop than its own.
             RuntimeClosed: the runtime was closed; an interceptor, or a task that an actor has left behind, asks late.
         """
+        check_loop(self._loop)
         with anyio.move_on_after(timeout):
             if position or self.stand_in is None:
                 await self.reached(position)

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from actors import Address, OutcomeUnknown, Query, RuntimeClosed
+from actors import Address, OutcomeUnknown, Query, RuntimeClosed, WrongLoop
 from persistence.writer import Writer
+from runtime.own_loop import ELSEWHERE, runs
 from runtime.timers import Timers
 
 
@@ -17,13 +18,13 @@ class Promises:
     def __init__(self, writer: Writer, timers: Timers) -> None:
         self.writer = writer
         self.timers = timers
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self.open: dict[Promise, None] = {}
         """Those that somebody waits on, in the order in which they were made."""
         self._closed = False
         self.new: Callable[[Promises, asyncio.Future[Any], Address[Any], object], Promise] = Promise
         """Makes one; a simulation makes its own."""
-        self.nothing: asyncio.Future[Any] = self._loop.create_future()
+        self.nothing: asyncio.Future[Any] = self.loop.create_future()
         """In place of the futures of those who have been told of an error."""
         self.nothing.cancel()
 
@@ -35,7 +36,7 @@ class Promises:
         """
         if self._closed:
             raise RuntimeClosed(f"{address} can't be asked any more: the runtime was closed")
-        promise = self.new(self, self._loop.create_future(), address, message)
+        promise = self.new(self, self.loop.create_future(), address, message)
         self.open[promise] = None
         return promise
 
@@ -104,23 +105,27 @@ class Promise(msgspec.Struct, eq=False):
         """Tell the caller that the outcome is unknown."""
         if not self.future.done():
             again = "ask again" if issubclass(type(self._message), Query) else "ask again with the same id to learn it"
-            self.future.set_exception(
-                OutcomeUnknown(
-                    f"whether {self._address} has handled {type(self._message).__name__} is unknown: {why}; {again}"
-                )
-            )
+            self.future.set_exception(OutcomeUnknown(f"{self._unknown()}: {why}; {again}"))
+
+    def _unknown(self) -> str:
+        return f"whether {self._address} has handled {type(self._message).__name__} is unknown"
 
     def forget(self) -> None:
         """Nobody waits any more."""
         self._promises.open.pop(self, None)
 
-    def let_go(self) -> None:
+    def let_go(self, error: BaseException | None = None) -> None:
         """Let go of an error that the caller has now.
 
         The error's traceback knows the turn that raised it, the turn its envelope, and the envelope this promise.
         Envelopes are hidden from the garbage collector, so such a ring would stay for ever.
+
+        Raises:
+            WrongLoop: it is asyncio's, about the future of another loop.
         """
         self.future = self._promises.nothing
+        if isinstance(error, RuntimeError) and not runs(self._promises.loop):
+            raise WrongLoop(f"{self._unknown()}: {ELSEWHERE}") from error
 
     async def wait(self, due: int) -> Any:
         """Wait for the reply until ``due`` (microseconds of steady time; 0: for ever); then the outcome is unknown."""
@@ -129,8 +134,8 @@ class Promise(msgspec.Struct, eq=False):
             timer = self._promises.timers.at(due, lambda: self.lose("no reply came in time"))
         try:
             return await self.future
-        except BaseException:
-            self.let_go()
+        except BaseException as error:
+            self.let_go(error)
             raise
         finally:
             if timer is not None:

@@ -1,12 +1,14 @@
 """Replay for those who look back: a service's state at a moment, from its events or from the snapshot before it."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any
 
 import msgspec
 
-from actors import Address, EventsErased
+from actors import Address, EventsErased, NotYet
+from actors.reminders import EPOCH
 from persistence import BURIED, DELETED, Journal, Record, Snapshot
 from persistence.journal import PAGE
 from runtime.kinds import INTERNAL, Kind
@@ -46,6 +48,52 @@ class Past(msgspec.Struct, frozen=True):
         if self.time is None and self.position is None:
             return self.version is None or snapshot.version <= self.version
         return next_ is not None and self.has(next_)
+
+
+ALL = Past()
+"""The whole stream."""
+
+
+def to_past(version: int | None = None, at: datetime | None = None, position: int | None = None) -> Past:
+    """Return what was there at a moment.
+
+    Raises:
+        ValueError: a number is negative, or the time doesn't say in which time zone it is.
+    """
+    if version is not None and version < 0:
+        raise ValueError(f"version={version} is none: a stream's first event has version 1, and 0 is before it")
+    if position is not None and position < 0:
+        raise ValueError(f"position={position} is none: the journal's first event has position 1, and 0 is before it")
+    if at is not None and at.tzinfo is None:
+        raise ValueError(f"at={at} could be any time zone; write datetime(..., tzinfo=UTC)")
+    return Past(version, None if at is None else (at - EPOCH) // EPOCH.resolution, position)
+
+
+async def check_come(journal: Journal, address: Address[Any], past: Past, now: int) -> None:
+    """Check that a moment of an actor's stream has come; what was there then changes no more.
+
+    Raises:
+        NotYet: it has not.
+    """
+    name = (address.actor, address.key)
+    if past.version:
+        head = (await journal.heads([name])).get(name, 0)
+        if past.version > head:
+            last = f"its last one is {head}" if head else "nothing has happened to it"
+            raise NotYet(f"{address} has no version {past.version} yet: {last}")
+    if past.position:
+        head = await journal.changed(past.position - 1, 0)
+        if past.position > head:
+            raise NotYet(f"the journal has no position {past.position} yet: its last one is {head}")
+    if past.time is not None and past.time > now:
+        # Clocks are set back, and other owners' may be ahead: what was written then has come.
+        page = await journal.read_back(name, limit=1)
+        if not page or page[0].time < past.time:
+            raise NotYet(f"at={_said(past.time)} has not come yet: it is {_said(now)}")
+
+
+def _said(time: int) -> datetime:
+    return EPOCH + timedelta(microseconds=time)
 
 
 class Replay:

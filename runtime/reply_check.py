@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from actors.errors import in_words
 from actors.messages import reply_type
 
 
@@ -36,5 +37,5 @@ class ReplyCheck:
 
     def _wrong(self, reply: object) -> TypeError:
         declared = getattr(self._declared, "__name__", self._declared) if self.cls is not None else self._declared
-        given = "nothing was returned" if reply is None else f"it was a {type(reply).__name__}"
+        given = "nothing was returned" if reply is None else f"it was {in_words(reply)}"
         return TypeError(f"{self._request.__name__} declares the reply {declared}, but {given}")

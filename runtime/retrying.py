@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 from random import Random
 
-from actors import Elsewhere, Failed, MailboxFull, OutcomeUnknown, ReadModelBehind, RetryPolicy
+from actors import Elsewhere, Failed, MailboxFull, OutcomeUnknown, ReadModelBehind, RetryPolicy, WrongLoop
 from actors.interceptors import Call, Interceptor, Proceed
 
 PASSES = (Failed, OutcomeUnknown, MailboxFull, ReadModelBehind)
@@ -34,7 +34,7 @@ def retrying(policy: RetryPolicy = BRIEFLY) -> Interceptor:
             except PASSES as error:
                 failures += 1
                 pause = policy.backoff.pause(failures, random)
-                if isinstance(error, Elsewhere) or policy.is_final(error) or clock() + pause > until:
+                if isinstance(error, Elsewhere | WrongLoop) or policy.is_final(error) or clock() + pause > until:
                     raise
             await asyncio.sleep(pause)
 

@@ -257,6 +257,7 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             CommandIdReused: the id belongs to another command.
             MailboxFull: there was no room in the mailbox within ``timeout``; nothing was sent.
             NotTaken, UnknownActor: nobody here takes this.
+            WrongLoop: this is another event loop than the one that opened the runtime.
         """
         node = self._plain
         if node is None:
@@ -270,8 +271,8 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
             return await node.ask(address, request, request_id=id, timeout=timeout)
         try:
             answer: R = await promise.future
-        except BaseException:
-            promise.let_go()
+        except BaseException as error:
+            promise.let_go(error)
             raise
         finally:
             promise.forget()
@@ -286,6 +287,9 @@ class Runtime(Forgetting, Locking, Projecting, Sagas, Scheduling, SubscriptionQu
         id: str | None = None,  # noqa: A002
     ) -> Awaitable[None]:
         """Send a command without waiting for a reply; await the result to wait for room in the mailbox.
+
+        From another thread: ``loop.call_soon_threadsafe(runtime.tell, address, message)``. It is too quick to look
+        whether it is in one, and from there it might not be heard for long.
 
         Raises:
             MailboxFull: at once, where the mailbox refuses what it has no room for, or 10,000 senders wait already.

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from actors import Address, Locked, MailboxFull, OutcomeUnknown, Service
+from actors.errors import in_words
 from persistence import Append, NewEvent, Stream
 from persistence.codec import encode
 from runtime.cells import World
@@ -248,7 +249,7 @@ def lock_of(service: Service[Any, Any, Any], command: Any) -> str | None:
     """
     lock = service.lock_of(command)
     if lock is not None and type(lock) is not str:
-        raise TypeError(f"{type(service).__name__}.lock_of must return a text or None, not a {type(lock).__name__}")
+        raise TypeError(f"{type(service).__name__}.lock_of must return a text or None, not {in_words(lock)}")
     return lock
 
 

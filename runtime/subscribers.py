@@ -126,7 +126,7 @@ async def known(journal: Journal, kind: Kind, name: str) -> Known:
         number = page[-1].number
         for state in page:
             if state.stream[1].partition("@")[0] == name:
-                one: Known = await state_of(journal, Address(*state.stream), kind, None, None, None)
+                one: Known = await state_of(journal, Address(*state.stream), kind)
                 began += [] if one.began is None else [one.began]
                 came += [] if one.came is None else [one.came]
     return Known(min(began, default=None), max(came, default=None))

@@ -12,6 +12,7 @@ from math import inf
 
 from runtime.clock import Clock, Handle, WakesAtSteps
 from runtime.log import log
+from runtime.own_loop import runs
 
 LONGEST_NAP = 10.0
 """The clock is looked at again after so many seconds at the latest, so that a step of wall time is noticed."""
@@ -41,9 +42,12 @@ class Timer:
 class Timers:
     """The timers of one runtime, in the order in which they are due."""
 
-    def __init__(self, clock: Clock, now: Callable[[], int] | None = None) -> None:
-        """Go by the time that ``now`` tells: by default the clock's wall time."""
+    def __init__(
+        self, clock: Clock, now: Callable[[], int] | None = None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        """Go by the time that ``now`` tells: by default the clock's wall time; ``loop`` is where they wake up."""
         self._clock = clock
+        self._loop = loop
         self.now = now or clock.now
         """Return the time by which they go, in microseconds."""
         self._longest_nap = inf if isinstance(clock, WakesAtSteps) else LONGEST_NAP
@@ -60,7 +64,10 @@ class Timers:
         timer = Timer(self, due, self._count, fire)
         heapq.heappush(self._heap, timer)
         if self._handle is None or due < self._wakes_at:
-            self._arm()
+            if self._loop is None or runs(self._loop):
+                self._arm()
+            else:  # on another loop, which may end, it would never go off, nor those behind it
+                self._loop.call_soon_threadsafe(self._arm)
         return timer
 
     def after(self, seconds: float, fire: Callable[[], None]) -> Timer:

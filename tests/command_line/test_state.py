@@ -65,7 +65,9 @@ def test_the_state_as_it_was(process: Run, trips: str, flight: tuple[str, dict[s
         (("Flight/run0-F1", "--actors", "demos.trip.mailer"), "demos.trip.mailer has no actor Flight, only Mailer"),
         (("Flight/nope", "--actors", "demos.trip"), "there is no stream Flight/nope"),
         (("TripSaga/run0-1", "--actors", "demos.trip"), "TripSaga is no service"),
-        (("Flight/run0-F1", "--actors", "demos.trip", "--version", "999"), "stream Flight/run0-F1 is at version"),
+        (("Flight/run0-F1", "--actors", "demos.trip", "--version", "999"), "Flight/run0-F1 has no version 999 yet"),
+        (("Flight/run0-F1", "--actors", "demos.trip", "--position", "9999"), "the journal has no position 9999 yet"),
+        (("Flight/run0-F1", "--actors", "demos.trip", "--at", "2999-01-01T00:00Z"), "at=2999-01-01 00:00:00+00:00 has"),
         (("Flight/run0-F1", "--actors", "demos.trip", "--at", "noon"), "argument --at: it must be a time"),
         (
             ("Flight/run0-F1", "--actors", "demos.trip", "--at", "2026-01-01", "--version", "1"),

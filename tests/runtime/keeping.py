@@ -7,14 +7,16 @@ import pytest
 
 from actors import Address
 from persistence import Journal, Record, Snapshot, Stream
-from runtime import Runtime
+from runtime import HistoryEntry, Runtime
 from runtime import seen as seen_ids
 from runtime.mailbox import Envelope
 from runtime.promises import Promise
 from runtime.service_cell import ServiceCell
-from tests.runtime.cast import Account, Release, Room
+from tests.runtime.cast import Account, Held, Hold, Release, Room
 from tests.runtime.reminding import Bell
 from tests.runtime.tools import HeldJournal, node_of, quiet, restart_of
+
+ROOM = Room.at("r")
 
 
 def keep_often(monkeypatch: pytest.MonkeyPatch, every: int | None = 3, recent: int = 2) -> None:
@@ -79,3 +81,34 @@ def undo(runtime: Runtime, room: Address[Room], trip: str, step: str, undo_id: s
     promise = node.promises.make(room, command)
     node.cell(room).put(Envelope(command, undo_id, promise, undoes=step))
     return promise
+
+
+async def fill(runtime: Runtime, count: int = 10, address: Any = ROOM) -> list[Held]:
+    return [await runtime.ask(address, Hold(f"t{n}"), id=f"id {n}") for n in range(1, count + 1)]
+
+
+async def history_of(runtime: Runtime, address: Any = ROOM) -> list[HistoryEntry]:
+    return [entry async for entry in runtime.history(address)]
+
+
+async def left(runtime: Runtime, address: Any = ROOM) -> list[int]:
+    """The versions of the events that can be read."""
+    return [record.version for record in await node_of(runtime).journal.read((address.actor, address.key))]
+
+
+def note_replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return what will hold the versions of events that rooms have read back."""
+    versions: list[int] = []
+    replay = Room.evolve
+
+    def noted(self: Any, state: Any, event: Any) -> Any:
+        versions.append(state.count)
+        return replay(self, state, event)
+
+    monkeypatch.setattr(Room, "evolve", noted)
+    return versions
+
+
+async def hold(runtime: Runtime, *numbers: int) -> None:
+    for number in numbers:
+        await runtime.ask(ROOM, Hold(f"t{number}"), id=f"id {number}")

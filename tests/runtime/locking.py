@@ -30,7 +30,8 @@ from persistence import Record, Stream
 from runtime import Runtime
 from runtime.lock_mail import Unlock
 from runtime.mailbox import Envelope
-from tests.runtime.tools import ENDS, check_once, content, node_of
+from runtime.service_cell import ServiceCell
+from tests.runtime.tools import ENDS, check_once, content, node_of, quiet
 
 
 class Wrote(Event):
@@ -307,3 +308,24 @@ def check_tales(records: Sequence[Record], *, exclusive: bool = True) -> None:
     completed = {stream: told[stream] for stream, end in ends.items() if end == "saga.completed"}
     due = {(page, f"{tale.get('line', 'one')} {key}") for (_, key), tale in completed.items() for page in tale["pages"]}
     assert set(+lines) == due
+
+
+PAGES = [Page, Queued, Told]
+
+
+def in_line(runtime: Runtime, at: Address[Any]) -> int:
+    cell = node_of(runtime).cell(at)
+    assert isinstance(cell, ServiceCell)
+    return len(cell.locking.lines)
+
+
+async def waiting(runtime: Runtime, at: Address[Any], count: int) -> None:
+    await quiet(runtime)
+    assert in_line(runtime, at) == count
+
+
+def asks(runtime: Runtime, at: Address[Any], command: Any) -> "asyncio.Future[Any]":
+    """Ask as a caller outside, at once."""
+    promise = node_of(runtime).send(at, command, None)
+    assert promise is not None
+    return promise.future

@@ -1,10 +1,13 @@
 """A read model that is built in partitions, and histories that show whether it was built well."""
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -12,8 +15,10 @@ from actors import Meta, Query, ReadModel, RetryPolicy, Statement, sql
 from persistence import Append, NewEvent, SqliteJournal
 from persistence.postgres_partition import PostgresPartition
 from persistence.postgres_view import PostgresView
+from runtime import Runtime
 from runtime import projector as projector_module
-from tests.postgres import run
+from runtime.partitioned_build import PartitionedBuild
+from tests.postgres import a_schema, drop_all, run
 from tests.runtime.cast import WasHeld
 
 BAD: set[str] = set()
@@ -142,3 +147,52 @@ class Killed:
             await commit(*told, **more)
 
         return committed
+
+
+@asynccontextmanager
+async def small_schema(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[str]:
+    """Yield a schema for journals whose read models are built in small partitions."""
+    BAD.clear()
+    small(monkeypatch)
+    async with a_schema(f"test_{uuid4().hex[:16]}") as name:  # a longer one would be cut
+        try:
+            yield name
+        finally:
+            BAD.clear()
+            await drop_all(f"{name}_")
+
+
+def note_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows by how far each run of the partitions has come."""
+    runs: list[int] = []
+    work = PartitionedBuild.run
+
+    async def counted(build: PartitionedBuild, *told: Any) -> None:
+        try:
+            await work(build, *told)
+        finally:
+            runs.append(build.ahead)
+
+    monkeypatch.setattr(PartitionedBuild, "run", counted)
+    return runs
+
+
+class Gate:
+    """Holds back one partition's batches."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+        self.open = asyncio.Event()
+        self.arrived = asyncio.Event()
+        apply = PostgresPartition.apply
+
+        async def held(partition: Any, *told: Any) -> None:
+            if partition._number == number:
+                self.arrived.set()
+                await self.open.wait()
+            await apply(partition, *told)
+
+        monkeypatch.setattr(PostgresPartition, "apply", held)
+
+
+async def rows(runtime: Runtime, cls: type[Ledger] = Ledger, **how: Any) -> dict[str, str]:
+    return await runtime.ask(cls.at(), Rows(), **how)

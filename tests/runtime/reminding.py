@@ -139,3 +139,7 @@ def check_never_early(records: list[Record]) -> None:
             key = (record.stream, found["name"], versions[record.stream, found["name"]], found["due"])
             assert key not in done
             done.add(key)
+
+
+def seconds(count: float) -> timedelta:
+    return timedelta(seconds=count)

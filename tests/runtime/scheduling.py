@@ -8,14 +8,16 @@ from typing import Any
 import msgspec
 
 from actors import planned_time
+from actors.schedules import Overlap
 from persistence import Record
 from runtime import ManualClock, Runtime, ScheduleInfo
-from tests.runtime.cast import Begin, Held, Hold, Play, Release, Room
+from tests.runtime.cast import ALL, Begin, Held, Hold, Play, Release, Room
 from tests.runtime.tools import HeldJournal, content, of, quiet, restart_of
 
 START = 1_000_000_000_000_000
 """When a manual clock begins: 2001-09-09T01:46:40Z."""
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+FIRST, SECOND, THIRD, FOURTH = (f"s@2001-09-09T01:{minute}:40Z" for minute in (47, 48, 49, 50))
 
 
 def after(seconds: float) -> datetime:
@@ -97,3 +99,12 @@ def cuts(journal: HeldJournal) -> list[int]:
 
 def writes(journal: HeldJournal, kind: str) -> list[Any]:
     return [msgspec.json.decode(record.data) for record in of(journal.records, kind)]
+
+
+async def run_for(
+    journal: HeldJournal, clock: ManualClock, overlap: Overlap, minutes: int, catch_up: int = 1
+) -> list[tuple[str, str, str]]:
+    async with Runtime(journal, ALL, clock=clock) as runtime:
+        await runtime.schedule("s", Play, Begin(), every=MINUTE, overlap=overlap, catch_up=catch_up)
+        await pass_time(runtime, clock, minutes * MINUTE, minutes * 6)
+        return await outcomes(runtime)

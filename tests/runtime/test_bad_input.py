@@ -31,6 +31,7 @@ def raises(error: BaseException) -> Callable[[], Any]:
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "nothing returned": (lambda: None, "TypeError: Say declares the reply str, but nothing was returned"),
     "wrong type": (lambda: 7, "TypeError: Say declares the reply str, but it was a int"),
+    "class": (lambda: str, "TypeError: Say declares the reply str, but it was the class str"),
     "error": (raises(ValueError("a bug")), "ValueError: a bug"),
     "own BaseException": (raises(Panic("at the bottom")), "Panic: at the bottom"),
     "GeneratorExit": (raises(GeneratorExit()), "GeneratorExit: "),
@@ -158,6 +159,7 @@ def test_what_can_not_work_is_said_where_it_is_written() -> None:
 REPLY = "Look declares the reply int, but"
 WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "nothing returned": (lambda command: None, r"Room.decide must return command.reply\(...\), not None"),
+    "class": (lambda command: Decision, r"Room.decide must return command.reply\(...\), not the class Decision"),
     "wrong type": (lambda command: Decision("seven", ()), f"{REPLY} it was a str"),
     "no reply": (lambda command: command.reply(None), f"{REPLY} nothing was returned"),
     "error": (lambda command: 1 / 0, "division by zero"),

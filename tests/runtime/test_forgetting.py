@@ -1,40 +1,23 @@
-"""A person is forgotten everywhere when the key is destroyed, and whatever dies on the way, the journal says so."""
+"""A person is forgotten everywhere when the key is destroyed, and nobody else is."""
 
 import asyncio
-import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actors import (
-    Address,
-    Command,
-    CommandIdReused,
-    Event,
-    Failed,
-    Forgotten,
-    OutcomeUnknown,
-    Parked,
-    Personal,
-    Refused,
-    Saga,
-    Service,
-    SubjectForgotten,
-    upcast,
-)
-from persistence import Key, KeysUnusable, MemoryKeys, SqliteJournal
+from actors import Address, CommandIdReused, Event, Failed, Forgotten, Personal, Refused, Service, upcast
+from persistence import KeysUnusable, MemoryKeys, SqliteJournal
 from persistence.sqlite_view import SqliteView
 from runtime import KeyFile, ManualClock, Runtime
-from runtime.subjects import SUBJECTS
 from tests import postgres
 from tests.extras import need
 from tests.runtime import people
+from tests.runtime.houses import CUSTOMER, DAY, GONE, SAGA, ana, told, view_in
 from tests.runtime.people import (
     ALL,
     ANA,
@@ -56,20 +39,11 @@ from tests.runtime.people import (
     SignUp,
     Use,
     Welcome,
-    Welcomed,
-    WelcomeSaga,
 )
 from tests.runtime.tools import HeldJournal, node_of, quiet, restart_of
 
 need("cryptography")
-DAY = timedelta(days=1)
-CUSTOMER, SAGA = Customer.at("c"), WelcomeSaga.at("w")
 HOME = Home(SECRETS[1], [SECRETS[2]])
-GONE = "Forgotten: what was known of 'customer:7' is forgotten"
-
-
-def ana(value: Any = SECRET) -> Any:
-    return Personal(ANA, value)
 
 
 @pytest.fixture(autouse=True)
@@ -86,12 +60,6 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     else:
         async with postgres.a_schema() as schema:
             yield f"{postgres.url_of(schema)}&views={tmp_path}"
-
-
-async def told(runtime: Runtime) -> list[str]:
-    """Return whose forgetting the journal tells of, in order."""
-    events = [entry.event async for entry in runtime.history(SUBJECTS)]
-    return [event.subject for event in events if isinstance(event, SubjectForgotten)]
 
 
 def personal_in(value: Any) -> list[Personal[Any]]:
@@ -130,11 +98,6 @@ async def lived(runtime: Runtime, clock: ManualClock) -> None:
     await runtime.ask(CUSTOMER, Nudge(ana(), DAY))
     await runtime.remind(Mailer.at(), "far", Send(ana()), after=2 * DAY)
     await runtime.ask(Customer.at("bob"), SignUp(Personal(BOB, "bob@example.org")))
-
-
-def view_in(folder: Path) -> Path:
-    (view,) = [path for path in folder.iterdir() if "People-" in path.name and path.name[-4:] not in ("-wal", "-shm")]
-    return view
 
 
 async def test_after_the_key_is_destroyed_it_is_forgotten_in_every_place(url: str, tmp_path: Path) -> None:
@@ -221,106 +184,7 @@ async def test_a_read_model_that_died_before_it_was_clean_is_cleaned_by_the_next
     assert version_of(view_in(tmp_path)) == 0
 
 
-# -- what is under way ---------------------------------------------------------------------------------------------
-
-
-async def test_a_saga_that_only_passes_it_on_goes_on() -> None:
-    clock = ManualClock()
-    async with Runtime("memory:", ALL, keys=MemoryKeys(), clock=clock) as runtime:
-        await runtime.tell(SAGA, Welcome(ana()))
-        await quiet(runtime)
-        await runtime.forget_subject(ANA)
-        clock.advance(DAY.total_seconds())
-        assert (await runtime.result(SAGA)).email.forgotten
-        assert Mailer.sent == [None]
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-async def test_a_saga_that_needs_it_is_parked_and_says_why(restarted: bool) -> None:
-    clock, keys, journal = ManualClock(), MemoryKeys(), HeldJournal()
-    async with Runtime(journal, ALL, keys=keys, clock=clock) as runtime:
-        await runtime.tell(SAGA, Welcome(ana(), opens=True))
-        await quiet(runtime)
-        await runtime.forget_subject(ANA)
-        if not restarted:
-            clock.advance(DAY.total_seconds())
-            with pytest.raises(Parked, match=GONE):
-                await runtime.result(SAGA)
-    if restarted:
-        async with Runtime(restart_of(journal.records), ALL, keys=keys, clock=clock) as runtime:
-            await quiet(runtime)
-            clock.advance(DAY.total_seconds())
-            with pytest.raises(Parked, match=GONE):
-                await runtime.result(SAGA)
-    assert Mailer.sent == []
-
-
-class Leave(Command["Goodbye", Welcomed]):
-    email: Personal[str]
-
-
-class Goodbye(Saga[Leave, Welcomed]):
-    async def run(self, command: Leave) -> Welcomed:
-        await self.ask("sign up", CUSTOMER, SignUp(command.email), undo=people.SignOff(command.email))
-        await self.sleep("think", DAY)
-        raise Refused("they changed their mind")
-
-
-async def test_a_saga_is_compensated_with_what_is_forgotten() -> None:
-    """Its undo stands in the journal, and names what it undoes by ids."""
-    clock = ManualClock()
-    async with Runtime("memory:", [*ALL, Goodbye], keys=MemoryKeys(), clock=clock) as runtime:
-        await runtime.tell(Goodbye.at("g"), Leave(ana()))
-        await quiet(runtime)
-        await runtime.forget_subject(ANA)
-        clock.advance(DAY.total_seconds())
-        with pytest.raises(Refused, match="changed their mind"):
-            await runtime.result(Goodbye.at("g"))
-        assert (await runtime.state_of(CUSTOMER)) == Profile()
-
-
-async def test_reminders_come_all_the_same() -> None:
-    clock = ManualClock()
-    async with Runtime("memory:", ALL, keys=MemoryKeys(), clock=clock) as runtime:
-        await runtime.ask(CUSTOMER, SignUp(ana()))
-        await runtime.ask(CUSTOMER, Nudge(ana(), DAY))
-        await runtime.forget_subject(ANA)
-        clock.advance(DAY.total_seconds())
-        await quiet(runtime)
-        assert Mailer.sent == [None]
-        (greeted,) = (await runtime.state_of(CUSTOMER)).greeted
-        assert greeted.forgotten
-
-
-async def test_a_command_that_waited_meanwhile_is_as_one_that_comes_later() -> None:
-    """Nothing of it is lost, and nothing of it can't be forgotten."""
-    journal = HeldJournal()
-    async with Runtime(journal, ALL, keys=MemoryKeys()) as runtime:
-        await runtime.ask(CUSTOMER, SignUp(ana("old")))
-        journal.hold()
-        waiting = asyncio.create_task(runtime.ask(CUSTOMER, SignUp(ana("new"))))
-        await journal.arrived.wait()  # sealed with the key that is destroyed now, and not written
-        forgetting = asyncio.create_task(runtime.forget_subject(ANA))
-        await asyncio.sleep(0)
-        journal.gate.set()
-        await forgetting
-        assert (await waiting).forgotten
-        assert await told(runtime) == [ANA]
-        state = await runtime.state_of(CUSTOMER)
-        assert state.email is not None
-        assert state.email.forgotten
-
-
-async def test_what_is_read_again_has_not_crashed() -> None:
-    async with Runtime("memory:", ALL, keys=MemoryKeys()) as runtime:
-        await runtime.ask(CUSTOMER, SignUp(ana()))
-        before = runtime.stats()
-        await runtime.forget_subject(ANA)
-        after = runtime.stats()
-        assert after.actors["Customer"].failures == before.actors["Customer"].failures == 0
-
-
-# -- again and again -----------------------------------------------------------------------------------------------
+# -- again and again ----------------------------------------------------------------------------------------------
 
 
 async def test_forgetting_again_changes_nothing_and_nobody_may_be_forgotten() -> None:
@@ -357,151 +221,6 @@ async def test_without_keys_there_is_nothing_to_forget() -> None:
             await runtime.forget_subject(ANA)
 
 
-# -- whatever dies -------------------------------------------------------------------------------------------------
-
-
-class WatchedKeys(MemoryKeys):
-    """Keys that the test holds back and breaks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.arrived = asyncio.Event()
-        self.broken = False
-
-    async def _turn(self) -> None:
-        self.arrived.set()
-        await self.gate.wait()
-        if self.broken:
-            raise KeysUnusable("the disk is full")
-
-    async def add(self, keys: Sequence[Key]) -> None:
-        await self._turn()
-        await super().add(keys)
-
-    async def destroy(self, keys: Sequence[Key]) -> None:
-        await self._turn()
-        await super().destroy(keys)
-
-
-async def test_a_crash_between_the_key_and_the_journal_leaves_a_key_that_is_taken_later() -> None:
-    keys, journal = MemoryKeys(), HeldJournal()
-    async with Runtime(journal, ALL, keys=keys) as runtime:
-        journal.hold()
-        asking = asyncio.create_task(runtime.ask(CUSTOMER, SignUp(ana())))
-        await journal.arrived.wait()
-        key = keys.current(ANA)
-        assert key is not None  # durable when the journal is about to be written
-        after_a_crash = restart_of(journal.records)
-        journal.gate.set()
-        await asking
-    async with Runtime(after_a_crash, ALL, keys=keys) as runtime:
-        assert runtime.position == 0
-        await runtime.ask(CUSTOMER, SignUp(ana()))
-        assert keys.current(ANA) is key
-
-
-async def test_nothing_is_written_before_its_key_is_kept() -> None:
-    keys, journal = WatchedKeys(), HeldJournal()
-    async with Runtime(journal, ALL, keys=keys) as runtime:
-        keys.gate.clear()
-        asking = asyncio.create_task(runtime.ask(CUSTOMER, SignUp(ana())))
-        await keys.arrived.wait()
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert journal.groups == []
-        keys.broken = True
-        keys.gate.set()
-        with pytest.raises(OutcomeUnknown):
-            await asking
-        assert journal.records == []
-        keys.broken = False
-        assert (await runtime.ask(CUSTOMER, SignUp(ana()))).value == SECRET
-
-
-async def test_a_crash_between_the_key_and_the_event_is_made_good_at_the_next_start() -> None:
-    keys, journal = MemoryKeys(), HeldJournal()
-    async with Runtime(journal, ALL, keys=keys) as runtime:
-        await runtime.ask(CUSTOMER, SignUp(ana()))
-        await runtime.ask(Customer.at("bob"), SignUp(Personal(BOB, "b")))
-        await runtime.forget_subject(BOB)
-        journal.hold()
-        forgetting = asyncio.create_task(runtime.forget_subject(ANA))
-        await journal.arrived.wait()
-        assert keys.current(ANA) is None
-        journal = restart_of(journal.records)
-        node_journal: Any = runtime._journal  # pyright: ignore[reportPrivateUsage]
-        node_journal.gate.set()
-        await forgetting
-    for _ in range(2):
-        async with Runtime(journal, ALL, keys=keys) as runtime:
-            assert await told(runtime) == [BOB, ANA]
-            assert await runtime.ask(People.at(), Row(), consistent=True) == [(ANA, None, None), (BOB, None, None)]
-            await runtime.forget_subject(ANA)
-            assert await told(runtime) == [BOB, ANA]
-        journal = restart_of(journal.records)
-
-
-async def test_a_caller_who_goes_away_does_not_stop_it() -> None:
-    keys, journal = WatchedKeys(), HeldJournal()
-    async with Runtime(journal, ALL, keys=keys) as runtime:
-        await runtime.ask(CUSTOMER, SignUp(ana()))
-        keys.gate.clear()
-        keys.arrived.clear()
-        forgetting = asyncio.create_task(runtime.forget_subject(ANA))
-        await keys.arrived.wait()
-        forgetting.cancel()
-        await asyncio.sleep(0)
-        keys.gate.set()
-        with pytest.raises(asyncio.CancelledError):
-            await forgetting
-        assert await told(runtime) == [ANA]
-
-
-async def test_what_can_not_be_destroyed_is_told_and_can_be_done_again() -> None:
-    keys = WatchedKeys()
-    async with Runtime("memory:", ALL, keys=keys) as runtime:
-        await runtime.ask(CUSTOMER, SignUp(ana()))
-        keys.broken = True
-        with pytest.raises(KeysUnusable):
-            await runtime.forget_subject(ANA)
-        assert await told(runtime) == []
-        keys.broken = False
-        await runtime.forget_subject(ANA)
-        assert await told(runtime) == [ANA]
-        assert keys.current(ANA) is None
-
-
-async def test_a_backup_of_the_keys_brings_nobody_back_who_was_forgotten(tmp_path: Path) -> None:
-    url, path, backup = f"sqlite:{tmp_path / 'trips.db'}", tmp_path / "trips.keys", tmp_path / "backup"
-    async with Runtime(url, ALL, keys=KeyFile(path)) as runtime:
-        await runtime.ask(CUSTOMER, SignUp(ana()))
-        await runtime.ask(Customer.at("bob"), SignUp(Personal(BOB, "b")))
-    shutil.copy(path, backup)
-    async with Runtime(url, ALL, keys=KeyFile(path)) as runtime:
-        await runtime.ask(Customer.at("eve"), SignUp(Personal("eve", "e")))  # her key is not in the backup at all
-        await runtime.forget_subject("eve")
-        await runtime.forget_subject(ANA)
-    shutil.copy(backup, path)
-    view_in(tmp_path).unlink()
-    async with Runtime(url, ALL, keys=KeyFile(path)) as runtime:
-        for key in ("c", "eve"):
-            with pytest.raises(Failed, match="Forgotten"):
-                await runtime.ask(Customer.at(key), Use())
-        assert await runtime.ask(Customer.at("bob"), Use()) == 1
-        rows = [(ANA, None, None), (BOB, "b", None), ("eve", None, None)]
-        assert await runtime.ask(People.at(), Row(), consistent=True) == rows
-        assert await told(runtime) == ["eve", ANA]
-    keys = KeyFile(path)
-    await keys.open()
-    assert {key.subject for key in await keys.destroyed()} == {"eve", ANA}
-    await keys.close()
-
-
-# -- as classes change ---------------------------------------------------------------------------------------------
-
-
 class Reached(Event):
     contact: Personal[str]
     kind: str
@@ -526,6 +245,9 @@ class NewCustomer(Service[Profile, SignUp | Greet, Reached | Greeted | SignedOff
 NewCustomer.__name__ = "Customer"
 
 
+# -- as classes change --------------------------------------------------------------------------------------------
+
+
 async def test_an_upcast_moves_what_is_sealed() -> None:
     keys, journal = MemoryKeys(), HeldJournal()
     async with Runtime(journal, ALL, keys=keys) as runtime:
@@ -538,8 +260,6 @@ async def test_an_upcast_moves_what_is_sealed() -> None:
         assert email is not None
         assert email.forgotten
 
-
-# -- without cryptography ------------------------------------------------------------------------------------------
 
 WITHOUT = """
 import sys
@@ -556,6 +276,9 @@ for make in (lambda: Runtime("memory:", [], keys=MemoryKeys()), lambda: KeyFile(
     except KeysUnusable as error:
         print(error)
 """
+
+
+# -- without cryptography -----------------------------------------------------------------------------------------
 
 
 def test_all_else_works_without_the_extra() -> None:

@@ -1,14 +1,15 @@
 """Looking back: a service's state at any moment, the audit trail of an actor, and of everyone in a saga."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from actors import NotTaken, Refused, UnknownActor
+from actors import NotTaken, NotYet, Refused, UnknownActor
 from persistence.journal import PAGE
-from runtime import HistoryEntry, ManualClock, Runtime
+from runtime import HistoryEntry, ManualClock, Position, Runtime
 from tests.runtime.cast import ALL, Begin, BookTrip, Desk, Held, Hold, Look, Note, Play, Release, Room, Trip, WasHeld
 from tests.runtime.tools import HeldJournal, quiet
 
@@ -32,7 +33,6 @@ async def test_state_of_now_and_then() -> None:
         assert (await runtime.state_of(ROOM, version=0)).held == ()
         assert (await runtime.state_of(ROOM, version=2)).held == ("t1", "t2")
         assert (await runtime.state_of(ROOM, version=4)).held == ("t1", "t2", "t3", "t4")
-        assert (await runtime.state_of(ROOM, version=99)).held == ("t1", "t3", "t4")
         assert (await runtime.state_of(ROOM, position=3)).held == ("t1", "t2")
         assert (await runtime.state_of(ROOM, at=start - timedelta(seconds=1))).held == ()
         assert (await runtime.state_of(ROOM, at=start)).held == ("t1",)
@@ -40,6 +40,38 @@ async def test_state_of_now_and_then() -> None:
         assert await runtime.state_of(Room.at("never")) == Room.initial
         await runtime.kill(ROOM)
         assert await runtime.ask(ROOM, Look()) == 3
+
+
+async def test_a_moment_that_has_not_come_is_no_moment() -> None:
+    clock = ManualClock()
+    now = datetime.fromtimestamp(clock.now() / 1e6, UTC)
+    later = now + timedelta(microseconds=1)
+    async with Runtime("memory:", ALL, clock=clock) as runtime:
+        with pytest.raises(NotYet, match=r"Room/r has no version 1 yet: nothing has happened to it"):
+            await runtime.state_of(ROOM, version=1)
+        assert await runtime.state_of(ROOM, version=0, position=0, at=now) == Room.initial
+        for trip in ("a", "b"):
+            await runtime.ask(ROOM, Hold(trip))
+        await runtime.ask(Room.at("other"), Hold("x"))
+        assert (await runtime.state_of(ROOM, version=2, position=3, at=now)).held == ("a", "b")
+        wrong: tuple[tuple[dict[str, Any], Any, str], ...] = (
+            ({"version": 3}, 3, r"Room/r has no version 3 yet: its last one is 2"),
+            ({"position": 4}, Position(4), "the journal has no position 4 yet: its last one is 3"),
+            ({"at": later}, later, rf"at={re.escape(str(later))} has not come yet: it is {re.escape(str(now))}"),
+        )
+        for moment, same, text in wrong:
+            with pytest.raises(NotYet, match=text):
+                await runtime.state_of(ROOM, **moment)
+            with pytest.raises(NotYet, match=text):
+                await runtime.diff(ROOM, 1, same)
+        with pytest.raises(ValueError, match="position=-1 is none"):
+            await runtime.state_of(ROOM, position=-1)
+        with pytest.raises(ValueError, match="position=-1 is none"):
+            await runtime.diff(ROOM, Position(-1))
+        clock.step(-60)  # or written by another owner, whose clock is ahead
+        assert (await runtime.state_of(ROOM, at=now)).held == ("a", "b"), "an event's own time is a moment"
+        with pytest.raises(NotYet):
+            await runtime.state_of(ROOM, at=later)
 
 
 async def test_state_of_sees_what_is_durable_and_no_more() -> None:

@@ -96,7 +96,10 @@ async def test_an_actor_that_lives_elsewhere_says_where(schema: str) -> None:
         # Looking is for all.
         assert (await bob.state_of(Room.at("r"))).held == ("t1",)
         assert len([entry async for entry in bob.history(Room.at("r"))]) == 1
-        assert (await ana.ask(Room.at("r"), Hold("t6"))).number == 2
+        for number in range(2, 12):
+            assert (await ana.ask(Room.at("r"), Hold(f"t{number}"))).number == number
+            # It has come, whether the news of it have or not.
+            assert (await bob.state_of(Room.at("r"), position=ana.position)).count == number
 
 
 async def test_of_two_who_begin_an_actor_at_once_one_has_it(schema: str) -> None:

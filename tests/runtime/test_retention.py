@@ -1,4 +1,4 @@
-"""Truncating and deleting: what is erased is gone, what was promised about it still holds, and it is said."""
+"""Truncating: what is erased is gone, what was promised about it still holds, and it is said."""
 
 import asyncio
 from datetime import timedelta
@@ -7,20 +7,9 @@ from typing import Any
 
 import pytest
 
-from actors import (
-    CommandIdReused,
-    DeletedForGood,
-    EventsErased,
-    NotTaken,
-    OutcomeUnknown,
-    Parked,
-    Refused,
-    ReplyErased,
-    RestartPolicy,
-)
-from actors.reminders import Forget, Remind
+from actors import CommandIdReused, EventsErased, NotTaken, OutcomeUnknown, Refused, ReplyErased
 from persistence import ERASED, Snapshot
-from runtime import HistoryEntry, ManualClock, Runtime, check_journal
+from runtime import ManualClock, Runtime
 from runtime import retention as module
 from runtime import seen as seen_ids
 from runtime.mailbox import Envelope
@@ -28,47 +17,27 @@ from runtime.service_mail import Erase
 from tests.runtime.cast import (
     ALL,
     Account,
-    Begin,
     Board,
     BookTrip,
     Deposit,
     Desk,
-    Held,
     Hold,
     Lines,
     Look,
-    Note,
-    Play,
     Release,
     Room,
     Trip,
     Withdraw,
 )
-from tests.runtime.crew import Agent
-from tests.runtime.keeping import back, cell_of, set_snapshot, snapshot_of, undo
-from tests.runtime.reminding import BELL, EVERYBODY, Bell, Strike, Wind, strike, wind
-from tests.runtime.tools import HeldJournal, comes, node_of, quiet, types_of
+from tests.runtime.keeping import ROOM, back, cell_of, fill, history_of, left, set_snapshot, undo
+from tests.runtime.tools import HeldJournal, comes, node_of, quiet
 
-ROOM = Room.at("r")
 STREAM = ("Room", "r")
 
 
 @pytest.fixture(params=["memory:", "sqlite:"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return request.param if request.param == "memory:" else f"sqlite:{tmp_path}/journal.db"
-
-
-async def fill(runtime: Runtime, count: int = 10, address: Any = ROOM) -> list[Held]:
-    return [await runtime.ask(address, Hold(f"t{n}"), id=f"id {n}") for n in range(1, count + 1)]
-
-
-async def history_of(runtime: Runtime, address: Any = ROOM) -> list[HistoryEntry]:
-    return [entry async for entry in runtime.history(address)]
-
-
-async def left(runtime: Runtime, address: Any = ROOM) -> list[int]:
-    """The versions of the events that can be read."""
-    return [record.version for record in await node_of(runtime).journal.read((address.actor, address.key))]
 
 
 async def test_what_is_truncated_is_gone_and_all_else_is_as_it_was(url: str) -> None:
@@ -235,7 +204,7 @@ async def test_a_transaction_whose_replies_were_erased() -> None:
         assert (await runtime.state_of(b)).amount == 101
 
 
-# -- looking back -----------------------------------------------------------------------------------------------------
+# -- looking back -------------------------------------------------------------------------------------------------
 
 
 async def test_the_history_shows_what_was_erased(url: str) -> None:
@@ -313,322 +282,3 @@ async def test_read_models_pass_over_what_was_erased(url: str, tmp_path: Path) -
             return
         async with Runtime(node_of(runtime).journal, ALL) as another:  # a read model of its own: built anew
             assert await another.ask(Board.at(), Lines(), consistent=True) == [(3, "WasHeld t3"), (7, "WasHeld t4")]
-
-
-# -- deleting ---------------------------------------------------------------------------------------------------------
-
-
-async def test_one_that_is_deleted_begins_anew(url: str) -> None:
-    async with Runtime(url, ALL) as runtime:
-        await fill(runtime, 5)
-        await runtime.delete(ROOM)
-        for _ in range(2):
-            assert await left(runtime) == [6]
-            assert await runtime.ask(ROOM, Look()) == 0
-            with pytest.raises(ReplyErased):
-                await runtime.ask(ROOM, Hold("t3"), id="id 3")
-            await runtime.kill(ROOM)
-        assert (await runtime.ask(ROOM, Hold("new"), id="new")).number == 1
-        await runtime.kill(ROOM)
-        assert (await runtime.ask(ROOM, Hold("new"), id="new")).number == 1
-        assert (await runtime.state_of(ROOM)).held == ("new",)
-        assert cell_of(runtime, ROOM).version == 7
-        await runtime.delete(Room.at("never"))
-        assert await left(runtime, Room.at("never")) == []
-
-
-async def test_nothing_of_the_state_is_left_anywhere() -> None:
-    journal = HeldJournal()
-    async with Runtime(journal, ALL) as runtime:
-        for verb in ({}, {"for_good": True}):
-            await runtime.ask(ROOM, Hold("a secret"))
-            await runtime.snapshot(ROOM)
-            assert any(b"a secret" in record.data for record in journal.records)
-            await runtime.delete(ROOM, **verb)
-            snapshot = await snapshot_of(journal, ROOM)
-            assert snapshot is not None
-            assert b"a secret" not in (snapshot.data or b"")
-            assert not any(b"a secret" in record.data + record.meta for record in journal.records)
-
-
-async def test_its_reminders_go_with_it() -> None:
-    journal, clock = HeldJournal(), ManualClock()
-    async with Runtime(journal, EVERYBODY, clock=clock) as runtime:
-        await wind(runtime, strike("a", 10.0))
-        await runtime.delete(BELL)
-        assert await runtime.reminders(BELL) == []
-        clock.advance(20)
-        await quiet(runtime)
-        assert await runtime.state_of(BELL) == Bell.initial
-        await wind(runtime, strike("b", 10.0))
-        await back(runtime, BELL)
-        clock.advance(20)
-        await quiet(runtime)
-        assert (await runtime.state_of(BELL)).texts == ("b",)
-
-
-async def test_one_that_is_deleted_for_good_refuses_everything(url: str) -> None:
-    async with Runtime(url, ALL) as runtime:
-        await fill(runtime, 3)
-        await runtime.delete(ROOM, for_good=True)
-        await runtime.delete(ROOM, for_good=True)
-        await runtime.delete(ROOM)
-        for _ in range(2):
-            assert await left(runtime) == [4]
-            for command, command_id in ((Hold("x"), None), (Hold("x"), "new"), (Hold("t1"), "id 1"), (Look(), None)):
-                request: Any = command
-                with pytest.raises(DeletedForGood, match="Room/r was deleted for good; use another key"):
-                    await runtime.ask(ROOM, request, id=command_id)
-            with pytest.raises(Refused, match="Room/r: Room/r was deleted for good"):
-                await runtime.transact((ROOM, Hold("x")), (Account.at("a"), Withdraw(1)), id="tx")
-            assert await undo(runtime, ROOM, "t1", "id 1", "undo").wait(0) is None
-            assert await undo(runtime, ROOM, "t9", "never", "undo 2").wait(0) is None
-            await runtime.snapshot(ROOM)
-            await runtime.truncate(ROOM, 4)
-            assert await runtime.state_of(ROOM) == Room.initial
-            await runtime.kill(ROOM)
-        assert runtime.position == 4
-
-
-async def test_a_saga_goes_back_where_a_step_meets_one_that_was_deleted_for_good() -> None:
-    async with Runtime("memory:", ALL) as runtime:
-        await runtime.ask(Room.at("hotel"), Hold("x"))
-        await runtime.delete(Room.at("hotel"), for_good=True)
-        with pytest.raises(Refused, match="hotel was deleted for good"):
-            await runtime.ask(Trip.at("t"), BookTrip(["flight", "hotel"]))
-        assert (await runtime.state_of(Room.at("flight"))).held == ()
-
-
-async def test_a_saga_can_be_deleted_when_it_has_ended(url: str) -> None:
-    async with Runtime(url, ALL) as runtime:
-        await runtime.ask(Trip.at("t"), BookTrip(["flight", "hotel"]))
-        with pytest.raises(Refused):
-            await runtime.ask(Trip.at("back"), BookTrip(["flight", "full"]))
-        flights = await left(runtime, Room.at("flight"))
-        for key in ("t", "back"):
-            await runtime.delete(Trip.at(key))
-            await runtime.delete(Trip.at(key))
-            for _ in range(2):
-                with pytest.raises(DeletedForGood, match=f"Trip/{key} was deleted; use another key"):
-                    await runtime.ask(Trip.at(key), BookTrip(["flight", "hotel"]))
-                with pytest.raises(DeletedForGood):
-                    await runtime.result(Trip.at(key))
-                await runtime.kill(Trip.at(key))
-            gone, buried = await history_of(runtime, Trip.at(key))
-            assert (gone.type, buried.type) == (ERASED, "journal.buried")
-            assert gone.event["last"] == buried.meta.version - 1
-        assert await left(runtime, Room.at("flight")) == flights
-        assert await runtime.unfinished() == []
-        with pytest.raises(Refused, match="Trip/never has not ended"):
-            await runtime.delete(Trip.at("never"))
-        assert (await runtime.ask(Trip.at("never"), BookTrip(["flight"]))).trip == "never"
-
-
-async def test_a_saga_that_has_not_ended_is_not_deleted() -> None:
-    async def story(self: Play, command: Begin) -> Held:
-        await self.ask("desk", Desk.at(), Note("x"))
-        return Held(1)
-
-    gate = asyncio.Event()
-
-    async def answer(_desk: Desk, _note: Note) -> str:
-        await gate.wait()
-        return ""
-
-    Play.script, Desk.script = story, answer
-    journal = HeldJournal()
-    async with Runtime(journal, ALL) as runtime:
-        asked = asyncio.create_task(runtime.ask(Play.at("p"), Begin()))
-        await comes(lambda: Desk.inbox)
-        with pytest.raises(Refused, match="Play/p has not ended, so it can't be deleted"):
-            await runtime.delete(Play.at("p"))
-        gate.set()
-        assert await asked == Held(1)
-        await runtime.delete(Play.at("p"))
-        assert types_of(journal.records, Play.at("p"))[-1] == "journal.buried"
-
-
-async def test_only_services_and_sagas_are_deleted() -> None:
-    async with Runtime("memory:", [*ALL, Agent]) as runtime:
-        for address in (Desk.at(), Board.at(), Agent.at("a")):
-            with pytest.raises(NotTaken, match="is no service"):
-                await runtime.delete(address)
-
-
-# -- when nothing stands for what was erased --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Room, "restart", RestartPolicy(restarts=0))
-
-
-@pytest.mark.usefixtures("once")
-@pytest.mark.parametrize("wrong", ["form", "damaged"])
-async def test_one_whose_snapshot_doesn_t_fit_any_more_is_parked_and_says_so(
-    wrong: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """14: neither a wrong state nor a silent loss."""
-    monkeypatch.setattr(seen_ids, "RECENT", 2)
-    journal = HeldJournal()
-    async with Runtime(journal, ALL) as runtime:
-        await fill(runtime, 10)
-        await undo(runtime, ROOM, "t", "late step", "undo").wait(0)
-        await runtime.truncate(ROOM, 8)
-    snapshot = await snapshot_of(journal, ROOM)
-    assert snapshot is not None
-    other = Snapshot(11, "other/fold/1", snapshot.data if wrong == "form" else None)
-    set_snapshot(journal, STREAM, other)
-    async with Runtime(journal, ALL) as runtime:
-        for _ in range(2):
-            with pytest.raises(Parked, match="up to version 7 were erased, and no snapshot stands for them whose"):
-                await runtime.ask(ROOM, Look())
-            assert "await runtime.delete(Room/r)" in runtime.parked()[ROOM]
-            runtime.unpark(ROOM)
-        with pytest.raises(EventsErased):
-            await runtime.state_of(ROOM)
-        with pytest.raises(Parked):
-            await runtime.truncate(ROOM, 9)
-        with pytest.raises(Parked):
-            await runtime.snapshot(ROOM)
-    if wrong == "form":  # the code that made it is back
-        set_snapshot(journal, STREAM, snapshot)
-        async with Runtime(journal, ALL) as runtime:
-            assert (await runtime.ask(ROOM, Hold("t11"))).number == 11
-
-
-@pytest.mark.parametrize("back_to", [12, 700])
-async def test_what_only_a_snapshot_knows_is_used_though_the_code_has_changed(
-    back_to: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A new event class, say, or another snapshot_version: where events are left they are read again, else not."""
-    journal = HeldJournal()
-    async with Runtime(journal, ALL) as runtime:
-        for number in range(800):
-            await runtime.tell(ROOM, Hold(f"t{number}"))
-        await runtime.truncate(ROOM, back_to)
-        await runtime.ask(ROOM, Hold("last"))
-        before = await runtime.state_of(ROOM)
-        assert before.count == 801
-    monkeypatch.setattr(Room, "snapshot_version", 2)
-    async with Runtime(journal, ALL) as runtime:
-        assert (await back(runtime, ROOM)).state == before
-        assert await runtime.state_of(ROOM) == before
-        assert (await runtime.diff(ROOM, 800)).changes != ()
-        with pytest.raises(EventsErased):
-            await runtime.diff(ROOM, 750)
-        await runtime.delete(ROOM)
-        await runtime.ask(ROOM, Hold("anew"))
-        difference = await runtime.diff(ROOM, 802)
-        assert (difference.before, difference.after.held) == (Room.initial, ("anew",))
-
-
-@pytest.mark.usefixtures("once")
-@pytest.mark.parametrize("for_good", [False, True])
-@pytest.mark.parametrize("damaged", [False, True])
-async def test_one_that_is_parked_can_be_deleted(for_good: bool, damaged: bool) -> None:
-    journal = HeldJournal()
-    async with Runtime(journal, ALL) as runtime:
-        await fill(runtime, 10)
-        await undo(runtime, ROOM, "t", "late step", "undo").wait(0)
-        await runtime.ask(ROOM, Hold("t11"))
-        await runtime.truncate(ROOM, 12)
-        await undo(runtime, ROOM, "t", "another late step", "another undo").wait(0)
-    snapshot = await snapshot_of(journal, ROOM)
-    assert snapshot is not None
-    set_snapshot(journal, STREAM, Snapshot(12, "other/fold/1", None if damaged else snapshot.data))
-    async with Runtime(journal, ALL) as runtime:
-        with pytest.raises(Parked):
-            await runtime.ask(ROOM, Look())
-        await runtime.delete(ROOM, for_good=for_good)
-        assert await left(runtime) == [14]
-        for _ in range(2):
-            if for_good:
-                with pytest.raises(DeletedForGood):
-                    await runtime.ask(ROOM, Look())
-            else:
-                assert await runtime.ask(ROOM, Look()) == 0
-                with pytest.raises(ReplyErased):
-                    await runtime.ask(ROOM, Hold("t"), id="id 3")
-                for step in ("another late step",) if damaged else ("late step", "another late step"):
-                    with pytest.raises(Refused, match="undone before it arrived"):
-                        await runtime.ask(ROOM, Hold("t"), id=step)
-            await runtime.kill(ROOM)
-        if not for_good:
-            for number in range(3):
-                assert (await runtime.ask(ROOM, Hold("x"), id=f"new {number}")).number == number + 1
-                await back(runtime, ROOM)
-        snapshot = await snapshot_of(journal, ROOM)
-        assert snapshot is not None
-        assert b"t10" not in (snapshot.data or b"")
-
-
-async def test_a_check_tells_whose_snapshot_would_not_fit() -> None:
-    """Before a deployment, and not by actors that are parked after it."""
-    journal = HeldJournal()
-    other = Room.at("other")
-    async with Runtime(journal, EVERYBODY) as runtime:
-        await fill(runtime, 5)
-        await fill(runtime, 5, other)
-        await wind(runtime, strike("a", 10.0))
-        await runtime.ask(BELL, Wind("noted"))
-        for address, version in ((ROOM, 3), (other, 3), (BELL, 3)):
-            await runtime.truncate(address, version)
-        await wind(runtime, Forget("a"), strike("b", 10.0))
-        await runtime.delete(Room.at("never"))
-        await runtime.ask(Trip.at("t"), BookTrip(["flight"]))
-        await runtime.delete(Trip.at("t"))
-        await fill(runtime, 2, Room.at("deleted"))
-        await runtime.delete(Room.at("deleted"))
-    assert (await check_journal(journal, EVERYBODY)).ok
-    snapshot = await snapshot_of(journal, other)
-    assert snapshot is not None
-    for wrong in (None, snapshot.data):
-        set_snapshot(journal, ("Room", "other"), Snapshot(5, "other/fold/1", wrong))
-        (problem,) = (await check_journal(journal, EVERYBODY)).problems
-        assert (problem.actor, problem.key, problem.what, problem.position) == ("Room", "other", "what was erased", 6)
-
-
-async def test_a_snapshot_of_a_journal_that_was_set_back_is_not_used() -> None:
-    """14: a snapshot ahead of the journal."""
-    journal = HeldJournal()
-    async with Runtime(journal, ALL) as runtime:
-        await fill(runtime, 10)
-        await runtime.snapshot(ROOM)
-    older = HeldJournal(journal.records[:6])
-    snapshot = await snapshot_of(journal, ROOM)
-    assert snapshot is not None
-    set_snapshot(older, STREAM, snapshot)
-    async with Runtime(older, ALL) as runtime:
-        assert (await runtime.ask(ROOM, Hold("x"))).number == 7
-
-
-async def test_truncate_append_restart(tmp_path: Path) -> None:
-    """14, in the order in which it is told."""
-    url = f"sqlite:{tmp_path}/journal.db"
-    async with Runtime(url, ALL) as runtime:
-        await fill(runtime, 10)
-        await runtime.snapshot(ROOM)
-        await runtime.truncate(ROOM, 10)
-        await runtime.ask(ROOM, Hold("t11"), id="id 11")
-        assert await left(runtime) == [10, 11]
-    async with Runtime(url, ALL) as runtime:
-        assert (await runtime.ask(ROOM, Hold("t12"))).number == 12
-        assert (await runtime.ask(ROOM, Hold("t11"), id="id 11")).number == 11
-        assert (await runtime.state_of(ROOM)).held == tuple(f"t{n}" for n in range(1, 13))
-
-
-async def test_a_reminder_that_had_arrived_and_was_erased_there_is_done() -> None:
-    """One that is sent again, for nobody heard of its outcome, has not to be sent for ever."""
-    other = Bell.at("other")
-    journal, clock = HeldJournal(), ManualClock()
-    async with Runtime(journal, EVERYBODY, clock=clock) as runtime:
-        await wind(runtime, Remind("a", Strike("a"), timedelta(seconds=10), to=other))
-        (pending,) = cell_of(runtime, BELL).pending.values()
-        await runtime.ask(other, Strike("a"), id=pending.id_at("Bell/big"))
-        await runtime.ask(other, Wind("noted"))
-        await runtime.truncate(other, 2)
-        clock.advance(11)
-        await quiet(runtime)
-        assert not cell_of(runtime, BELL).pending
-        assert (await runtime.state_of(other)).texts == ("a",)

@@ -59,3 +59,8 @@ async def at_rest(runtime: Runtime) -> None:
         return all(event._waiters and not event.is_set() for event in events)
 
     await comes(waiting)
+
+
+async def some_turns(turns: int = 200) -> None:
+    for _ in range(turns):
+        await asyncio.sleep(0)

@@ -272,6 +272,26 @@ async def test_a_link_leads_to_the_same_lock(path: Path, tmp_path: Path) -> None
             await open_and_close(link)
 
 
+async def test_a_second_name_is_no_second_journal(path: Path, tmp_path: Path) -> None:
+    """P5: SQLite would have another write-ahead log by it, and we another lock; what it wrote would be lost."""
+    (tmp_path / "elsewhere").mkdir()
+    one, other = path.with_name("other.db"), tmp_path / "elsewhere" / "other.db"
+    async with opened(path) as journal:
+        await journal.append([(put(SEATS, 0),)])
+        one.hardlink_to(path)
+        for name, others in ((one, "journal.db"), (path, "other.db")):
+            with pytest.raises(JournalUnusable, match=rf"it has other names \(hard links\): {others}; .*remove"):
+                await open_and_close(name)
+        one.unlink()
+        other.hardlink_to(path)
+        with pytest.raises(JournalUnusable, match=r"in other folders, which find -samefile other\.db tells"):
+            await open_and_close(other)
+        await journal.append([(put(SEATS, 1),)])
+    other.unlink()
+    async with opened(path) as journal:
+        assert len(await everything(journal)) == 2
+
+
 async def test_a_refused_opening_leaves_the_holder_alone(path: Path) -> None:
     async with opened(path) as journal:
         with pytest.raises(JournalInUse):

@@ -249,3 +249,20 @@ async def test_a_copy_to_where_nothing_can_be_written(path: Path) -> None:
     async with opened(path) as journal:
         with pytest.raises(JournalUnusable, match="can't write /no/such/folder"):
             await back_up(journal, Path("/no/such/folder/copy.db"))
+
+
+async def test_what_is_damaged_may_only_be_read_by_the_wrong_name(path: Path) -> None:
+    """By another name SQLite finds no write-ahead log; the file alone may be of no moment at all."""
+    async with opened(path) as journal:
+        await fill(journal)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("update journal set position = position + 1")
+        db.commit()
+    with pytest.raises(JournalDamaged, match=r"written up to position \d+; restore it from a backup$"):
+        await SqliteWatch(path).open()
+    other = path.with_name("other.db")
+    other.hardlink_to(path)
+    with pytest.raises(
+        JournalDamaged, match=r"it has other names \(hard links\): trips.db; where .* may be whole; else restore it"
+    ):
+        await SqliteWatch(other).open()
