@@ -4,7 +4,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import CoroutineType
 from typing import Any, Literal
 
-from actors import Actor, Command, Failed, InterceptorMisuse, OutcomeUnknown, Query, Refused, UnderstudyError
+from actors import (
+    Actor,
+    Command,
+    DeletedForGood,
+    Failed,
+    InterceptorMisuse,
+    OutcomeUnknown,
+    Query,
+    Refused,
+    UnderstudyError,
+)
 from actors.errors import in_words
 from actors.interceptors import Call, Interceptor, name_of_interceptor
 from runtime.kinds import Kind
@@ -84,11 +94,12 @@ class Passage:
         """Whether an error says that nothing has taken effect, of this attempt nor, as it stood before, of others.
 
         A service or a saga that refuses would know the id, if it had taken the command before. A plain actor need not,
-        and that a mailbox is full says nothing of an earlier attempt.
+        one that was deleted for good has forgotten it, and that a mailbox is full says nothing of an earlier attempt.
         """
         if not isinstance(error, UnderstudyError) or isinstance(error, OutcomeUnknown):
             return False
-        knows = isinstance(error, Refused) and not issubclass(self._kind.cls, Actor)
+        refused = isinstance(error, Refused) and not isinstance(error, DeletedForGood)
+        knows = refused and not issubclass(self._kind.cls, Actor)
         return before == "no" or (before == "maybe" and knows)
 
     def _check(self, interceptor: Interceptor, call: Call, reply: object) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from actors import Actor, Address, Command, CommandIdReused, OutcomeUnknown, Refused, Unreachable
+from actors import Actor, Address, Command, CommandIdReused, DeletedForGood, OutcomeUnknown, Refused, Unreachable
 from actors.errors import UnderstudyError
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
@@ -105,9 +105,11 @@ def closed(request: Request) -> OutcomeUnknown:
 def in_doubt(request: Request, error: Exception) -> Exception:
     """Return what is told of a request whose last copy has met an error, and of whose others nothing is known.
 
-    A service or a saga that refuses would know the command's id, if it had taken another copy.
+    A service or a saga that refuses would know the command's id, if it had taken another copy; unless it was
+    deleted for good since, and its ids with it.
     """
-    knows = not issubclass(request.kind.cls, Actor) and isinstance(error, (Refused, CommandIdReused))
+    refused = isinstance(error, (Refused, CommandIdReused)) and not isinstance(error, DeletedForGood)
+    knows = refused and not issubclass(request.kind.cls, Actor)
     if knows or isinstance(error, OutcomeUnknown) or not issubclass(type(request.envelope.message), Command):
         return error
     return _unknown(request, f"it was sent again when nothing was heard of it, and met {type(error).__name__}: {error}")

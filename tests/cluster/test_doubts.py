@@ -66,7 +66,7 @@ FIRST: tuple[frames.Frame, ...] = ()
 """Nothing was heard of the first copy; it may have taken effect."""
 
 
-@pytest.mark.parametrize("error", ["MailboxFull", "Failed", "Parked", "Elsewhere", "AskCycle"])
+@pytest.mark.parametrize("error", ["MailboxFull", "Failed", "Parked", "Elsewhere", "AskCycle", "DeletedForGood"])
 @pytest.mark.parametrize("request_", [(Till.at(), Pay()), (Flight.at("a"), HoldSeat("t"))], ids=["actor", "service"])
 def test_an_error_of_a_second_copy_does_not_say_what_became_of_the_first(request_: tuple[Any, Any], error: str) -> None:
     async def story(clock: SimulatedClock) -> None:

@@ -10,6 +10,7 @@ import pytest
 from actors import (
     Backoff,
     Call,
+    DeletedForGood,
     Failed,
     MailboxFull,
     OutcomeUnknown,
@@ -121,6 +122,7 @@ async def test_what_is_said_to_a_saga_is_said_once() -> None:
 
 
 UNKNOWN, FULL, NO = OutcomeUnknown("no reply came"), MailboxFull("it is full"), Refused("no")
+GONE = DeletedForGood("it was deleted")
 
 
 @pytest.mark.parametrize(
@@ -133,6 +135,8 @@ UNKNOWN, FULL, NO = OutcomeUnknown("no reply came"), MailboxFull("it is full"), 
         ([FULL, FULL], MailboxFull),
         ([FULL, NO], Refused),
         ([UNKNOWN, NO], Refused),  # by a service, which would know the id
+        ([UNKNOWN, GONE], OutcomeUnknown),  # its ids went with it
+        ([FULL, GONE], DeletedForGood),
     ],
 )
 @pytest.mark.parametrize("address", [Account.at("a"), Desk.at("d")])
