@@ -30,11 +30,10 @@ async def shielded(work: Awaitable[T]) -> T:
 
 
 class Hop(asyncio.Future[T]):
-    """What is awaited while another thread does something short, and can't be called off.
+    """What is awaited while another thread does something, and can't be called off by ``Task.cancel``.
 
-    A task that is cancelled meanwhile hears of it when the work is done. A shield would do the same, by two more turns
-    of the event loop each time. For long work there is no way around one: a scope of anyio's that is cancelled tries
-    again in each turn of the loop, without a pause.
+    A task that is cancelled meanwhile hears of it when the work is done: asyncio keeps it in mind, without the task of
+    its own and the two more turns of the event loop that :func:`shielded` takes.
     """
 
     def cancel(self, msg: object = None) -> bool:  # noqa: ARG002
@@ -49,15 +48,17 @@ class Connection(aiosqlite.Connection):
     """
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` in the connection's thread, to its end even if the caller is cancelled."""
-        return await shielded(self.hop(work))
+        """Run ``work`` in the connection's thread, to its end even if the caller is cancelled.
 
-    def hop(self, work: Callable[[sqlite3.Connection], T]) -> Hop[T]:
-        """Run ``work``, which is short, in the connection's thread, to its end even if the caller is cancelled."""
+        A scope of anyio's that is cancelled is heard of behind it: what was done is told. It also tries again in each
+        turn of the event loop, without a pause, to cancel who is not shielded from it.
+        """
         hop: Hop[T] = Hop(loop=asyncio.get_running_loop())
         connection = self._conn
         self._tx.put_nowait((hop, lambda: work(connection)))  # pyright: ignore[reportUnknownMemberType]
-        return hop
+        with anyio.CancelScope(shield=True):
+            return await hop
+        raise AssertionError("a scope that nobody cancels swallowed an error")
 
     def post(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Have ``work`` run in the connection's thread, behind all that was asked before; it must not raise."""

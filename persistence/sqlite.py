@@ -180,7 +180,7 @@ class SqliteJournal(SqliteReading):
         if self._writer is None:
             raise JournalUnusable(f"{self.path} is not open")
         try:
-            return await self._writer.hop(work)
+            return await self._writer.run(work)
         except sqlite3.Error as error:
             raise self.fault(error) from error
         finally:

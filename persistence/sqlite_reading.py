@@ -192,7 +192,7 @@ class SqliteReading(Journal, Checked):
         if self._reader is None:
             raise JournalUnusable(f"{self.path} is not open")
         try:
-            return await self._reader.hop(work)
+            return await self._reader.run(work)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise fault(self.path, f"{what} can't be read", error) from error
 

@@ -10,7 +10,7 @@ from actors import Address, Command, NotTaken, ReadModel, Request, RetryPolicy, 
 from actors.address import check_address
 from actors.messages import is_query, name_of
 from actors.reminders import EPOCH
-from persistence.codec import Codec
+from persistence.codec import WRAPPING, Codec, Decoder
 from runtime.kinds import Kind
 from runtime.saga_events import Asked, UndoRetry
 from runtime.saga_story import COMPENSATE, SOMEDAY, Story
@@ -18,6 +18,8 @@ from runtime.takers import check_takes
 
 MAX_STEPS = 10_000
 """How many steps one saga may have; one that asks for more is looping, and is parked."""
+
+_undo_retry = Decoder(UndoRetry, WRAPPING)
 
 
 def check_new(
@@ -110,7 +112,7 @@ def intent(step: Step[Any], story: Story, codec: Codec, kind: Callable[[str], Ki
         elif step.undo is not None:
             asked.undo = msgspec.Raw(codec.encode(step.undo, f"the undo of step {step.name!r}"))
         if step.undo_retry is not None:
-            asked.undo_retry = _stored(step.undo_retry)
+            asked.undo_retry = _stored(step.undo_retry, f"the undo_retry of step {step.name!r}")
     elif step.until is not None:
         asked.due = max(1, (step.until - EPOCH) // timedelta(microseconds=1))
     elif step.duration is not None:
@@ -129,5 +131,8 @@ def _starts_a_saga(request: Request[Any, Any], to: Kind) -> bool:
     return to.is_saga and type(request) not in to.messages and type(request) not in to.queries
 
 
-def _stored(policy: RetryPolicy) -> UndoRetry:
-    return UndoRetry(policy.backoff, policy.budget, policy.crashes, policy.final_names)
+def _stored(policy: RetryPolicy, name: str) -> UndoRetry:
+    """Return a policy as it is written, having made sure that it reads back: JSON has no infinite factor, say."""
+    stored = UndoRetry(policy.backoff, policy.budget, policy.crashes, policy.final_names)
+    _undo_retry.encode(stored, name)
+    return stored

@@ -40,6 +40,9 @@ NO_EVENTS: list[NewEvent] = []
 NO_LETTERS: list[tuple[Address[Any], Envelope]] = []
 """Shared by all sagas between their turns, and never changed: what is not there, no collector has to look at."""
 
+OWN_EVENT = "an event of the saga"
+"""What can't be stored, where one can't."""
+
 _attempts = count(1)
 """Tells the attempts at steps and undos of this process from each other."""
 
@@ -152,9 +155,12 @@ class SagaStage(Cell):
 
     def emit(self, event: events.SagaEvent) -> None:
         """Add an event to the story; it is enqueued at the end of the turn."""
-        data = encode_sound(event)
+        try:
+            data = encode_sound(event)
+        except Exception:  # noqa: BLE001 (told in words: a step's name, say, that is no text)
+            data = encode(event, OWN_EVENT)
         if len(data) > MAX_PAYLOAD:  # as the reason of a refusal may be
-            encode(event, "an event of the saga")
+            encode(event, OWN_EVENT)
         self.story.apply(event, self.now)
         new = NewEvent(NAMES[type(event)], data, b"")
         if self._new:

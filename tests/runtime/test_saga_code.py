@@ -3,16 +3,19 @@
 import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 import pytest
 
 from actors import (
+    Backoff,
     Event,
     JournalMismatch,
     OutcomeUnknown,
     Parked,
     Refused,
+    RetryPolicy,
     Saga,
 )
 from runtime import ManualClock, Runtime
@@ -25,6 +28,7 @@ from tests.runtime.cast import (
     Hold,
     Look,
     Play,
+    Release,
     Room,
     Trip,
     WasHeld,
@@ -110,6 +114,23 @@ async def has_a_wrong_undo(self: Play, command: Begin) -> Held:
     return Held(1)
 
 
+async def has_a_name_that_is_no_text(self: Play, command: Begin) -> Held:
+    return await self.ask("\ud800", Room.at("a"), Hold("t"))
+
+
+async def asks_who_is_no_text(self: Play, command: Begin) -> Held:
+    return await self.ask("step", Room.at("\ud800"), Hold("t"))
+
+
+def undone(**how: Any) -> Any:
+    async def undone_in_a_way_that_is_no_json(self: Play, command: Begin) -> Held:
+        await hold(self, "flight")
+        policy = RetryPolicy(**how)
+        return await self.ask("step", Room.at("a"), Hold("t"), undo=Release("t"), undo_retry=policy)
+
+    return undone_in_a_way_that_is_no_json
+
+
 @pytest.mark.parametrize(
     ("story", "text"),
     [
@@ -124,6 +145,11 @@ async def has_a_wrong_undo(self: Play, command: Begin) -> Held:
         (asks_itself, "step 'me' asks the saga itself, which would wait for ever"),
         (undoes_a_saga, "step 'trip' asks another saga, which can't be undone by a command"),
         (has_a_wrong_undo, "Room doesn't take Withdraw"),
+        (has_a_name_that_is_no_text, "NotEncodable: an event of the saga can't be stored: .*surrogates not allowed"),
+        (asks_who_is_no_text, "NotEncodable: an event of the saga can't be stored: .*surrogates not allowed"),
+        (undone(backoff=Backoff(factor=inf)), "the undo_retry of step 'step' can't be stored: JSON has no NaN and no"),
+        (undone(final=("\ud800",)), "the undo_retry of step 'step' can't be stored: .*surrogates not allowed"),
+        (undone(crashes=2.5), "the undo_retry of step 'step' can't be stored, as it would not read back"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -1,15 +1,20 @@
 """Entering and leaving: what was acknowledged is there, nothing is left behind, and errors come out as they are."""
 
 import asyncio
+import sqlite3
+import threading
 from pathlib import Path
 
+import anyio
 import pytest
 
 from actors import DefinitionError, OutcomeUnknown, RuntimeClosed
 from persistence import BadJournalUrl, JournalError, JournalInUse, JournalUnusable, MemoryJournal, Stream
+from persistence import sqlite as engine
+from persistence.sqlite_group import Group, write_all
 from runtime import ManualClock, Runtime
-from tests.runtime.cast import ALL, Board, BookTrip, Desk, Hold, Lines, Look, Note, Room, TakeTour, Tour, Trip
-from tests.runtime.tools import HeldJournal, check_books, comes, of, quiet, restart_of
+from tests.runtime.cast import ALL, Board, BookTrip, Desk, Held, Hold, Lines, Look, Note, Room, TakeTour, Tour, Trip
+from tests.runtime.tools import HeldJournal, check_books, comes, node_of, of, quiet, restart_of
 
 
 async def test_everything_that_was_sent_is_done_before_it_closes(tmp_path: Path) -> None:
@@ -65,6 +70,33 @@ async def test_a_plain_actor_that_does_not_end_is_cut_off_in_time() -> None:
     with pytest.raises(OutcomeUnknown):
         await asked
     assert ended.is_set()
+
+
+async def test_a_cancelled_scope_around_it_cuts_off_nothing_that_was_enqueued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has asked from outside of the scope hears what has become of it."""
+    begun, go, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def held(db: sqlite3.Connection, group: Group) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        assert go.wait(60)
+        write_all(db, group)
+
+    monkeypatch.setattr(engine, "write_all", held)
+    asked: list[asyncio.Task[Held]] = []
+    with anyio.CancelScope() as scope:
+        async with Runtime(f"sqlite:{tmp_path / 'journal.db'}", ALL) as runtime:
+            writer = node_of(runtime).writer
+            asked.append(asyncio.create_task(runtime.ask(Room.at("written"), Hold("t"))))
+            await begun.wait()
+            asked.append(asyncio.create_task(runtime.ask(Room.at("enqueued"), Hold("t"))))
+            await comes(lambda: writer.pending == 2)
+            scope.cancel()
+            go.set()
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert await asyncio.gather(*asked) == [Held(1), Held(1)]
 
 
 async def test_an_error_of_the_body_passes_as_it_is() -> None:

@@ -164,6 +164,31 @@ async def test_an_append_under_a_cancelled_scope_runs_to_its_end(
     assert await groups_in(path) == 2
 
 
+@pytest.mark.parametrize("read", [False, True], ids=["append", "read"])
+async def test_what_was_done_under_a_cancelled_scope_is_told(path: Path, probe: Probe, read: bool) -> None:
+    """Nor does the scope try in vain, in each turn of the loop, to cancel who waits for the disk."""
+    told: list[object] = []
+    scope = anyio.CancelScope()
+    async with opened(path) as journal:
+        await journal.append(group(0))
+        gate = Gate(probe, "select (select max" if read else "commit")
+
+        async def work() -> None:
+            with scope:
+                told.append(await (journal.heads([SEATS]) if read else journal.append(group(1))))
+
+        task = asyncio.create_task(work())
+        await gate.reached()
+        scope.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        tries = task.cancelling()
+        gate.open()
+        await task
+    assert told == ([{SEATS: 1}] if read else [4])
+    assert tries == 0
+
+
 async def test_an_append_behind_a_cancelled_one_finds_the_true_state(path: Path, probe: Probe) -> None:
     """Failure 25."""
     async with opened(path) as journal:
