@@ -17,18 +17,12 @@ from actors import (
     Subscriber,
     UnknownActor,
 )
-from persistence import NotEncodable
 from persistence.codec import PLAIN, Codec
-from persistence.intake import check_text
-from persistence.limits import KEY_LENGTH
 from runtime.cells import Cell, Phase
 from runtime.kinds import Kind, kind_of
 from runtime.pool_cell import worker_address
 from runtime.reminder_mail import ReminderMail
-from runtime.takers import Takers
-
-LONGEST_KEY = 1_024
-"""The longest key of an actor, in characters: streams and commands have names that are made of it."""
+from runtime.takers import LONGEST_KEY, Takers, check_key
 
 MakeCell = Callable[[Address[Any], Kind], Cell]
 
@@ -138,7 +132,7 @@ class Directory(Takers):
                     raise NotTaken(f"{kind.name} takes no messages; it follows the journal")
                 raise NotTaken(f"{kind.name} takes queries only, from outside: await runtime.ask({address}, ...)")
             if len(address.key) > LONGEST_KEY or not address.key.isascii():
-                _check_key(address)
+                check_key(address)
             cell = self._cells[address] = make(address, kind)
             kind.counts.active += 1
             self.on_new(kind)
@@ -201,10 +195,3 @@ class Directory(Takers):
 
     def __len__(self) -> int:
         return len(self._cells)
-
-
-def _check_key(address: Address[Any]) -> None:
-    try:
-        check_text("an actor's key", address.key, KEY_LENGTH if "." in address.actor else LONGEST_KEY)
-    except NotEncodable as error:
-        raise UnknownActor(str(error)) from error

@@ -14,7 +14,7 @@ from persistence.codec import WRAPPING, Codec, Decoder
 from runtime.kinds import Kind
 from runtime.saga_events import Asked, UndoRetry
 from runtime.saga_story import COMPENSATE, SOMEDAY, Story
-from runtime.takers import check_takes
+from runtime.takers import LONGEST_KEY, check_key, check_takes
 
 MAX_STEPS = 10_000
 """How many steps one saga may have; one that asks for more is looping, and is parked."""
@@ -53,6 +53,8 @@ def check_new(
     if type(target) is not Address or type(target.key) is not str:
         check_address(target)
         assert target is not None  # or the check would have raised
+    if len(target.key) > LONGEST_KEY or not target.key.isascii():
+        check_key(target)
     if target == address:
         raise SagaMisuse(f"{address}: step {step.name!r} asks the saga itself, which would wait for ever")
     to = kind(target.actor)

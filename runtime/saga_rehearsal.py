@@ -19,10 +19,6 @@ class Cast(Protocol):
         """Return what is known of a class of actors, by its name."""
         ...
 
-    def check(self, address: Address[Any], message: object, /) -> None:
-        """Make sure that the actor at an address takes a message."""
-        ...
-
 
 class Further(BaseException):
     """The code goes further than the story. No error of the author's: nothing that he writes must catch it."""

@@ -2,9 +2,15 @@
 
 from typing import Any
 
-from actors import Address, NotTaken, Query
+from actors import Address, NotTaken, Query, UnknownActor
 from actors.address import check_address
+from persistence import NotEncodable
+from persistence.intake import check_text
+from persistence.limits import KEY_LENGTH
 from runtime.kinds import Kind
+
+LONGEST_KEY = 1_024
+"""The longest key of an actor, in characters: streams and commands have names that are made of it."""
 
 
 class Takers:
@@ -79,3 +85,15 @@ def _not_taken(kind: Kind, address: Address[Any], message: Any) -> NotTaken:
         )
     takes = ", ".join(sorted(kind.commands)) or "queries"
     return NotTaken(f"{kind.name} doesn't take {name}, only {takes}")
+
+
+def check_key(address: Address[Any]) -> None:
+    """Make sure that the key of an actor can be kept; asked where it is longer than most, or not in ASCII.
+
+    Raises:
+        UnknownActor: it can't.
+    """
+    try:
+        check_text("an actor's key", address.key, KEY_LENGTH if "." in address.actor else LONGEST_KEY)
+    except NotEncodable as error:
+        raise UnknownActor(str(error)) from error

@@ -11,7 +11,7 @@ from actors import Command, Decision, DefinitionError, Event, Failed, Parked, Sa
 from persistence import MemoryJournal
 from persistence.limits import ID_LENGTH, MAX_DEPTH, MAX_PAYLOAD, MOST_EVENTS, TAG_LENGTH
 from runtime import Runtime
-from runtime.directory import LONGEST_KEY
+from runtime.takers import LONGEST_KEY
 
 LONE = "\ud800"
 

@@ -122,6 +122,10 @@ async def asks_who_is_no_text(self: Play, command: Begin) -> Held:
     return await self.ask("step", Room.at("\ud800"), Hold("t"))
 
 
+async def asks_who_has_a_long_name(self: Play, command: Begin) -> Held:
+    return await self.ask("step", Room.at("x" * 1_025), Hold("t"))
+
+
 def undone(**how: Any) -> Any:
     async def undone_in_a_way_that_is_no_json(self: Play, command: Begin) -> Held:
         await hold(self, "flight")
@@ -146,7 +150,8 @@ def undone(**how: Any) -> Any:
         (undoes_a_saga, "step 'trip' asks another saga, which can't be undone by a command"),
         (has_a_wrong_undo, "Room doesn't take Withdraw"),
         (has_a_name_that_is_no_text, "NotEncodable: an event of the saga can't be stored: .*surrogates not allowed"),
-        (asks_who_is_no_text, "NotEncodable: an event of the saga can't be stored: .*surrogates not allowed"),
+        (asks_who_is_no_text, "UnknownActor: an actor's key must be text that UTF-8 can hold"),
+        (asks_who_has_a_long_name, "UnknownActor: an actor's key has 1,025 characters, the limit is 1,024"),
         (undone(backoff=Backoff(factor=inf)), "the undo_retry of step 'step' can't be stored: JSON has no NaN and no"),
         (undone(final=("\ud800",)), "the undo_retry of step 'step' can't be stored: .*surrogates not allowed"),
         (undone(crashes=2.5), "the undo_retry of step 'step' can't be stored, as it would not read back"),
