@@ -34,7 +34,7 @@ class Village:
     """The nodes, and what befalls the messages between them."""
 
     def __init__(self, loop: SimulatedLoop, nodes: Nodes) -> None:
-        self._nodes = nodes
+        self.nodes = nodes
         self.clock = SimulatedClock(loop)
         self.network = MemoryNetwork(self._decide)
         self.journals: dict[str, HeldJournal] = {}
@@ -56,7 +56,7 @@ class Village:
         return self.fate(sent)
 
     async def start(self, name: str, records: Sequence[Record] = (), *, crashed: bool = False) -> Runtime:
-        actors, remote = self._nodes[name]
+        actors, remote = self.nodes[name]
         journal = self.journals[name] = restart_of(records, crashed=crashed)
         runtime = Runtime(
             journal, actors, remote=remote, network=self.network, clock=self.clock, shutdown_timeout=1.0, slow_turn=None
@@ -97,7 +97,7 @@ class Village:
         """Ask the front for sagas, until each has come to its end."""
         await asyncio.gather(*(self._ask(address, command) for address, command in sagas.items()))
         for _ in range(LONG):
-            if len(of(self.journals["front"].records, *ENDS)) >= len(sagas) and len(self.runtimes) == len(self._nodes):
+            if len(of(self.journals["front"].records, *ENDS)) >= len(sagas) and len(self.runtimes) == len(self.nodes):
                 break
             await asyncio.sleep(1)
         await asyncio.sleep(60)  # whatever is late has come
