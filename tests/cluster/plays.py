@@ -1,10 +1,12 @@
 """Sagas whose stories the tests write, while whatever can befall messages does, and nodes die."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from actors import Address
+from actors import Address, NotTaken, Refused, UnderstudyError
 from runtime.cluster import Fate, Sent
+from runtime.sagas import SagaControl
 from tests.cluster.village import Nodes, Village, play
 from tests.runtime.cast import Account, Begin, Desk, Held, Play, Room, Trip
 from tests.runtime.tools import ENDS, check_once, check_stories, of
@@ -33,18 +35,25 @@ async def open_all(village: Village) -> None:
 
 
 def whatever_happens(
-    story: Story,
+    story: Story | None,
     check: Callable[[Village], None],
     nodes: Nodes = NODES,
     sagas: Mapping[Address[Any], Any] | None = None,
+    meanwhile: Callable[[Village], Awaitable[None]] | None = None,
 ) -> None:
-    """Play a story without trouble, then with each message lost, repeated and late, and each node dying at each."""
+    """Play a story without trouble, then with each message lost, repeated and late, and each node dying at each.
+
+    ``meanwhile`` is what somebody does while the ``sagas`` (else: the one of the story) are under way.
+    """
     Play.script = story
     asked = {PLAY: Begin()} if sagas is None else sagas
 
     async def plain(village: Village) -> None:
         await open_all(village)
+        doing = None if meanwhile is None else asyncio.ensure_future(meanwhile(village))
         await village.ask_all(asked)
+        if doing is not None:
+            await doing
 
     messages = _checked(plain, check, nodes) + 4  # and some of those that make up for what was lost
     for at in range(1, messages):
@@ -63,6 +72,21 @@ def whatever_happens(
                     await plain(village)
 
                 _checked(dying, check, nodes)
+
+
+async def insist(
+    village: Village, says: Callable[[SagaControl[Any]], Awaitable[None]], on: Address[Any] = PLAY
+) -> None:
+    """Tell a saga of the front something until it is told that this is done."""
+    while True:
+        try:
+            await says(village.runtimes["front"].saga(PLAY))
+        except (NotTaken, Refused):
+            raise
+        except (UnderstudyError, KeyError):
+            await asyncio.sleep(1)
+        else:
+            return
 
 
 def _checked(story: Callable[[Village], Awaitable[None]], check: Callable[[Village], None], nodes: Nodes) -> int:
