@@ -102,6 +102,8 @@ class Failed(Frame):
     text: str = ""
     details: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
+    uncertain: bool = False
+    """Whether a refusal does not say what became of other copies, which were passed on as well."""
 
 
 AnyFrame = Who | Here | Ask | Still | Underway | Lost | Done | Failed

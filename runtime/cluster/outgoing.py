@@ -237,15 +237,15 @@ class Outgoing:
         """Give an error to who asked."""
         request = self._end(frame.number)
         if request is not None:
-            self._fail(request, error_of(frame))
+            self._fail(request, error_of(frame), uncertain=frame.uncertain)
 
-    def _fail(self, request: Request, error: Exception) -> None:
+    def _fail(self, request: Request, error: Exception, *, uncertain: bool = False) -> None:
         reply = request.envelope.reply
-        if request.reached > 1:  # another copy may have taken effect, or may do so yet
-            if type(reply) is StepReturn:
-                reply.uncertain = isinstance(error, Refused)
-            else:
+        if uncertain or request.reached > 1:  # another copy may have taken effect, or may do so yet
+            if not isinstance(reply, StepReturn):
                 error = in_doubt(request, error)
+            if isinstance(reply, StepReturn | Promise):  # a promise is another node's, whose saga has to know
+                reply.uncertain = isinstance(error, Refused)
         try:
             self._tell(request.address, request.envelope, error)
         finally:
