@@ -14,7 +14,7 @@ from persistence.connection import shielded
 from runtime.cells import Cell
 from runtime.cluster import frames
 from runtime.cluster.incoming import Incoming
-from runtime.cluster.network import Link, Network
+from runtime.cluster.network import Network
 from runtime.cluster.outgoing import Outgoing
 from runtime.cluster.payloads import ReadModelQuery, may_be_sent
 from runtime.cluster.remote_cell import RemoteCell, not_sent
@@ -50,10 +50,9 @@ class Cluster:
         self.life = uuid.uuid4().hex
         """Names this node from its start to its end."""
         self._node = node
-        self._network = network
-        self._link: Link | None = None
-        self._outgoing: Outgoing
-        self._incoming: Incoming
+        self._link = network.link(self.life, self)
+        self._outgoing = Outgoing(node, self._link, self.life)
+        self._incoming = Incoming(node, self._link, self.life)
         self._probed: dict[int, str] = {}
         """Classes of which it is asked whether somebody serves them already, by the number of the question."""
         self._others: list[tuple[str, frames.Here]] = []
@@ -85,17 +84,14 @@ class Cluster:
         Raises:
             NetworkUnusable: it can't be reached, or a node with another journal serves one of our classes.
         """
-        link = self._link = await self._network.connect(self.life, self)
-        self._outgoing = Outgoing(self._node, link, self.life)
-        self._incoming = Incoming(self._node, link, self.life)
-        stack.push_async_callback(self._close, link)
-        await link.listen(life_subject(self.life))
-        await self._check_alone(link)
+        await self._link.open()
+        stack.push_async_callback(self._close)
+        await self._link.listen(life_subject(self.life))
+        await self._check_alone()
 
     async def serve(self) -> None:
         """Let others ask."""
         node, link = self._node, self._link
-        assert link is not None
         if node.journal.owner:
             owner = owner_subject(node.journal.identity, node.journal.owner)
             await link.listen(owner)
@@ -117,12 +113,12 @@ class Cluster:
         kinds = self._node.directory.all_kinds
         return [kind.name for kind in kinds if "." not in kind.name and not issubclass(kind.cls, Subscriber)]
 
-    async def _check_alone(self, link: Link) -> None:
+    async def _check_alone(self) -> None:
         """Make sure that no node with another journal serves one of our classes: each would have half of its actors."""
         for number, name in enumerate(self._served, 1):
             self._probed[-number] = name
             who = frames.Who(frames.VERSION, self.life, -number, name)
-            link.send(class_subject(name), frames.pack(who), -number)
+            self._link.send(class_subject(name), frames.pack(who), -number)
         with anyio.move_on_after(LONGEST_PROBE):
             while self._probed:
                 await self._told.wait()
@@ -142,7 +138,6 @@ class Cluster:
         if self._round is not None:
             self._round.cancel()
         shared, self._shared = self._shared, []
-        assert self._link is not None
         for subject in shared:
             await self._link.leave(subject)
 
@@ -155,10 +150,10 @@ class Cluster:
                 await over.wait()
                 await self._node.drain()
 
-    async def _close(self, link: Link) -> None:
+    async def _close(self) -> None:
         self._incoming.closed = True
         self._outgoing.close()
-        await shielded(link.close())
+        await shielded(self._link.close())
 
     def _next_round(self) -> None:
         self._incoming.let_go()
@@ -198,7 +193,6 @@ class Cluster:
                 self._is_here(frame)
             case frames.Who() if not incoming.closed:
                 here = frames.Here(frames.VERSION, frame.life, frame.number, self._node.journal.identity, self.life)
-                assert self._link is not None
                 self._link.send(life_subject(frame.life), frames.pack(here))
             case frames.Who():
                 pass  # who asks looks for another one

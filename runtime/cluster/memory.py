@@ -58,10 +58,9 @@ class MemoryNetwork(Network):
         self._listeners: dict[str, list[MemoryLink]] = {}
         self._cut: set[MemoryLink] = set()
 
-    async def connect(self, name: str, receiver: Receiver) -> "MemoryLink":
-        """Join as a node of this name."""
-        link = self._links[name] = MemoryLink(self, name, receiver)
-        return link
+    def link(self, name: str, receiver: Receiver) -> "MemoryLink":
+        """Return the link of a node of this name."""
+        return MemoryLink(self, name, receiver)
 
     def cut_off(self, name: str) -> None:
         """Let nothing come to a node, or from it, until it is let in again; neither is told."""
@@ -82,6 +81,10 @@ class MemoryNetwork(Network):
         return list(self._links)
 
     # -- for the links ------------------------------------------------------------------------------------------
+
+    def add(self, link: "MemoryLink") -> None:
+        """Let a link be known by its name."""
+        self._links[link.name] = link
 
     def join(self, link: "MemoryLink", subject: str) -> None:
         """Let a link receive what is sent to a subject."""
@@ -134,8 +137,13 @@ class MemoryLink(Link):
         self._network = network
         self.name = name
         self.receiver = receiver
+        self.there = False
+        """Whether it is open: it has come, and has not left yet."""
+
+    async def open(self) -> None:
+        """Join the network."""
         self.there = True
-        """Whether it has not left yet."""
+        self._network.add(self)
 
     async def listen(self, subject: str) -> None:
         """Receive what is sent to a subject."""

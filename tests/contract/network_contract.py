@@ -31,6 +31,13 @@ class Ear:
             await self.news.wait()
 
 
+async def open_link(network: Network, name: str, ear: Ear) -> Link:
+    """Join a network."""
+    link = network.link(name, ear)
+    await link.open()
+    return link
+
+
 class NetworkContract:
     """One suite for all engines."""
 
@@ -40,7 +47,7 @@ class NetworkContract:
 
     async def join(self, network: Network, name: str) -> tuple[Link, Ear]:
         ear = Ear()
-        return await network.connect(name, ear), ear
+        return await open_link(network, name, ear), ear
 
     async def test_what_is_sent_arrives_in_order(self, network: Network) -> None:
         a, _ = await self.join(network, "a")
