@@ -31,8 +31,6 @@ AGAIN = 0.1
 PING = 5.0
 """Seconds between questions to the server whether it is there; after three without an answer the connection is made
 anew. By then nobody has heard of this node for as long as others wait for a sign of life."""
-GROUP = "understudy"
-"""The queue group of those who share a subject."""
 
 
 class NatsNetwork(Network):
@@ -129,9 +127,9 @@ class NatsLink(Link):
         """Receive what is sent to a subject."""
         await self._subscribe(subject, "")
 
-    async def share(self, subject: str) -> None:
+    async def share(self, subject: str, group: str) -> None:
         """Receive some of what is sent to a subject."""
-        await self._subscribe(subject, GROUP)
+        await self._subscribe(subject, group)
 
     async def _subscribe(self, subject: str, group: str) -> None:
         client = self._client

@@ -40,8 +40,8 @@ class Link(ABC):
         """Receive what is sent to a subject, from when this returns on. No other link listens there."""
 
     @abstractmethod
-    async def share(self, subject: str) -> None:
-        """Receive some of what is sent to a subject: each message comes to one of those who share it."""
+    async def share(self, subject: str, group: str) -> None:
+        """Receive some of what is sent to a subject: each message comes to one of each group of those who share it."""
 
     @abstractmethod
     async def leave(self, subject: str) -> None:

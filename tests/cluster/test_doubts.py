@@ -37,7 +37,7 @@ class Hand:
         self.link = network.link(self.life, self)
         await self.link.open()
         await self.link.listen(life_subject(self.life))
-        await self.link.share(class_subject(actor))
+        await self.link.share(class_subject(actor), "hand")
 
     def arrived(self, data: bytes) -> None:
         frame: Any = frames.unpack(data)

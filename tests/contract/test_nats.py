@@ -37,8 +37,8 @@ async def test_the_server_has_come_to_what_was_said_when_a_call_returns() -> Non
         assert b".nobody.a.*" in taken()
         await link.listen("a")
         assert b".a  " in taken()
-        await link.share("work")
-        assert b".work understudy" in taken()
+        await link.share("work", "workers")
+        assert b".work workers" in taken()
         await link.leave("work")
         assert taken().count(b"UNSUB") == 1
         link.send("anybody", b"the last word")
