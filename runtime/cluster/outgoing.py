@@ -28,7 +28,7 @@ from runtime.cluster.request import (
     given_up,
     in_doubt,
 )
-from runtime.cluster.subjects import class_subject, life_subject
+from runtime.cluster.subjects import life_subject
 from runtime.cluster.told_errors import error_of
 from runtime.failures import failure
 from runtime.kinds import Kind
@@ -73,7 +73,7 @@ class Outgoing:
         owner: str = "",
         hops: int = 0,
     ) -> None:
-        """Send a message to an actor of another node; to the ``owner`` of its journal, where that subject is given."""
+        """Send a message to an actor of another node; to the ``owner`` of its journal, where his subject is given."""
         if len(self._requests) >= MOST_UNDER_WAY:
             full = MailboxFull(f"{MOST_UNDER_WAY:,} requests to other nodes are under way already; ask again later")
             self._tell(address, envelope, full)
@@ -83,7 +83,9 @@ class Outgoing:
         if envelope.id is None and issubclass(type(message), Command):
             envelope.id = self._node.new_id()  # a copy too many must be known as one
         request = Request(next(self._numbers), address, kind, envelope, over, self._now)
-        request.owner, request.hops = owner, hops
+        request.hops = hops
+        if owner:
+            request.subject, request.owned = owner, True
         try:
             if not may_be_sent(kind, message):
                 raise Elsewhere(f"{address} lives on another node, and can only be asked and told from here")
@@ -132,12 +134,9 @@ class Outgoing:
 
     def _go(self, request: Request, data: bytes | None = None) -> None:
         """Send a copy of a request, to whom it is for, or have him looked for; ``data`` is it as it is sent now."""
-        if request.owner:
-            self._send_to(request, request.owner, data)
-            return
-        route = self._routes.get(request.address.actor)
+        route = self._routes.get(request.subject)
         if route is None:
-            route = self._routes[request.address.actor] = Route(request.address.actor, next(self._numbers))
+            route = self._routes[request.subject] = Route(request.subject, next(self._numbers))
         if route.server:
             self._send_to(request, life_subject(route.server), data)
         else:
@@ -153,8 +152,8 @@ class Outgoing:
     def _ask_for(self, route: Route) -> None:
         route.asked = self._now
         self._askings[route.number] = route
-        who = frames.Who(frames.VERSION, self._life, route.number, route.actor)
-        self._link.send(class_subject(route.actor), frames.pack(who), route.number)
+        who = frames.Who(frames.VERSION, self._life, route.number)
+        self._link.send(route.subject, frames.pack(who), route.number)
 
     # -- what comes back ----------------------------------------------------------------------------------------
 
@@ -181,7 +180,7 @@ class Outgoing:
         """Take note that a node has not taken a request in, or has forgotten it."""
         request = self._requests.get(frame.number)
         asked = life_subject(frame.server)
-        if request is not None and (request.owner or asked in (request.sent_to, life_subject(request.server))):
+        if request is not None and asked in (request.sent_to, life_subject(request.server)):
             self._again(request)
 
     def _again(self, request: Request) -> None:
@@ -195,12 +194,12 @@ class Outgoing:
         self._forget_way(request)
         request.sent_to = ""
         request.rerouted += 1
-        if request.rerouted <= AT_ONCE and not request.owner:
+        if request.rerouted <= AT_ONCE:
             self._go(request)
 
     def _forget_way(self, request: Request) -> None:
         """Have somebody else looked for who serves the class, if it is the one to whom a request has gone."""
-        route = self._routes.get(request.address.actor)
+        route = self._routes.get(request.subject)
         if route is not None and request.sent_to == life_subject(route.server):
             route.server = ""
 
@@ -262,7 +261,7 @@ class Outgoing:
         if request is not None:
             if request.timer is not None:
                 request.timer.cancel()
-            route = self._routes.get(request.address.actor)
+            route = self._routes.get(request.subject)
             if route is not None:
                 route.waiting.pop(number, None)
             if not self._requests:

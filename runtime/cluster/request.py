@@ -5,6 +5,7 @@ from typing import Any
 
 from actors import Actor, Address, Command, CommandIdReused, OutcomeUnknown, Refused, Unreachable
 from actors.errors import UnderstudyError
+from runtime.cluster.subjects import class_subject
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
 from runtime.timers import Timer
@@ -26,12 +27,13 @@ class Request:
         "kind",
         "number",
         "over",
-        "owner",
+        "owned",
         "pause",
         "reached",
         "rerouted",
         "sent_to",
         "server",
+        "subject",
         "timer",
         "what",
     )
@@ -47,8 +49,10 @@ class Request:
         self.heard = heard
         """When there was a sign of life, or it was begun, in microseconds of steady time."""
         self.what: tuple[str, bytes] = "", b""
-        self.owner = ""
-        """The subject of the owner of a journal to whom it goes; "": to whoever serves the class."""
+        self.subject = class_subject(address.actor)
+        """Where those are reached who may take it: who serve the class, or the owner of a journal."""
+        self.owned = False
+        """Whether it goes to an owner."""
         self.hops = 0
         self.reached = 0
         """How many copies may have reached somebody."""
@@ -64,7 +68,7 @@ class Request:
     @property
     def whom(self) -> str:
         """To whom it goes, for people."""
-        return f"a node that serves {self.address.actor}" if not self.owner else f"the node where {self.address} lives"
+        return f"the node where {self.address} lives" if self.owned else f"a node that serves {self.address.actor}"
 
     @property
     def gone(self) -> bool:
@@ -74,12 +78,12 @@ class Request:
 
 
 class Route:
-    """The way to those who serve a class of actors: one of them, for as long as it lives, so that order is kept."""
+    """The way to those who are reached at a subject: one of them, for as long as it lives, so that order is kept."""
 
-    __slots__ = ("actor", "asked", "number", "server", "waiting")
+    __slots__ = ("asked", "number", "server", "subject", "waiting")
 
-    def __init__(self, actor: str, number: int) -> None:
-        self.actor = actor
+    def __init__(self, subject: str, number: int) -> None:
+        self.subject = subject
         self.number = number
         self.server = ""
         """The life that serves us."""

@@ -48,7 +48,7 @@ class Rivals:
             number = -len(self._asked) - 1
             self._asked[number] = name
             self._open.add(number)
-            who = frames.Who(frames.VERSION, self._life, number, name)
+            who = frames.Who(frames.VERSION, self._life, number)
             self._link.send(class_subject(name), frames.pack(who), number)
         with anyio.move_on_after(LONGEST_LOOK):
             while self._open:
