@@ -5,7 +5,7 @@ from typing import Any
 
 from actors import Actor, Address, Command, CommandIdReused, OutcomeUnknown, Refused, Unreachable
 from actors.errors import UnderstudyError
-from runtime.cluster.subjects import class_subject
+from runtime.cluster.subjects import class_subject, life_subject
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
 from runtime.timers import Timer
@@ -21,16 +21,21 @@ class Request:
 
     __slots__ = (
         "address",
+        "copies",
+        "ends",
         "envelope",
         "heard",
+        "hesitates",
         "hops",
         "kind",
+        "lost_with",
         "number",
         "over",
         "owned",
         "pause",
         "reached",
         "rerouted",
+        "sent_at",
         "sent_to",
         "server",
         "subject",
@@ -60,6 +65,16 @@ class Request:
         """The subject that the last copy was sent to."""
         self.server = ""
         """The life that has said that it has it."""
+        self.sent_at = heard
+        """When the first of the copies went there, in microseconds of steady time."""
+        self.copies = 0
+        """How many went to that subject, one after the other."""
+        self.lost_with = ""
+        """The subject of a life that may have had it, and is gone."""
+        self.ends = 0
+        """At how many ends of nodes in a row it was under way."""
+        self.hesitates = False
+        """Whether it is to hesitate before it is sent again."""
         self.rerouted = 0
         """How often it has found nobody since it was looked after."""
         self.pause = FIRST_PAUSE
@@ -69,6 +84,16 @@ class Request:
     def whom(self) -> str:
         """To whom it goes, for people."""
         return f"the node where {self.address} lives" if self.owned else f"a node that serves {self.address.actor}"
+
+    @property
+    def what_for_people(self) -> str:
+        """What it is, for people."""
+        return f"{type(self.envelope.message).__name__} for {self.address}"
+
+    @property
+    def had_by(self) -> str:
+        """The subject of the life that may have it now; "": none."""
+        return life_subject(self.server) if self.server else self.sent_to
 
     @property
     def gone(self) -> bool:
