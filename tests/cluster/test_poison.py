@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors import Address, OutcomeUnknown, Parked, PoisonMessage, RetryPolicy, Saga
+from actors import OutcomeUnknown, Parked, PoisonMessage, RetryPolicy, Saga
 from runtime import Runtime, retrying
 from runtime.cluster import MemoryNetwork
 from runtime.cluster.subjects import class_subject, life_subject
@@ -110,7 +110,7 @@ def test_innocents_go_on() -> None:
         await open_all(village)
         front = village.runtimes["front"]
         keys = [*(f"quick {n}" for n in range(80)), "poison", *(f"slow {n}" for n in range(20))]
-        asked = [front.ask(Address("Play", key), Begin()) for key in keys]
+        asked = [front.ask(Play.at(key), Begin()) for key in keys]
         ends = dict(zip(keys, await asyncio.gather(*asked, return_exceptions=True), strict=True))
         assert isinstance(ends.pop("poison"), Parked)
         assert list(ends.values()) == [Held(1)] * 100
