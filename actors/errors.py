@@ -133,7 +133,7 @@ class SagaKilled(UnderstudyError):
     """A person or a program ended the saga where it stood: what was done stands, and what was not is not. See why."""
 
 
-class PoisonMessage(UnderstudyError):
+class PoisonMessage(OutcomeUnknown):
     """The process ended again and again while this was under way, so it is not begun once more."""
 
 

@@ -65,9 +65,10 @@ class Inspection:
             self._inside.news.close()
 
     async def replaced(self) -> Exception:
-        """Wait until another process has taken this one's place at the journal; return the error that names it.
+        """Wait until another process has taken this one's place; return the error that names it.
 
-        Only on PostgreSQL does that ever happen. Whoever waits is cancelled when the runtime is closed.
+        At the journal that happens on PostgreSQL only, and on the network where two nodes that serve one class from two
+        journals have started in the same moment. Whoever waits is cancelled when the runtime is closed.
         """
         return await asyncio.shield((self._inside or self._open_node()).trouble.taken)
 

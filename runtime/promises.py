@@ -66,6 +66,8 @@ class Promise(msgspec.Struct, eq=False):
     _error: Exception | None = None
     hops: int = 0
     """How often the request was passed on between nodes."""
+    uncertain: bool = False
+    """Whether a refusal does not say what became of other copies that were passed on."""
 
     @property
     def gone(self) -> bool:

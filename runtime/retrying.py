@@ -4,7 +4,16 @@ import asyncio
 from datetime import timedelta
 from random import Random
 
-from actors import Elsewhere, Failed, MailboxFull, OutcomeUnknown, ReadModelBehind, RetryPolicy, WrongLoop
+from actors import (
+    Elsewhere,
+    Failed,
+    MailboxFull,
+    OutcomeUnknown,
+    PoisonMessage,
+    ReadModelBehind,
+    RetryPolicy,
+    WrongLoop,
+)
 from actors.interceptors import Call, Interceptor, Proceed
 
 PASSES = (Failed, OutcomeUnknown, MailboxFull, ReadModelBehind)
@@ -34,7 +43,8 @@ def retrying(policy: RetryPolicy = BRIEFLY) -> Interceptor:
             except PASSES as error:
                 failures += 1
                 pause = policy.backoff.pause(failures, random)
-                if isinstance(error, Elsewhere | WrongLoop) or policy.is_final(error) or clock() + pause > until:
+                final = isinstance(error, Elsewhere | PoisonMessage | WrongLoop) or policy.is_final(error)
+                if final or clock() + pause > until:
                     raise
             await asyncio.sleep(pause)
 

@@ -8,6 +8,7 @@ from actors import (
     CommandIdReused,
     DefinitionError,
     NotTaken,
+    PoisonMessage,
     ReplyErased,
     RetryPolicy,
     Saga,
@@ -18,7 +19,17 @@ from actors import (
 from persistence import NotEncodable
 from runtime.saga_story import StepStory
 
-FINAL = (AskCycle, UnknownActor, NotTaken, CommandIdReused, DefinitionError, NotEncodable, ReplyErased, SagaKilled)
+FINAL = (
+    AskCycle,
+    UnknownActor,
+    NotTaken,
+    CommandIdReused,
+    DefinitionError,
+    NotEncodable,
+    PoisonMessage,
+    ReplyErased,
+    SagaKilled,
+)
 """Failures that no retry can mend."""
 SOON, SELDOM = 60.0, 3_600.0
 """A saga that asks one that is parked asks again after so many seconds, then twice as long each time, up to the second.

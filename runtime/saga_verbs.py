@@ -12,7 +12,7 @@ from runtime.cells import World
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
 from runtime.saga_course import SagaCourse
-from runtime.saga_mail import StepReturn, Waiters
+from runtime.saga_mail import Waiters
 from runtime.saga_story import COMPENSATE, StepStory
 
 
@@ -123,7 +123,7 @@ class SagaVerbs(SagaCourse):
 
     def _compensate(self, envelope: Envelope, verb: Compensate) -> None:
         story, reply = self.story, envelope.reply
-        by_saga = isinstance(reply, StepReturn)
+        by_saga = envelope.undoes is not None  # also one of another node, whose reply goes over the network
         if story.compensated or story.buried:
             if reply is not None:
                 reply.done(None)

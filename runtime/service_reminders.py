@@ -201,8 +201,7 @@ class ServiceReminders:
         if crashes > CRASHES:
             self.under_way.discard(one.key)
             error = PoisonMessage(f"the process crashed {crashes} times in a row while it was under way")
-            log.error("reminder given up", actor=self._owner.name, reminder=one.name, to=_to(one), error=str(error))
-            self._done(one, f"{type(error).__name__}: {error}")
+            self._give_up(one, error)
             return
         changes = Changes(self._owner.pending, self._owner.version)
         changes.resent(one, crashes)
@@ -285,6 +284,9 @@ class ServiceReminders:
                 log.warning("reminder refused", actor=owner.name, reminder=one.name, to=_to(one), error=str(error))
             self._done(one, "" if error is None else str(error))
             return
+        if isinstance(error, PoisonMessage):
+            self._give_up(one, error)
+            return
         # As long as it has been failing already: this doubles, and needs no memory of attempts.
         pause = min(max(now - one.due, SHORTEST_RETRY), LONGEST_RETRY)
         pause = round(pause * (1.0 - 0.2 * owner.world.random.random()))
@@ -296,6 +298,10 @@ class ServiceReminders:
             changes.resent(one, 0)  # it has come back, and the process lives
         changes.pending[one.name] = msgspec.structs.replace(changes.pending[one.name], retry=now + pause)
         self._note(one, changes, wake_of(changes.pending))
+
+    def _give_up(self, one: Pending, error: PoisonMessage) -> None:
+        log.error("reminder given up", actor=self._owner.name, reminder=one.name, to=_to(one), error=str(error))
+        self._done(one, f"{type(error).__name__}: {error}")
 
     def _done(self, one: Pending, refused: str) -> None:
         owner = self._owner

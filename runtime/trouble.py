@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from actors import NetworkUnusable
 from persistence import Journal, JournalDamaged, JournalError, JournalTaken, RecordDamaged
 from persistence.checked import Checked
 from persistence.writer import Writer
@@ -29,8 +30,8 @@ class Trouble:
         self._writer = writer
         self._promises = promises
         self._delays = delays
-        self.taken: asyncio.Future[JournalTaken] = asyncio.get_running_loop().create_future()
-        """Done when another process has taken this one's place at the journal."""
+        self.taken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        """Done when another process has taken this one's place at the journal, or on the network."""
         self.damage: str | None = None
         """What was found when the journal was checked while it was in use."""
         self._attempts = 0
@@ -78,10 +79,22 @@ class Trouble:
         """Write nothing any more, and say so: to the log, to who waits for a reply, and in the stats."""
         if isinstance(error, JournalTaken):  # whoever has it does what is unfinished in it
             log.error("the journal belongs to another process, this one is out", error=str(error))
-            if not self.taken.done():  # the runtime is not being left anyway
-                self.taken.set_result(error)
+            self._out(error)
         else:
             log.critical("the journal is damaged, nothing is written any more", error=str(error))
+            self._end(error)
+
+    def rivalled(self, error: NetworkUnusable) -> None:
+        """Do nothing any more, for another node has some of the actors of this one."""
+        log.critical("another node serves the same classes from another journal, this one is out", error=str(error))
+        self._out(error)
+
+    def _out(self, error: Exception) -> None:
+        if not self.taken.done():  # the runtime is not being left anyway
+            self.taken.set_result(error)
+        self._end(error)
+
+    def _end(self, error: BaseException) -> None:
         self._writer.end(error)
         self._promises.lose_all(str(error))
 

@@ -9,16 +9,17 @@ from typing import Any
 
 import anyio
 
-from actors import DefinitionError, NetworkUnusable, ReadModel, Subscriber
+from actors import DefinitionError, ReadModel, Subscriber
 from persistence.connection import shielded
 from runtime.cells import Cell
 from runtime.cluster import frames
 from runtime.cluster.incoming import Incoming
-from runtime.cluster.network import Link, Network
+from runtime.cluster.network import Network
 from runtime.cluster.outgoing import Outgoing
 from runtime.cluster.payloads import ReadModelQuery, may_be_sent
 from runtime.cluster.remote_cell import RemoteCell, not_sent
-from runtime.cluster.subjects import class_subject, life_subject, owner_subject
+from runtime.cluster.rivals import Rivals
+from runtime.cluster.subjects import class_subject, group_of, life_subject, owner_subject
 from runtime.log import log
 from runtime.mailbox import Envelope, Mail
 from runtime.node import Node
@@ -28,8 +29,8 @@ from runtime.stats import NetworkStats
 from runtime.throttle import Throttle
 from runtime.timers import Timer
 
-LONGEST_PROBE = 2.0
-"""Seconds for which a node that joins waits to be told who serves its classes already; by then nobody does."""
+LATEST = 2.0
+"""Seconds for which it is listened to who serves our classes, too, when we serve them."""
 SETTLE = 5.0
 """Seconds for which a node that closes waits for the replies to what it has asked others."""
 ROUND = 10.0
@@ -50,15 +51,10 @@ class Cluster:
         self.life = uuid.uuid4().hex
         """Names this node from its start to its end."""
         self._node = node
-        self._network = network
-        self._link: Link | None = None
-        self._outgoing: Outgoing
-        self._incoming: Incoming
-        self._probed: dict[int, str] = {}
-        """Classes of which it is asked whether somebody serves them already, by the number of the question."""
-        self._others: list[tuple[str, frames.Here]] = []
-        """The answers."""
-        self._told = anyio.Event()
+        self._link = network.link(self.life, self)
+        self._outgoing = Outgoing(node, self._link, self.life)
+        self._incoming = Incoming(node, self._link, self.life)
+        self._rivals = Rivals(node.journal, self._link, self.life, node.trouble.rivalled)
         self._shared: list[str] = []
         self._round: Timer | None = None
         for cls in remote:
@@ -85,29 +81,32 @@ class Cluster:
         Raises:
             NetworkUnusable: it can't be reached, or a node with another journal serves one of our classes.
         """
-        link = self._link = await self._network.connect(self.life, self)
-        self._outgoing = Outgoing(self._node, link, self.life)
-        self._incoming = Incoming(self._node, link, self.life)
-        stack.push_async_callback(self._close, link)
-        await link.listen(life_subject(self.life))
-        await self._check_alone(link)
+        await self._link.open()
+        stack.push_async_callback(self._close)
+        await self._link.listen(life_subject(self.life))
+        await self._rivals.look(self._served)
 
     async def serve(self) -> None:
-        """Let others ask."""
+        """Let others ask.
+
+        Raises:
+            NetworkUnusable: a node with another journal has begun to serve one of our classes, too.
+        """
         node, link = self._node, self._link
-        assert link is not None
         if node.journal.owner:
             owner = owner_subject(node.journal.identity, node.journal.owner)
             await link.listen(owner)
             self._shared.append(owner)
         for name in self._served:
-            await link.share(class_subject(name))
+            await link.share(class_subject(name), group_of(node.journal.identity))
             self._shared.append(class_subject(name))
+        await self._rivals.look(self._served)
+        node.delays.after(LATEST, self._rivals.close)
         self._next_round()
         node.trouble.taken.add_done_callback(self._out)
 
     def _out(self, taken: "asyncio.Future[Any]") -> None:
-        """Let others ask no more: another process has taken this one's place at the journal, and on the network."""
+        """Let others ask no more: another process has taken this one's place at the journal, or on the network."""
         if not taken.cancelled():
             self._node.spawn(self.leave())
 
@@ -117,32 +116,12 @@ class Cluster:
         kinds = self._node.directory.all_kinds
         return [kind.name for kind in kinds if "." not in kind.name and not issubclass(kind.cls, Subscriber)]
 
-    async def _check_alone(self, link: Link) -> None:
-        """Make sure that no node with another journal serves one of our classes: each would have half of its actors."""
-        for number, name in enumerate(self._served, 1):
-            self._probed[-number] = name
-            who = frames.Who(frames.VERSION, self.life, -number, name)
-            link.send(class_subject(name), frames.pack(who), -number)
-        with anyio.move_on_after(LONGEST_PROBE):
-            while self._probed:
-                await self._told.wait()
-                self._told = anyio.Event()
-        self._probed.clear()
-        others = [name for name, here in self._others if here.journal != self._node.journal.identity]
-        if others:
-            raise NetworkUnusable(
-                f"another node serves {', '.join(others)} from another journal, and some of its actors would be here, "
-                "some there; name it in remote= on one of them, let both use one PostgreSQL journal, or give each "
-                "system a network of its own (?system=...)"
-            )
-
     async def leave(self) -> None:
         """Let others ask no more; what they have asked goes on, and is answered."""
         self._incoming.closed = True
         if self._round is not None:
             self._round.cancel()
         shared, self._shared = self._shared, []
-        assert self._link is not None
         for subject in shared:
             await self._link.leave(subject)
 
@@ -155,10 +134,10 @@ class Cluster:
                 await over.wait()
                 await self._node.drain()
 
-    async def _close(self, link: Link) -> None:
+    async def _close(self) -> None:
         self._incoming.closed = True
         self._outgoing.close()
-        await shielded(link.close())
+        await shielded(self._link.close())
 
     def _next_round(self) -> None:
         self._incoming.let_go()
@@ -195,29 +174,16 @@ class Cluster:
             case frames.Lost():
                 outgoing.lost(frame)
             case frames.Here():
-                self._is_here(frame)
+                (self._rivals if frame.number < 0 else self._outgoing).here(frame)
             case frames.Who() if not incoming.closed:
                 here = frames.Here(frames.VERSION, frame.life, frame.number, self._node.journal.identity, self.life)
-                assert self._link is not None
                 self._link.send(life_subject(frame.life), frames.pack(here))
             case frames.Who():
                 pass  # who asks looks for another one
 
-    def _is_here(self, frame: frames.Here) -> None:
-        name = self._probed.pop(frame.number, None)
-        if name is None:
-            self._outgoing.here(frame)
-            return
-        self._others.append((name, frame))
-        self._told.set()
-
     def nobody(self, number: int) -> None:
         """Take note that nobody was there to whom something was sent."""
-        if number < 0:
-            self._probed.pop(number, None)
-            self._told.set()
-        else:
-            self._outgoing.nobody(number)
+        (self._rivals if number < 0 else self._outgoing).nobody(number)
 
     # -- between the owners of one journal ----------------------------------------------------------------------
 

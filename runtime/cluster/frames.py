@@ -34,9 +34,7 @@ class Frame(msgspec.Struct, omit_defaults=True, tag=str.lower):
 
 
 class Who(Frame):
-    """Who serves this class of actors? Sent to all who do, one of which answers."""
-
-    actor: str = ""
+    """Who is there? Sent to all who serve a class of actors, one of which answers, or to the owner of a journal."""
 
 
 class Here(Frame):
@@ -102,6 +100,8 @@ class Failed(Frame):
     text: str = ""
     details: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
+    uncertain: bool = False
+    """Whether a refusal does not say what became of other copies, which were passed on as well."""
 
 
 AnyFrame = Who | Here | Ask | Still | Underway | Lost | Done | Failed

@@ -227,7 +227,7 @@ class Incoming:
         if future.cancelled():
             answer: frames.Done | frames.Failed = told(*served.key, RuntimeClosed("the node was closed"))
         elif (error := future.exception()) is not None:
-            answer = told(*served.key, error)
+            answer = told(*served.key, error, uncertain=promise.uncertain)
             promise.let_go()
         elif frame.told or frame.start:
             answer = frames.Done(frames.VERSION, *served.key)

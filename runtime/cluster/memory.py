@@ -55,13 +55,13 @@ class MemoryNetwork(Network):
         self.sent = 0
         """How many messages were sent."""
         self._links: dict[str, MemoryLink] = {}
-        self._listeners: dict[str, list[MemoryLink]] = {}
+        self._listeners: dict[str, dict[str, list[MemoryLink]]] = {}
+        """By subject and group; who listens alone is in a group without a name."""
         self._cut: set[MemoryLink] = set()
 
-    async def connect(self, name: str, receiver: Receiver) -> "MemoryLink":
-        """Join as a node of this name."""
-        link = self._links[name] = MemoryLink(self, name, receiver)
-        return link
+    def link(self, name: str, receiver: Receiver) -> "MemoryLink":
+        """Return the link of a node of this name."""
+        return MemoryLink(self, name, receiver)
 
     def cut_off(self, name: str) -> None:
         """Let nothing come to a node, or from it, until it is let in again; neither is told."""
@@ -83,16 +83,20 @@ class MemoryNetwork(Network):
 
     # -- for the links ------------------------------------------------------------------------------------------
 
-    def join(self, link: "MemoryLink", subject: str) -> None:
-        """Let a link receive what is sent to a subject."""
-        self._listeners.setdefault(subject, []).append(link)
+    def add(self, link: "MemoryLink") -> None:
+        """Let a link be known by its name."""
+        self._links[link.name] = link
+
+    def join(self, link: "MemoryLink", subject: str, group: str) -> None:
+        """Let a link receive what is sent to a subject, or its part of that."""
+        self._listeners.setdefault(subject, {}).setdefault(group, []).append(link)
 
     def leave(self, link: "MemoryLink", subject: str) -> None:
         """Let it receive no more of it."""
-        others = [other for other in self._listeners.get(subject, ()) if other is not link]
-        self._listeners[subject] = others
-        if not others:
-            del self._listeners[subject]
+        groups = self._listeners.pop(subject, {})
+        left = {group: [other for other in links if other is not link] for group, links in groups.items()}
+        if any(left.values()):
+            self._listeners[subject] = {group: links for group, links in left.items() if links}
 
     def forget(self, link: "MemoryLink") -> None:
         """Let a link receive nothing more at all."""
@@ -114,15 +118,16 @@ class MemoryNetwork(Network):
                 loop.call_soon(self._arrive, link, subject, data, number, context=Context())
 
     def _arrive(self, sender: "MemoryLink", subject: str, data: bytes, number: int) -> None:
-        listeners = self._listeners.get(subject)
-        if not listeners:
+        groups = self._listeners.get(subject)
+        if groups is None:
             if number and sender.there and sender not in self._cut:
                 sender.receiver.nobody(number)
             return
-        listener = listeners.pop(0)
-        listeners.append(listener)  # the next one's turn, where several share
-        if listener not in self._cut:
-            listener.receiver.arrived(data)
+        for links in list(groups.values()):
+            listener = links.pop(0)
+            links.append(listener)  # the next one's turn, where several share
+            if listener not in self._cut:
+                listener.receiver.arrived(data)
 
 
 class MemoryLink(Link):
@@ -134,16 +139,21 @@ class MemoryLink(Link):
         self._network = network
         self.name = name
         self.receiver = receiver
+        self.there = False
+        """Whether it is open: it has come, and has not left yet."""
+
+    async def open(self) -> None:
+        """Join the network."""
         self.there = True
-        """Whether it has not left yet."""
+        self._network.add(self)
 
     async def listen(self, subject: str) -> None:
         """Receive what is sent to a subject."""
-        self._network.join(self, subject)
+        self._network.join(self, subject, "")
 
-    async def share(self, subject: str) -> None:
+    async def share(self, subject: str, group: str) -> None:
         """Receive some of what is sent to a subject."""
-        self._network.join(self, subject)
+        self._network.join(self, subject, group)
 
     async def leave(self, subject: str) -> None:
         """Receive nothing more of it."""

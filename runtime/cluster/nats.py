@@ -31,8 +31,6 @@ AGAIN = 0.1
 PING = 5.0
 """Seconds between questions to the server whether it is there; after three without an answer the connection is made
 anew. By then nobody has heard of this node for as long as others wait for a sign of life."""
-GROUP = "understudy"
-"""The queue group of those who share a subject."""
 
 
 class NatsNetwork(Network):
@@ -65,35 +63,22 @@ class NatsNetwork(Network):
         self._system = system
         self._options = options
 
-    async def connect(self, name: str, receiver: Receiver) -> "NatsLink":
-        """Join as a node of this name."""
-        from nats.aio.client import Client
-
-        client = Client()
-        link = NatsLink(client, self._system, name, receiver, self.shown)
+    def link(self, name: str, receiver: Receiver) -> "NatsLink":
+        """Return the link of a node of this name."""
         options: dict[str, Any] = {"servers": [self._server], "max_reconnect_attempts": -1, "reconnect_time_wait": 1}
         options |= {"ping_interval": PING, "max_outstanding_pings": 2}
         options |= {"name": f"understudy {self._system} {name}", "no_echo": False, "allow_reconnect": True}
-        joining = asyncio.ensure_future(link.begin(options | self._options))
-        try:
-            await asyncio.wait([joining], timeout=CONNECT)
-            if not joining.done():
-                raise TimeoutError(f"not within {CONNECT:g} seconds")
-            await joining
-        except BaseException as error:
-            await shielded(_ended(joining))
-            await shielded(link.close())
-            if not isinstance(error, Exception):
-                raise
-            raise NetworkUnusable(f"the network at {self.shown} can't be reached: {error!r}") from error
-        return link
+        return NatsLink(options | self._options, self._system, name, receiver, self.shown)
 
 
 class NatsLink(Link):
     """One node's end of a network on NATS."""
 
-    def __init__(self, client: "Client", system: str, name: str, receiver: Receiver, shown: str) -> None:
-        self._client: Any = client  # its types are known in part
+    def __init__(self, options: dict[str, Any], system: str, name: str, receiver: Receiver, shown: str) -> None:
+        from nats.aio.client import Client
+
+        self._client: Any = Client()  # its types are known in part
+        self._options = options
         self._prefix = f"{system}."
         self._receiver = receiver
         self._shown = shown
@@ -108,14 +93,29 @@ class NatsLink(Link):
         """How many messages were lost on this side since the connection was there last."""
         self.largest = 0
 
-    async def begin(self, options: dict[str, Any]) -> None:
+    async def open(self) -> None:
+        """Join the network."""
+        joining = asyncio.ensure_future(self._begin())
+        try:
+            await asyncio.wait([joining], timeout=CONNECT)
+            if not joining.done():
+                raise TimeoutError(f"not within {CONNECT:g} seconds")
+            await joining
+        except BaseException as error:
+            await shielded(_ended(joining))
+            await shielded(self.close())
+            if not isinstance(error, Exception):
+                raise
+            raise NetworkUnusable(f"the network at {self._shown} can't be reached: {error!r}") from error
+
+    async def _begin(self) -> None:
         """Connect, and be ready to send and to be told."""
         await self._client.connect(
-            **options,
-            error_cb=self.on_error,
-            disconnected_cb=self.on_disconnect,
-            reconnected_cb=self.on_reconnect,
-            closed_cb=self.on_closed,
+            **self._options,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnect,
+            reconnected_cb=self._on_reconnect,
+            closed_cb=self._on_closed,
         )
         self.largest = self._client.max_payload
         self._sender = asyncio.get_running_loop().create_task(self._send_all())
@@ -127,9 +127,9 @@ class NatsLink(Link):
         """Receive what is sent to a subject."""
         await self._subscribe(subject, "")
 
-    async def share(self, subject: str) -> None:
+    async def share(self, subject: str, group: str) -> None:
         """Receive some of what is sent to a subject."""
-        await self._subscribe(subject, GROUP)
+        await self._subscribe(subject, group)
 
     async def _subscribe(self, subject: str, group: str) -> None:
         client = self._client
@@ -212,21 +212,21 @@ class NatsLink(Link):
 
     # -- what the connection has to say -------------------------------------------------------------------------
 
-    async def on_error(self, error: Exception) -> None:
+    async def _on_error(self, error: Exception) -> None:
         """Take note of an error that is no message's."""
         log.warning("the network has met an error", network=self._shown, error=repr(error))
 
-    async def on_disconnect(self) -> None:
+    async def _on_disconnect(self) -> None:
         """Take note that the connection is lost; it is made again."""
         if not self._client.is_closed:
             log.warning("the connection to the network is lost", network=self._shown)
 
-    async def on_reconnect(self) -> None:
+    async def _on_reconnect(self) -> None:
         """Take note that it was made again."""
         lost, self._lost = self._lost, 0
         log.info("the connection to the network is there again", network=self._shown, lost=lost)
 
-    async def on_closed(self) -> None:
+    async def _on_closed(self) -> None:
         """Take note that the connection has ended for good, because the server wants none of us, say."""
         if self._joined:
             log.critical("this node is not in the network any more; start it again", network=self._shown)

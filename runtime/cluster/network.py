@@ -22,18 +22,26 @@ class Receiver(Protocol):
 
 
 class Link(ABC):
-    """One node's end of a network."""
+    """One node's end of a network; nothing comes over it, and nothing is sent, before it is open."""
 
     largest: int
-    """The largest message that it carries, in bytes."""
+    """The largest message that it carries, in bytes; known when it is open."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Join the network. Where that fails, or is cancelled, nothing is left behind.
+
+        Raises:
+            NetworkUnusable: it can't be reached.
+        """
 
     @abstractmethod
     async def listen(self, subject: str) -> None:
         """Receive what is sent to a subject, from when this returns on. No other link listens there."""
 
     @abstractmethod
-    async def share(self, subject: str) -> None:
-        """Receive some of what is sent to a subject: each message comes to one of those who share it."""
+    async def share(self, subject: str, group: str) -> None:
+        """Receive some of what is sent to a subject: each message comes to one of each group of those who share it."""
 
     @abstractmethod
     async def leave(self, subject: str) -> None:
@@ -55,9 +63,5 @@ class Network(ABC):
     """A network that nodes join; it is given to the runtime of each."""
 
     @abstractmethod
-    async def connect(self, name: str, receiver: Receiver) -> Link:
-        """Join as a node of this name, which no other has.
-
-        Raises:
-            NetworkUnusable: it can't be reached.
-        """
+    def link(self, name: str, receiver: Receiver) -> Link:
+        """Return the link of a node of this name, which no other has; it is not open yet."""

@@ -15,6 +15,7 @@ from actors import Address, Command, Elsewhere, MailboxFull, OutcomeUnknown, Ref
 from actors.errors import UnderstudyError
 from persistence import NotEncodable
 from runtime.cluster import frames
+from runtime.cluster.ends import Ends
 from runtime.cluster.network import Link
 from runtime.cluster.payloads import may_be_sent, reply_read, written
 from runtime.cluster.request import (
@@ -28,7 +29,7 @@ from runtime.cluster.request import (
     given_up,
     in_doubt,
 )
-from runtime.cluster.subjects import class_subject, life_subject
+from runtime.cluster.subjects import life_subject
 from runtime.cluster.told_errors import error_of
 from runtime.failures import failure
 from runtime.kinds import Kind
@@ -54,6 +55,7 @@ class Outgoing:
         self._numbers = count(1)
         self._requests: dict[int, Request] = {}
         self._routes: dict[str, Route] = {}
+        self._ends = Ends(node)
         self._askings: dict[int, Route] = {}
         """Routes that are being asked for, by the number of the question."""
         self.on_none: Callable[[], None] = lambda: None
@@ -73,7 +75,7 @@ class Outgoing:
         owner: str = "",
         hops: int = 0,
     ) -> None:
-        """Send a message to an actor of another node; to the ``owner`` of its journal, where that subject is given."""
+        """Send a message to an actor of another node; to the ``owner`` of its journal, where his subject is given."""
         if len(self._requests) >= MOST_UNDER_WAY:
             full = MailboxFull(f"{MOST_UNDER_WAY:,} requests to other nodes are under way already; ask again later")
             self._tell(address, envelope, full)
@@ -83,7 +85,10 @@ class Outgoing:
         if envelope.id is None and issubclass(type(message), Command):
             envelope.id = self._node.new_id()  # a copy too many must be known as one
         request = Request(next(self._numbers), address, kind, envelope, over, self._now)
-        request.owner, request.hops = owner, hops
+        request.hops = hops
+        if owner:
+            request.subject, request.owned = owner, True
+        self._ends.recall(request)
         try:
             if not may_be_sent(kind, message):
                 raise Elsewhere(f"{address} lives on another node, and can only be asked and told from here")
@@ -132,29 +137,42 @@ class Outgoing:
 
     def _go(self, request: Request, data: bytes | None = None) -> None:
         """Send a copy of a request, to whom it is for, or have him looked for; ``data`` is it as it is sent now."""
-        if request.owner:
-            self._send_to(request, request.owner, data)
-            return
-        route = self._routes.get(request.address.actor)
+        route = self._routes.get(request.subject)
         if route is None:
-            route = self._routes[request.address.actor] = Route(request.address.actor, next(self._numbers))
-        if route.server:
-            self._send_to(request, life_subject(route.server), data)
-        else:
+            route = self._routes[request.subject] = Route(request.subject, next(self._numbers))
+        if not route.server:
             route.waiting[request.number] = request
             if route.asked is None or self._now - route.asked >= FIRST_PAUSE * 1e6 / 2:
                 self._ask_for(route)
+            return
+        subject = life_subject(route.server)
+        if self._ends.ended_with(request, subject):
+            self._ends.count(request)
+        if request.ends and (poison := self._ends.verdict(request)) is not None:
+            self._end(request.number)
+            self._fail(request, poison)
+        elif request.hesitates or not self._ends.may_go(request):
+            self._set_timer(request, self._ends.hesitation(request))
+        else:
+            self._send_to(request, subject, data)
 
     def _send_to(self, request: Request, subject: str, data: bytes | None = None) -> None:
-        request.sent_to = subject
+        request.copies = request.copies + 1 if subject == request.sent_to else 1
+        request.sent_to, request.lost_with = subject, ""
         request.reached += 1
+        if request.copies == 1:
+            request.sent_at = self._now
+            self._ends.sent(request)
+            if request.pause > FIRST_PAUSE:  # of another node it is to be known soon, too, whether it is still there
+                request.pause = FIRST_PAUSE
+                self._set_timer(request)
         self._link.send(subject, self._packed(request) if data is None else data, request.number)
 
     def _ask_for(self, route: Route) -> None:
         route.asked = self._now
         self._askings[route.number] = route
-        who = frames.Who(frames.VERSION, self._life, route.number, route.actor)
-        self._link.send(class_subject(route.actor), frames.pack(who), route.number)
+        who = frames.Who(frames.VERSION, self._life, route.number)
+        self._link.send(route.subject, frames.pack(who), route.number)
 
     # -- what comes back ----------------------------------------------------------------------------------------
 
@@ -164,10 +182,11 @@ class Outgoing:
         if route is None:
             return
         route.asked, route.server = None, frame.server
+        self._ends.there(life_subject(frame.server))
         waiting, route.waiting = route.waiting, {}
         for request in waiting.values():
             if request.number in self._requests:
-                self._send_to(request, life_subject(route.server))
+                self._go(request)
 
     def nobody(self, number: int) -> None:
         """Take note that nobody was there to whom something was sent."""
@@ -175,13 +194,14 @@ class Outgoing:
             return  # those who wait ask again when it is their time
         request = self._requests.get(number)
         if request is not None:
+            self._ends.gone(request)
             self._again(request)
 
     def lost(self, frame: frames.Lost) -> None:
         """Take note that a node has not taken a request in, or has forgotten it."""
         request = self._requests.get(frame.number)
         asked = life_subject(frame.server)
-        if request is not None and (request.owner or asked in (request.sent_to, life_subject(request.server))):
+        if request is not None and asked in (request.sent_to, life_subject(request.server)):
             self._again(request)
 
     def _again(self, request: Request) -> None:
@@ -195,12 +215,12 @@ class Outgoing:
         self._forget_way(request)
         request.sent_to = ""
         request.rerouted += 1
-        if request.rerouted <= AT_ONCE and not request.owner:
+        if request.rerouted <= AT_ONCE:
             self._go(request)
 
     def _forget_way(self, request: Request) -> None:
         """Have somebody else looked for who serves the class, if it is the one to whom a request has gone."""
-        route = self._routes.get(request.address.actor)
+        route = self._routes.get(request.subject)
         if route is not None and request.sent_to == life_subject(route.server):
             route.server = ""
 
@@ -217,6 +237,7 @@ class Outgoing:
         request = self._end(frame.number)
         if request is None:
             return
+        self._ends.forget(request)
         envelope, reply = request.envelope, request.envelope.reply
         try:
             if reply is None or reply.gone:
@@ -237,15 +258,16 @@ class Outgoing:
         """Give an error to who asked."""
         request = self._end(frame.number)
         if request is not None:
-            self._fail(request, error_of(frame))
+            self._ends.forget(request)
+            self._fail(request, error_of(frame), uncertain=frame.uncertain)
 
-    def _fail(self, request: Request, error: Exception) -> None:
+    def _fail(self, request: Request, error: Exception, *, uncertain: bool = False) -> None:
         reply = request.envelope.reply
-        if request.reached > 1:  # another copy may have taken effect, or may do so yet
-            if type(reply) is StepReturn:
-                reply.uncertain = isinstance(error, Refused)
-            else:
+        if uncertain or request.reached > 1:  # another copy may have taken effect, or may do so yet
+            if not isinstance(reply, StepReturn):
                 error = in_doubt(request, error)
+            if isinstance(reply, StepReturn | Promise):  # a promise is another node's, whose saga has to know
+                reply.uncertain = isinstance(error, Refused)
         try:
             self._tell(request.address, request.envelope, error)
         finally:
@@ -260,9 +282,10 @@ class Outgoing:
     def _end(self, number: int) -> Request | None:
         request = self._requests.pop(number, None)
         if request is not None:
+            self._ends.over(request)
             if request.timer is not None:
                 request.timer.cancel()
-            route = self._routes.get(request.address.actor)
+            route = self._routes.get(request.subject)
             if route is not None:
                 route.waiting.pop(number, None)
             if not self._requests:
@@ -271,23 +294,26 @@ class Outgoing:
 
     # -- patience -----------------------------------------------------------------------------------------------
 
-    def _set_timer(self, request: Request) -> None:
+    def _set_timer(self, request: Request, hesitation: float = 0.0) -> None:
         if request.timer is not None:
             request.timer.cancel()
-        request.timer = self._node.delays.after(request.pause, partial(self._look_after, request))
+        if hesitation:
+            request.heard = self._now + round(hesitation * 1e6)  # it is not silence that it waits for
+        request.timer = self._node.delays.after(hesitation or request.pause, partial(self._look_after, request))
 
     def _look_after(self, request: Request) -> None:
         """Send a request again of which nothing was heard, ask how it is, or give it up."""
         due, silence = request.envelope.due, self._now - request.heard
         if request.gone or (due and due <= self._now):
-            self._end(request.number)  # who asked knows
+            self._give_up(request)  # who asked knows
             request.over()
             return
-        if silence >= RESTLESS * 1e6 and (silence >= PATIENCE * 1e6 or not request.server):
+        restless = not request.server and min(silence, self._now - request.sent_at) >= RESTLESS * 1e6
+        if restless or silence >= PATIENCE * 1e6:
             self._forget_way(request)
         if silence >= PATIENCE * 1e6:
-            self._end(request.number)
-            self._fail(request, given_up(request))
+            self._give_up(request)
+            self._fail(request, self._ends.verdict(request) or given_up(request))
             return
         request.rerouted = 0
         request.pause = min(2 * request.pause, LONGEST_PAUSE)
@@ -297,6 +323,11 @@ class Outgoing:
             self._link.send(life_subject(request.server), still, request.number)
             return
         self._go(request)
+
+    def _give_up(self, request: Request) -> None:
+        self._end(request.number)
+        if self._ends.ended_with(request):
+            self._ends.count(request)
 
     def close(self) -> None:
         """Give up all that is under way: the node closes, and what becomes of it is unknown."""

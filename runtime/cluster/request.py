@@ -5,6 +5,7 @@ from typing import Any
 
 from actors import Actor, Address, Command, CommandIdReused, DeletedForGood, OutcomeUnknown, Refused, Unreachable
 from actors.errors import UnderstudyError
+from runtime.cluster.subjects import class_subject, life_subject
 from runtime.kinds import Kind
 from runtime.mailbox import Envelope
 from runtime.timers import Timer
@@ -20,18 +21,24 @@ class Request:
 
     __slots__ = (
         "address",
+        "copies",
+        "ends",
         "envelope",
         "heard",
+        "hesitates",
         "hops",
         "kind",
+        "lost_with",
         "number",
         "over",
-        "owner",
+        "owned",
         "pause",
         "reached",
         "rerouted",
+        "sent_at",
         "sent_to",
         "server",
+        "subject",
         "timer",
         "what",
     )
@@ -47,8 +54,10 @@ class Request:
         self.heard = heard
         """When there was a sign of life, or it was begun, in microseconds of steady time."""
         self.what: tuple[str, bytes] = "", b""
-        self.owner = ""
-        """The subject of the owner of a journal to whom it goes; "": to whoever serves the class."""
+        self.subject = class_subject(address.actor)
+        """Where those are reached who may take it: who serve the class, or the owner of a journal."""
+        self.owned = False
+        """Whether it goes to an owner."""
         self.hops = 0
         self.reached = 0
         """How many copies may have reached somebody."""
@@ -56,6 +65,16 @@ class Request:
         """The subject that the last copy was sent to."""
         self.server = ""
         """The life that has said that it has it."""
+        self.sent_at = heard
+        """When the first of the copies went there, in microseconds of steady time."""
+        self.copies = 0
+        """How many went to that subject, one after the other."""
+        self.lost_with = ""
+        """The subject of a life that may have had it, and is gone."""
+        self.ends = 0
+        """At how many ends of nodes in a row it was under way."""
+        self.hesitates = False
+        """Whether it is to hesitate before it is sent again."""
         self.rerouted = 0
         """How often it has found nobody since it was looked after."""
         self.pause = FIRST_PAUSE
@@ -64,7 +83,17 @@ class Request:
     @property
     def whom(self) -> str:
         """To whom it goes, for people."""
-        return f"a node that serves {self.address.actor}" if not self.owner else f"the node where {self.address} lives"
+        return f"the node where {self.address} lives" if self.owned else f"a node that serves {self.address.actor}"
+
+    @property
+    def what_for_people(self) -> str:
+        """What it is, for people."""
+        return f"{type(self.envelope.message).__name__} for {self.address}"
+
+    @property
+    def had_by(self) -> str:
+        """The subject of the life that may have it now; "": none."""
+        return life_subject(self.server) if self.server else self.sent_to
 
     @property
     def gone(self) -> bool:
@@ -74,12 +103,12 @@ class Request:
 
 
 class Route:
-    """The way to those who serve a class of actors: one of them, for as long as it lives, so that order is kept."""
+    """The way to those who are reached at a subject: one of them, for as long as it lives, so that order is kept."""
 
-    __slots__ = ("actor", "asked", "number", "server", "waiting")
+    __slots__ = ("asked", "number", "server", "subject", "waiting")
 
-    def __init__(self, actor: str, number: int) -> None:
-        self.actor = actor
+    def __init__(self, subject: str, number: int) -> None:
+        self.subject = subject
         self.number = number
         self.server = ""
         """The life that serves us."""

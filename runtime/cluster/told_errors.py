@@ -22,7 +22,7 @@ class RemoteCause(Exception):
     """What a failure on another node was raised from: there it has a class of this name."""
 
 
-def told(life: str, number: int, error: BaseException) -> frames.Failed:
+def told(life: str, number: int, error: BaseException, *, uncertain: bool = False) -> frames.Failed:
     """Return an error as it is sent."""
     name = next((cls.__name__ for cls in type(error).__mro__ if KNOWN.get(cls.__name__) is cls), "")
     if not name or isinstance(error, RuntimeClosed):
@@ -34,7 +34,7 @@ def told(life: str, number: int, error: BaseException) -> frames.Failed:
     if cause is not None and isinstance(error, Failed):
         classes = [cls for cls in type(cause).__mro__ if cls not in (Exception, BaseException, object)]
         causes = tuple([cls.__name__[:LONGEST_NAME] for cls in classes[:MOST_CAUSES]])
-    return frames.Failed(frames.VERSION, life, number, name, _text(text), details, causes)
+    return frames.Failed(frames.VERSION, life, number, name, _text(text), details, causes, uncertain)
 
 
 def _text(text: str) -> str:

@@ -34,9 +34,10 @@ class Hand:
         self.copies = 0
 
     async def join(self, network: MemoryNetwork, actor: str) -> None:
-        self.link = await network.connect(self.life, self)
+        self.link = network.link(self.life, self)
+        await self.link.open()
         await self.link.listen(life_subject(self.life))
-        await self.link.share(class_subject(actor))
+        await self.link.share(class_subject(actor), "hand")
 
     def arrived(self, data: bytes) -> None:
         frame: Any = frames.unpack(data)

@@ -48,7 +48,7 @@ AN_ASK = frames.Ask(
 def test_a_frame_reads_back() -> None:
     for frame in (
         AN_ASK,
-        frames.Who(1, "a", 1, "Flight"),
+        frames.Who(1, "a", 1),
         frames.Here(1, "a", 1, "journal", "b"),
         frames.Still(1, "a", 1),
         frames.Underway(1, "a", 1, "b"),

@@ -12,7 +12,7 @@ from runtime.cluster import Fate, MemoryNetwork, Sent
 from runtime.simulation.clock import SimulatedClock
 from runtime.simulation.loop import SimulatedLoop
 from tests.cluster.cast import Book, Flight, HoldSeat, Mailer, Payments, Trip
-from tests.runtime.tools import ENDS, HeldJournal, check_once, content, of, restart_of
+from tests.runtime.tools import ENDS, HeldJournal, check_once, content, node_of, of, restart_of
 
 Nodes = dict[str, tuple[list[type], list[type]]]
 NODES: Nodes = {
@@ -34,7 +34,7 @@ class Village:
     """The nodes, and what befalls the messages between them."""
 
     def __init__(self, loop: SimulatedLoop, nodes: Nodes) -> None:
-        self._nodes = nodes
+        self.nodes = nodes
         self.clock = SimulatedClock(loop)
         self.network = MemoryNetwork(self._decide)
         self.journals: dict[str, HeldJournal] = {}
@@ -43,6 +43,10 @@ class Village:
         self.fate: Callable[[Sent], Fate] = lambda _: (0.0,)
         self.killed_at: tuple[str, int, str] = ("", 0, "")
         """A node that dies, at which message, and whether "before" it leaves or "behind" its arrival."""
+        self.away = 2.0
+        """Seconds until a node that has died is there again."""
+        self.kills: list[tuple[str, float]] = []
+        """Who has died, and when, in seconds."""
         self._dead: list[Runtime] = []
         self._revivals: list[asyncio.Task[None]] = []
 
@@ -56,12 +60,13 @@ class Village:
         return self.fate(sent)
 
     async def start(self, name: str, records: Sequence[Record] = (), *, crashed: bool = False) -> Runtime:
-        actors, remote = self._nodes[name]
+        actors, remote = self.nodes[name]
         journal = self.journals[name] = restart_of(records, crashed=crashed)
         runtime = Runtime(
             journal, actors, remote=remote, network=self.network, clock=self.clock, shutdown_timeout=1.0, slow_turn=None
         )
         self.runtimes[name] = await runtime.__aenter__()
+        node_of(runtime).random.seed(len(self.kills))
         cluster = runtime._cluster  # pyright: ignore[reportPrivateUsage]
         assert cluster is not None
         self.links[name] = cluster.life  # not the last name in the network: several may start at a time
@@ -71,6 +76,7 @@ class Village:
         """Let a node die: nothing that it does from here on reaches its journal, or anybody else."""
         if name not in self.runtimes:
             return
+        self.kills.append((name, self.clock.steady() / 1e6))
         journal = self.journals[name]
         records = list(journal.records)
         journal.full = True
@@ -79,7 +85,7 @@ class Village:
         self._revivals.append(asyncio.get_running_loop().create_task(self._revive(name, records)))
 
     async def _revive(self, name: str, records: list[Record]) -> None:
-        await asyncio.sleep(2)
+        await asyncio.sleep(self.away)
         await self.start(name, records, crashed=True)
 
     # -- what is to be played -----------------------------------------------------------------------------------
@@ -97,7 +103,7 @@ class Village:
         """Ask the front for sagas, until each has come to its end."""
         await asyncio.gather(*(self._ask(address, command) for address, command in sagas.items()))
         for _ in range(LONG):
-            if len(of(self.journals["front"].records, *ENDS)) >= len(sagas) and len(self.runtimes) == len(self._nodes):
+            if len(of(self.journals["front"].records, *ENDS)) >= len(sagas) and len(self.runtimes) == len(self.nodes):
                 break
             await asyncio.sleep(1)
         await asyncio.sleep(60)  # whatever is late has come

@@ -31,6 +31,13 @@ class Ear:
             await self.news.wait()
 
 
+async def open_link(network: Network, name: str, ear: Ear) -> Link:
+    """Join a network."""
+    link = network.link(name, ear)
+    await link.open()
+    return link
+
+
 class NetworkContract:
     """One suite for all engines."""
 
@@ -40,7 +47,7 @@ class NetworkContract:
 
     async def join(self, network: Network, name: str) -> tuple[Link, Ear]:
         ear = Ear()
-        return await network.connect(name, ear), ear
+        return await open_link(network, name, ear), ear
 
     async def test_what_is_sent_arrives_in_order(self, network: Network) -> None:
         a, _ = await self.join(network, "a")
@@ -67,8 +74,8 @@ class NetworkContract:
         b, one = await self.join(network, "b")
         c, other = await self.join(network, "c")
         other.news = one.news
-        await b.share("work")
-        await c.share("work")
+        await b.share("work", "workers")
+        await c.share("work", "workers")
         await b.listen("b")
         await c.listen("c")
         for number in range(200):
@@ -79,6 +86,25 @@ class NetworkContract:
         assert other.heard
         for link in (a, b, c):
             await link.close()
+
+    async def test_of_those_who_share_one_of_each_group_is_told(self, network: Network) -> None:
+        joined = [await self.join(network, name) for name in "abcd"]
+        (a, _), (b, one), (c, other), (d, alone) = joined
+        other.news = alone.news = one.news
+        await b.share("work", "two")
+        await c.share("work", "two")
+        await d.share("work", "one")
+        for number in range(100):
+            a.send("work", b"%d" % number)
+        await one.until(lambda _: len(one.heard) + len(other.heard) + len(alone.heard) == 200)
+        sent = [b"%d" % number for number in range(100)]
+        assert sorted([*one.heard, *other.heard], key=int) == alone.heard == sent
+        await d.leave("work")
+        a.send("work", b"one more")
+        await one.until(lambda _: len(one.heard) + len(other.heard) == 101)
+        for link, _ in joined:
+            await link.close()
+        assert alone.heard == sent
 
     async def test_that_nobody_listens_is_told_by_number(self, network: Network) -> None:
         a, ear = await self.join(network, "a")
@@ -98,7 +124,7 @@ class NetworkContract:
     async def test_who_has_left_a_subject_hears_no_more_of_it(self, network: Network) -> None:
         a, ear = await self.join(network, "a")
         b, there = await self.join(network, "b")
-        await b.share("work")
+        await b.share("work", "workers")
         await b.listen("b")
         await b.leave("work")
         a.send("work", b"too late", 1)

@@ -9,7 +9,7 @@ import pytest
 from actors import NetworkUnusable
 from runtime.cluster import NatsNetwork
 from tests.conftest import DESCRIPTORS
-from tests.contract.network_contract import Ear
+from tests.contract.network_contract import Ear, open_link
 from tests.nats import SERVER, needs_server, new_url
 from tests.relay import Way, a_relay
 
@@ -33,12 +33,12 @@ async def test_the_server_has_come_to_what_was_said_when_a_call_returns() -> Non
 
     async with a_relay(SERVER) as relay:
         relay.watch = watch
-        link = await NatsNetwork(new_url(f"nats://127.0.0.1:{relay.port}")).connect("a", Ear())
+        link = await open_link(NatsNetwork(new_url(f"nats://127.0.0.1:{relay.port}")), "a", Ear())
         assert b".nobody.a.*" in taken()
         await link.listen("a")
         assert b".a  " in taken()
-        await link.share("work")
-        assert b".work understudy" in taken()
+        await link.share("work", "workers")
+        assert b".work workers" in taken()
         await link.leave("work")
         assert taken().count(b"UNSUB") == 1
         link.send("anybody", b"the last word")
@@ -79,7 +79,7 @@ async def test_a_node_leaves_also_while_the_server_takes_nothing(
     server = await asyncio.get_running_loop().create_server(lambda: sleeper, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     before = sockets()
-    link = await NatsNetwork(f"nats://127.0.0.1:{port}").connect("a", Ear())
+    link = await open_link(NatsNetwork(f"nats://127.0.0.1:{port}"), "a", Ear())
     sleeper.transport.pause_reading()
     for _ in range(messages):
         link.send("b", b"x" * 1_000_000)
@@ -96,9 +96,9 @@ async def test_a_connection_that_has_fallen_silent_is_made_again(monkeypatch: py
     monkeypatch.setattr("runtime.cluster.nats.PING", 0.05)
     async with a_relay(SERVER) as relay:
         ear, network = Ear(), new_url()
-        one = await NatsNetwork(network).connect("a", Ear())
+        one = await open_link(NatsNetwork(network), "a", Ear())
         url = network.replace(SERVER, f"nats://127.0.0.1:{relay.port}")
-        other = await NatsNetwork(url, reconnect_time_wait=0).connect("b", ear)
+        other = await open_link(NatsNetwork(url, reconnect_time_wait=0), "b", ear)
         await other.listen("b")
         silent = True
 
@@ -136,7 +136,7 @@ async def test_a_driver_that_swallows_being_cancelled_does_not_try_for_ever(
     monkeypatch.setattr("nats.aio.client.Client.connect", connect)
     monkeypatch.setattr("runtime.cluster.nats.AGAIN", 0.01)
     monkeypatch.setattr("runtime.cluster.nats.CONNECT", 0.01 if why == "too long" else 1_000.0)
-    joining = asyncio.ensure_future(NatsNetwork(new_url()).connect("a", Ear()))
+    joining = asyncio.ensure_future(NatsNetwork(new_url()).link("a", Ear()).open())
     await begun.wait()
     if why == "cancelled":
         joining.cancel()

@@ -9,7 +9,7 @@ import pytest
 from actors import BadNetworkUrl, NetworkUnusable
 from runtime.cluster import MemoryNetwork, NatsNetwork, Network
 from runtime.cluster.opening import network_for
-from tests.contract.network_contract import Ear, NetworkContract
+from tests.contract.network_contract import Ear, NetworkContract, open_link
 from tests.nats import SERVER, needs_server, new_url
 from tests.relay import a_relay
 
@@ -42,7 +42,7 @@ async def test_a_connection_that_is_lost_is_made_again() -> None:
     async with a_relay(SERVER) as relay:
         network = NatsNetwork(new_url(f"nats://127.0.0.1:{relay.port}"), reconnect_time_wait=0)
         a, b = Ear(), Ear()
-        one, other = await network.connect("a", a), await network.connect("b", b)
+        one, other = await open_link(network, "a", a), await open_link(network, "b", b)
         await other.listen("b")
         relay.cut()
         number = 0
@@ -61,7 +61,7 @@ async def test_a_server_that_is_not_there_is_named_without_its_password(monkeypa
     monkeypatch.setattr("runtime.cluster.nats.CONNECT", 0.1)
     network = NatsNetwork("nats://ana:secret@127.0.0.1:1", allow_reconnect=False)
     with pytest.raises(NetworkUnusable, match=r"nats://127\.0\.0\.1:1 can't be reached") as caught:
-        await network.connect("a", Ear())
+        await open_link(network, "a", Ear())
     assert "secret" not in str(caught.value)
 
 
@@ -91,7 +91,7 @@ async def test_what_arrives_is_in_nobodys_context() -> None:
             super().arrived(data)
 
     network, ear = MemoryNetwork(lambda _: (0.0, 0.000_001)), Looks()
-    a, b = await network.connect("a", Ear()), await network.connect("b", ear)
+    a, b = await open_link(network, "a", Ear()), await open_link(network, "b", ear)
     await b.listen("b")
     who.set("ana")
     a.send("b", b"x")
@@ -108,7 +108,7 @@ async def test_one_that_can_not_begin_leaves_nothing_behind(monkeypatch: pytest.
 
     monkeypatch.setattr("nats.aio.client.Client.flush", never)
     with pytest.raises(NetworkUnusable, match="does not answer"):
-        await NatsNetwork(new_url()).connect("a", Ear())
+        await NatsNetwork(new_url()).link("a", Ear()).open()
     assert asyncio.all_tasks() == before
 
 
@@ -123,7 +123,7 @@ async def test_one_that_is_cancelled_leaves_nothing_behind(monkeypatch: pytest.M
     monkeypatch.setattr("nats.aio.client.Client.flush", waits)
     monkeypatch.setattr("runtime.cluster.nats.CLOSE", 0.01)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(NatsNetwork(new_url()).connect, "a", Ear())
+        tasks.start_soon(NatsNetwork(new_url()).link("a", Ear()).open)
         await begun.wait()
         tasks.cancel_scope.cancel()
     assert asyncio.all_tasks() == before

@@ -292,6 +292,11 @@ def check_tales(records: Sequence[Record], *, exclusive: bool = True) -> None:
     """Check that what is on the pages belongs to tales that ended well, once, and that all has come to its end."""
     check_locks(records, exclusive=exclusive)
     check_once(records)
+    check_lines(records)
+
+
+def check_lines(records: Iterable[Record]) -> None:
+    """Check that each tale has come to its end, and that just the lines of those that ended well are there, once."""
     ends: dict[Stream, str] = {}
     told: dict[Stream, dict[str, Any]] = {}
     lines: Counter[tuple[str, str]] = Counter()

@@ -134,7 +134,7 @@ async def test_a_fence_for_a_saga_that_never_began() -> None:
         # As if the start were still on its way: only the undo has come.
         node = node_of(at.runtime)
         back = StepReturn(node.find, PLAY, "trip", True, "Play/p!trip", 0)
-        node.cell(TRIP).put(Envelope(Compensate("Play/p", "given up"), "Play/p!trip", back))
+        node.cell(TRIP).put(Envelope(Compensate("Play/p", "given up"), "Play/p!trip", back, undoes="Play/p#trip"))
         await quiet(at.runtime)
         assert types_of(at.journal.records, TRIP) == ["saga.compensating", "saga.compensated"]
         for _ in range(2):
