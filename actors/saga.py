@@ -204,7 +204,7 @@ class Saga(Generic[C, R_co]):
 
         A query's answer, of a service, a saga or a plain actor, is kept like any reply; there is nothing to undo.
         """
-        return Step("ask", name, to, command, undo, timeout=timeout, retry=retry, undo_retry=undo_retry, lock=lock)
+        return Step("ask", name, to, command, undo, None, None, None, timeout, retry, undo_retry, lock)
 
     def optional(self, step: Step[R1]) -> Step[R1 | Refused]:
         """Make a refusal of this step a value, ``Refused``, by which the story goes on.

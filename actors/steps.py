@@ -23,72 +23,48 @@ Undo = Command[Any, Any] | None | msgspec.UnsetType
 """How a step is undone. Unset: not at all or, where it asks another saga, by compensating that. None: not at all."""
 
 
-class Step(Generic[R_co]):
+class Step(msgspec.Struct, Generic[R_co], eq=False):
     """One step of a saga, to be awaited at once or handed to ``parallel`` or ``select``; await gives the reply.
 
     ``target`` and ``command`` are there for kinds ``ask`` and ``pivot``, ``awaits`` (the class of messages) for
     ``receive``. A sleep ends after ``duration`` or at ``until``; a receive without a message after ``duration``.
     """
 
-    __slots__ = (
-        "awaits",
-        "command",
-        "duration",
-        "kind",
-        "lock",
-        "name",
-        "optional",
-        "retry",
-        "target",
-        "timeout",
-        "undo",
-        "undo_retry",
-        "until",
-    )
+    kind: StepKind
+    name: str
+    target: Address[Any] | None = None
+    command: Request[Any, Any] | None = None
+    undo: Undo = msgspec.UNSET
+    duration: timedelta | None = None
+    until: datetime | None = None
+    awaits: type[Command[Any, Any]] | None = None
+    timeout: timedelta | None = None
+    retry: RetryPolicy | None = None
+    undo_retry: RetryPolicy | None = None
+    lock: bool = False
+    optional: bool = False
 
-    def __init__(
-        self,
-        kind: StepKind,
-        name: str,
-        target: Address[Any] | None = None,
-        command: Request[Any, Any] | None = None,
-        undo: Undo = msgspec.UNSET,
-        *,
-        duration: timedelta | None = None,
-        until: datetime | None = None,
-        awaits: type[Command[Any, Any]] | None = None,
-        timeout: timedelta | None = None,
-        retry: RetryPolicy | None = None,
-        undo_retry: RetryPolicy | None = None,
-        lock: bool = False,
-    ) -> None:
+    def __post_init__(self) -> None:
+        """Make sure that it can be a step.
+
+        Raises:
+            SagaMisuse: it can't; the message says what to write instead.
+        """
+        name, undo = self.name, self.undo
         if not 0 < len(name) <= NAME_LIMIT or "#" in name or "!" in name:
             # These two mark a step and its undo in command ids; without the rule two ids could be one.
             raise SagaMisuse(
                 f"a step can't be called {name!r:.250}; use a name without # and !, like 'flight', of {NAME_LIMIT} "
                 "characters at the most"
             )
-        if duration is not None:
-            _check_length(name, duration)
-        if timeout is not None:
-            _check_length(name, timeout)
-            if timeout <= timedelta(0):
-                raise SagaMisuse(f"step {name!r} needs a timeout of more than 0, not {timeout}")
+        if self.duration is not None:
+            _check_length(name, self.duration)
+        if self.timeout is not None:
+            _check_length(name, self.timeout)
+            if self.timeout <= timedelta(0):
+                raise SagaMisuse(f"step {name!r} needs a timeout of more than 0, not {self.timeout}")
         if undo is not msgspec.UNSET and undo is not None and Command not in type(undo).__mro__:  # as in is_query
             raise _no_undo(name, undo)
-        self.kind: StepKind = kind
-        self.name = name
-        self.target = target
-        self.command = command
-        self.undo = undo
-        self.duration = duration
-        self.until = until
-        self.awaits = awaits
-        self.timeout = timeout
-        self.retry = retry
-        self.undo_retry = undo_retry
-        self.lock = lock
-        self.optional = False
 
     def made_optional(self) -> "Step[R_co | Refused]":
         """Return this step, with a refusal as one of its values."""

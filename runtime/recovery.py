@@ -43,7 +43,7 @@ class Recovery:
 
     def request(self, cell: Cell) -> None:
         """Have the cell's stream replayed to it, once its own events are durable."""
-        reading = _Reading(cell, self._journal)
+        reading = _Reading(cell)
         if not cell.written:
             self._enter(reading)
             return
@@ -73,7 +73,7 @@ class Recovery:
 
     def _leave(self) -> None:
         while self._reading:
-            self._reading.popleft().pages.drop()
+            self._reading.popleft().drop()
 
     async def run(self) -> None:
         """Serve requests until cancelled."""
@@ -137,6 +137,8 @@ class Recovery:
         kept = False
         try:
             # Pages ahead take memory, so only one of many has them.
+            if reading.pages is None:
+                reading.pages = ReadAhead(self._journal, reading.stream)
             page = await reading.pages.page(reading.version, 0 if self._reading else reading.head)
             more = partial(reading.take, page)
             if reading.gap(page) and not reading.asked:
@@ -152,7 +154,7 @@ class Recovery:
         finally:
             self._busy -= 1
             if not kept:
-                reading.pages.drop()
+                reading.drop()
             if first and epoch == self._epoch:
                 self.opening -= 1
 
@@ -166,10 +168,11 @@ class _Reading:
 
     __slots__ = ("asked", "cell", "head", "incarnation", "opened", "pages", "snapshot", "stream", "version")
 
-    def __init__(self, cell: Cell, journal: Journal) -> None:
+    def __init__(self, cell: Cell) -> None:
         self.cell = cell
         self.stream = cell.stream
-        self.pages = ReadAhead(journal, self.stream)
+        self.pages: ReadAhead | None = None
+        """What is being read of it; most of those that are new have nothing to read."""
         self.incarnation = cell.incarnation
         self.version = self.head = 0
         """What has been read, and what there is."""
@@ -177,6 +180,11 @@ class _Reading:
         self.asked = False
         """Whether its snapshot has been looked for."""
         self.snapshot: Snapshot | None = None
+
+    def drop(self) -> None:
+        """Let go of what was asked for ahead."""
+        if self.pages is not None:
+            self.pages.drop()
 
     @property
     def current(self) -> bool:

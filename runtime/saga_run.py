@@ -252,8 +252,8 @@ class SagaRun:
                 command = (
                     step.command if known.copy == 1 else self._kind(step.target.actor).command(known.asked.command)
                 )
-                if self._stage.send(known, step.target, command):
-                    known.resent = not new
+                if self._stage.send(known, step.target, command) and not new:
+                    known.resent = True
             elif (
                 step.awaits is not None and (number := story.first_in(known.asked.awaits, self._own.today)) is not None
             ):

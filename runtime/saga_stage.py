@@ -339,7 +339,8 @@ class SagaStage(Cell):
         path = (self.address,) if story.started is None else (*story.started.path, self.address)
         message_id = None if is_query(message) else request  # a query has no effect to be told from another
         envelope = Envelope(message, message_id, back, self._origin, None, due, path, undoes, bytes(data))
-        envelope.lock = step.asked.lock and not undo
+        if step.asked.lock and not undo:
+            envelope.lock = True
         if now or throttle is None:
             self._mail(to, envelope)
         else:

@@ -258,7 +258,8 @@ class ServiceCell(ServiceMemory):
             rest = encode_sound(EventMeta(cause, correlation, context=context))
             for other in new[1:]:
                 other.meta = rest
-        new[0].meta = meta
+        if changes is not None:
+            new[0].meta = meta  # it may be a reminder's
         if kind.revised:
             kind.stamp(new)
         append = self._append(new, command_id)
