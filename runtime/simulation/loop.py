@@ -175,8 +175,9 @@ class SimulatedLoop(_Protocol):  # type: ignore[misc]
                     break
                 for task in sorted(left, key=hash):
                     _close(task, self)
-                    forget(task)
+        forget(self)
         self._ready.clear()
+        self._timers.clear()
         self._closed = True
 
     # -- what asyncio wants of an event loop ----------------------------------------------------------------------

@@ -30,9 +30,14 @@ class Numbers:
         self._known.pop(address, None)
 
 
-def forget(task: object) -> None:
-    """Have anyio let go of a task that ended without knowing of it; what it keeps of one keeps the task itself."""
-    _BACKEND._task_states.pop(task, None)
+def forget(loop: object) -> None:
+    """Have anyio let go of a loop's tasks: of one that ended inside a scope it keeps what keeps the task, and the loop.
+
+    Such are those that were ended without its knowing, and those that began a node which then was killed.
+    """
+    states = _BACKEND._task_states
+    for task in [task for task in states if task.get_loop() is loop]:
+        states.pop(task, None)
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextvars
+import gc
 import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
+from weakref import WeakSet
 
 import anyio
 import pytest
@@ -297,3 +299,17 @@ def test_a_process_may_die_while_a_generator_that_nobody_wants_ends() -> None:
         loop.bury()
     assert loop.dead
     assert not loop.problems
+
+
+def test_a_task_that_ended_inside_a_scope_leaves_nothing() -> None:
+    """It had begun what was killed then: nobody has come to leave the scope."""
+
+    async def main() -> SimulatedLoop:
+        anyio.CancelScope().__enter__()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        return loop
+
+    left = WeakSet([run(main()), run(main())])
+    gc.collect()
+    assert not left
