@@ -1,6 +1,7 @@
 """What every test must keep: it leaves no thread, no task and no open file behind."""
 
 import asyncio
+import gc
 import inspect
 import os
 import threading
@@ -62,6 +63,18 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         watchdog.end()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector out of the thousands of tests that are collected, and stay until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
