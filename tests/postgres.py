@@ -65,19 +65,26 @@ async def run(statement: str, *values: object, schema: str = "public") -> list[R
 @asynccontextmanager
 async def a_schema(name: str = "") -> AsyncGenerator[str]:
     """Yield the name of a schema that isn't there yet; drop it at the end, with those of the read models beside it."""
-    name = name or f"test_{uuid4().hex}"
+    name = name or f"test_{uuid4().hex[:16]}"  # of a longer one, read models would use a part only
     try:
         yield name
     finally:
-        await drop(name)
-        await drop_all(f"{name}_")
+        await _drop("nspname = $1 or starts_with(nspname::text, $1 || '_')", name)
 
 
 async def drop(schema: str) -> None:
-    await run(f"drop schema if exists {quoted(schema)} cascade")
+    await _drop("nspname = $1", schema)
 
 
 async def drop_all(start: str) -> None:
     """Drop the schemas whose names begin so."""
-    for (schema,) in await run("select nspname from pg_namespace where starts_with(nspname::text, $1)", start):
-        await drop(schema)
+    await _drop("starts_with(nspname::text, $1)", start)
+
+
+async def _drop(which: str, value: str) -> None:
+    link = await connect(parse_url(SERVER))
+    try:
+        for (schema,) in await link.fetch(f"select nspname from pg_namespace where {which}", value):
+            await link.script(f"drop schema if exists {quoted(schema)} cascade")
+    finally:
+        await link.shut()

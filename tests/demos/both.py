@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from runtime import Clock, Runtime
-from tests.postgres import a_schema, drop_all, needs_server, url_of
+from tests.postgres import a_schema, needs_server, url_of
 
 both = pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=needs_server)])
 
@@ -20,9 +20,5 @@ async def on(
         async with Runtime("memory:", actors, clock=clock) as runtime:
             yield runtime
         return
-    async with a_schema() as schema:
-        try:
-            async with Runtime("memory:", on_postgres, views=url_of(schema), clock=clock) as runtime:
-                yield runtime
-        finally:
-            await drop_all(f"{schema}_")
+    async with a_schema() as schema, Runtime("memory:", on_postgres, views=url_of(schema), clock=clock) as runtime:
+        yield runtime

@@ -13,7 +13,7 @@ from demos.profile.search import Copy, Found
 from runtime import Runtime
 from tests.demos.conftest import Run, Start, check_complaint, check_help, kill_at_work, stop_by_signal, totals
 from tests.demos.test_story import scene
-from tests.postgres import a_schema, drop_all, needs_server, url_of
+from tests.postgres import a_schema, needs_server, url_of
 
 SCENES = (
     "One profile, two ways to read it",
@@ -76,15 +76,12 @@ def test_a_journal_is_carried_on_with_while_actors_are_killed(profile: Run, jour
 @needs_server
 async def test_on_postgres(profile: Run) -> None:
     async with a_schema() as schema:
-        try:
-            url = url_of(schema)
-            told = profile("--journal", url, "--views", url)
-            assert (told.returncode, told.stderr) == (0, "")
-            the_story(told.stdout)
-            found = totals(profile, "--updates", "100", "--kill", "0.05", "--journal", url, "--views", url)
-            assert found["saved"] + found["refused"] == 100
-        finally:
-            await drop_all(f"{schema}_")
+        url = url_of(schema)
+        told = profile("--journal", url, "--views", url)
+        assert (told.returncode, told.stderr) == (0, "")
+        the_story(told.stdout)
+        found = totals(profile, "--updates", "100", "--kill", "0.05", "--journal", url, "--views", url)
+        assert found["saved"] + found["refused"] == 100
 
 
 def test_the_totals_as_json(profile: Run, journal: str) -> None:

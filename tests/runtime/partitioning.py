@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -18,7 +17,7 @@ from persistence.postgres_view import PostgresView
 from runtime import Runtime
 from runtime import projector as projector_module
 from runtime.partitioned_build import PartitionedBuild
-from tests.postgres import a_schema, drop_all, run
+from tests.postgres import a_schema, run
 from tests.runtime.cast import WasHeld
 
 BAD: set[str] = set()
@@ -154,12 +153,9 @@ async def small_schema(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[str]:
     """Yield a schema for journals whose read models are built in small partitions."""
     BAD.clear()
     small(monkeypatch)
-    async with a_schema(f"test_{uuid4().hex[:16]}") as name:  # a longer one would be cut
-        try:
-            yield name
-        finally:
-            BAD.clear()
-            await drop_all(f"{name}_")
+    async with a_schema() as name:
+        yield name
+    BAD.clear()
 
 
 def note_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:

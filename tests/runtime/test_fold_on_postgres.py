@@ -8,7 +8,7 @@ import pytest
 
 from actors import Elsewhere, Fold, Meta, Parked, Query, RetryPolicy, State
 from runtime import Runtime
-from tests.postgres import a_schema, drop_all, needs_server, run, url_of
+from tests.postgres import a_schema, needs_server, run, url_of
 from tests.runtime.cast import Hold, Room, WasHeld
 from tests.runtime.tools import node_of
 
@@ -41,11 +41,8 @@ class Names(Fold[Trips]):
 async def schema() -> AsyncGenerator[str]:
     BAD.clear()
     async with a_schema() as name:
-        try:
-            yield name
-        finally:
-            BAD.clear()
-            await drop_all(f"{name}_")
+        yield name
+    BAD.clear()
 
 
 async def named(runtime: Runtime) -> list[str]:
