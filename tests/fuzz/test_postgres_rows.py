@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from tests.postgres import drop, needs_server, run, url_of
 from tests.unit.journals import LH441, OLD, RITZ, TRIP, everything, fill
 
 pytestmark = needs_server
-SCHEMA = "test_fuzz_rows"
+SCHEMA = f"test_{uuid4().hex[:16]}"
 
 EVENTS = ["position", "stream", "version", "type", "time", "command", "data", "meta", "crc", "id", "tags"]
 COLUMNS = {
@@ -40,7 +41,6 @@ def original() -> Iterator[Any]:
     """What a journal says that is as it was written."""
 
     async def write() -> Any:
-        await drop(SCHEMA)
         journal = PostgresJournal(url_of(SCHEMA))
         await journal.open()
         try:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from tests.fuzz.mutations import check_ours, examples
 from tests.postgres import drop_all, needs_server, run, url_of
 
 pytestmark = needs_server
-SHELF = "test_fuzz_views"
+SHELF = f"test_{uuid4().hex[:16]}"
 BUILD = Build("1a2b3c4d", 0, "journal", "", 7, False, 0)
 TABLES = {
     "understudy_checkpoint": ["journal", "position", "mark", "form", "made", "ready", "unclean"],
@@ -45,7 +46,6 @@ def schema() -> Iterator[str]:
     """The name of the read model's schema."""
 
     async def make() -> None:
-        await drop_all(f"{SHELF}_")
         one = view()
         await one.open()
         await one.close()

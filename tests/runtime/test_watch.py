@@ -210,9 +210,7 @@ EVERYONE: list[type] = [*COMPANY, Play, Desk, Room]
 
 
 @EITHER
-@pytest.mark.parametrize(
-    ("story", "reason"), [(completes, "finished"), (is_refused, "finished"), (breaks, "parked")], ids=str
-)
+@pytest.mark.parametrize(("story", "reason"), [(completes, "finished"), (is_refused, "finished"), (breaks, "parked")])
 async def test_a_saga_ends_with_its_story_and_not_with_a_kill(watcher: Any, story: Any, reason: str) -> None:
     journal = HeldJournal()
     gate = asyncio.Event()

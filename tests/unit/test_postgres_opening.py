@@ -6,6 +6,7 @@ import struct
 import traceback
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import pytest
 
@@ -256,8 +257,7 @@ async def test_no_such_database() -> None:
 
 
 async def test_a_database_that_cant_hold_any_text() -> None:
-    name = "understudy_test_ascii"
-    await run(f"drop database if exists {name}")
+    name = f"test_{uuid4().hex}"
     await run(f"create database {name} encoding 'SQL_ASCII' locale 'C' template template0")
     try:
         server = SERVER.rpartition("/")[0]
