@@ -17,6 +17,8 @@ from tests.runtime.tools import quiet
 
 SECONDS = 200
 """Longer than a service may fail until it is parked."""
+ENOUGH = 0.1
+"""Real seconds that closing gets: what tries again when time passes would be waited for, and no time passes then."""
 
 
 class Forgery(NamedTuple):

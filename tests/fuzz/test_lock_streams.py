@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from actors import Address
 from persistence import Record
 from runtime import ManualClock, Runtime, check_journal
-from tests.fuzz.forging import SECONDS, Forgery, all_answered, collected, forged, journal_of, nothing_fails_unseen, told
+from tests.fuzz.forging import (
+    ENOUGH,
+    SECONDS,
+    Forgery,
+    all_answered,
+    collected,
+    forged,
+    journal_of,
+    nothing_fails_unseen,
+    told,
+)
 from tests.fuzz.mutations import examples
 from tests.runtime import locking, scheduling
 from tests.runtime.cast import Begin, Play, Room
@@ -111,7 +121,7 @@ def written(name: str) -> tuple[Record, ...]:
 async def run_on(work: Work, records: Sequence[Record]) -> None:
     """Go on with a journal, and ask for everything."""
     clock = ManualClock(records[-1].time + 1)
-    async with Runtime(journal_of(records), work.actors, clock=clock) as runtime:
+    async with Runtime(journal_of(records), work.actors, clock=clock, shutdown_timeout=ENOUGH) as runtime:
         for address in work.addresses:
             await told(runtime.progress_of(address))
             await told(runtime.state_of(address))

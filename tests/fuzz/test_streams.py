@@ -13,7 +13,7 @@ from actors import Address
 from persistence import Record
 from runtime import ManualClock, Runtime, check_journal
 from runtime.timeline import diagram, timeline
-from tests.fuzz.forging import Forgery, all_answered, collected, forged, journal_of, nothing_fails_unseen, told
+from tests.fuzz.forging import ENOUGH, Forgery, all_answered, collected, forged, journal_of, nothing_fails_unseen, told
 from tests.fuzz.mutations import examples
 from tests.runtime.cast import ALL, Hold, Look, Room, Trip
 from tests.runtime.reminding import BELL, Bell, Wind, strike
@@ -49,7 +49,7 @@ def written() -> tuple[Record, ...]:
 async def run_on(records: Sequence[Record]) -> None:
     """Go on with a journal, and ask everybody for everything."""
     clock = ManualClock(records[-1].time + 1)
-    async with Runtime(journal_of(records), EVERYBODY, clock=clock) as runtime:
+    async with Runtime(journal_of(records), EVERYBODY, clock=clock, shutdown_timeout=ENOUGH) as runtime:
         for address in ADDRESSES:
             await told(runtime.progress_of(address))
             await told(runtime.plan_of(address))

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from actors import Elsewhere, OutcomeUnknown, ReadModelBehind, Refused
+from actors import Backoff, Elsewhere, OutcomeUnknown, ReadModelBehind, Refused, RestartPolicy
 from persistence import AppendFailed, JournalUnusable, postgres_schema
 from persistence.postgres import PostgresJournal
 from runtime import Runtime, follower
@@ -224,8 +225,12 @@ async def test_read_models_of_several_owners_share_a_folder(schema: str, tmp_pat
 # -- a journal that can't be read ---------------------------------------------------------------------------------
 
 
-async def test_while_the_server_is_down_nobody_is_parked(schema: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_while_the_server_is_down_nobody_is_parked(
+    schema: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An outage is no actor's fault: these rooms may not crash once."""
+    soon = RestartPolicy(restarts=0, backoff=Backoff(cap=timedelta(milliseconds=100)))
+    monkeypatch.setattr(Room, "restart", soon)
     async with a_relay() as relay, Runtime(f"{relay.url(schema)}&owner=ana", ALL) as ana:
         await ana.ask(Room.at("r0"), Hold("before"))
         relay.closed = True

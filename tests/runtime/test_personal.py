@@ -1,5 +1,6 @@
 """Personal values are sealed wherever they are stored, and open where they are read."""
 
+import asyncio
 import json
 import logging
 import re
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import (
+    Address,
     Command,
     CommandIdReused,
     Decision,
@@ -386,16 +388,25 @@ async def test_a_sealed_value_that_is_damaged_stops_its_reader(
         await runtime.ask(CUSTOMER, SignUp(ana()))
         await runtime.ask(Customer.at("bob"), SignUp(Personal(BOB, "x")))
     journal.records[0].data = with_sealed(journal.records[0].data, change)
-    journal = restart_of(journal.records)
-    async with Runtime(journal, ALL, keys=keys) as runtime:
+    journal, clock = restart_of(journal.records), ManualClock()
+
+    async def asked(address: Address[Any], message: Any, **more: Any) -> Any:
+        """Ask, and let time pass until it is answered: who can't read tries again."""
+        asking = asyncio.create_task(runtime.ask(address, message, **more))
+        while not asking.done():
+            await quiet(runtime)
+            clock.advance(0.1)
+        return await asking
+
+    async with Runtime(journal, ALL, keys=keys, clock=clock) as runtime:
         where = r"event SignedUp at version 1 of stream Customer/c \(position 1\)"
         with pytest.raises(error, match=where) as found:
             await runtime.state_of(CUSTOMER)
         assert SECRET not in str(found.value)
         with pytest.raises(Parked, match=where):
-            await runtime.ask(CUSTOMER, Use())
+            await asked(CUSTOMER, Use())
         with pytest.raises(Parked, match=where):
-            await runtime.ask(People.at(), Row(), consistent=True)
+            await asked(People.at(), Row(), consistent=True)
         assert await runtime.ask(Customer.at("bob"), Use()) == 1
         report = await check_journal(journal, ALL, keys=keys)
         assert [problem.what for problem in report.problems] == ["SignedUp revision 1"]

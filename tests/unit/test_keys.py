@@ -154,6 +154,9 @@ async def test_the_log_of_a_file_that_is_being_read_is_not_said_to_be_empty(tmp_
     await keys.open()
     key = new_key("ana")
     await keys.add([key])
+    writer = keys._writer  # pyright: ignore[reportPrivateUsage]
+    assert writer is not None
+    await writer.run(lambda db: db.execute("pragma busy_timeout = 1").close())  # not five seconds
     reader = sqlite3.connect(tmp_path / "a.keys")
     reader.execute("begin")
     reader.execute("select * from keys").fetchall()
