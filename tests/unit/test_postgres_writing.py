@@ -29,7 +29,7 @@ from persistence.postgres_client import Link, connect
 from persistence.postgres_group import APPEND, Group
 from persistence.postgres_url import parse_url
 from tests.contract.journal_contract import NOON, ROOMS, SEATS, everything, put, where
-from tests.postgres import a_schema, needs_server, run, url_of
+from tests.postgres import needs_server, run, url_of
 from tests.relay import Relay, Way, a_relay
 
 pytestmark = needs_server
@@ -463,17 +463,17 @@ awkward = st.text(st.sampled_from("\\\0x0é'\"%K \u0301"), max_size=8) | st.text
 )
 
 
-@given(st.lists(st.tuples(awkward, awkward), unique_by=lambda pair: pair[0], min_size=1, max_size=8))
+@given(pairs=st.lists(st.tuples(awkward, awkward), unique_by=lambda pair: pair[0], min_size=1, max_size=8))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_commands_and_types_may_be_any_text(pairs: list[tuple[str, str]]) -> None:
-    async with a_schema() as schema, opened(url_of(schema)) as journal:
-        for n, (command, name) in enumerate(pairs):
-            await journal.append([(Append(SEATS, n, [NewEvent(name, b'"x"', b"{}")], NOON, command),)])
-        assert [(r.command, r.type) for r in await journal.read(SEATS)] == pairs
-        for n, (command, _) in enumerate(pairs, 1):
-            assert await journal.find(SEATS, command) == n
-            with pytest.raises(DuplicateCommand):
-                await journal.append([(put(SEATS, len(pairs), 1, command),)])
+async def test_commands_and_types_may_be_any_text(journal: PostgresJournal, pairs: list[tuple[str, str]]) -> None:
+    stream = ("Flight", f"{journal.position}")  # one of its own for each example
+    for n, (command, name) in enumerate(pairs):
+        await journal.append([(Append(stream, n, [NewEvent(name, b'"x"', b"{}")], NOON, command),)])
+    assert [(r.command, r.type) for r in await journal.read(stream)] == pairs
+    for n, (command, _) in enumerate(pairs, 1):
+        assert await journal.find(stream, command) == n
+        with pytest.raises(DuplicateCommand):
+            await journal.append([(put(stream, len(pairs), 1, command),)])
 
 
 async def test_long_names_that_cant_be_compressed(journal: PostgresJournal) -> None:
