@@ -88,6 +88,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             said.append(
                 f"{len(need)} tests were skipped, for they need {SERVERS.get(marker, 'PostgreSQL')}: {place.missing()}"
             )
+    getattr(config, "workeroutput", {})["left_out"] = said
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Have told what one of several processes has left out, as all of them have."""
+    if hasattr(node, "workeroutput"):  # it ended in order
+        node.config.stash[LEFT_OUT] = node.workeroutput["left_out"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
