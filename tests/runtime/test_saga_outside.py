@@ -304,10 +304,10 @@ async def test_it_can_be_followed_to_its_end() -> None:
         await comes(lambda: seen == ["new 0"])
         await at.begin()
         await at.passes(100, step=50)
-        await asyncio.wait_for(following, 10)
+        await asyncio.wait_for(following, 60)
         assert seen[-1] == "completed 3"
         assert seen[1:-1] != []
-        await asyncio.wait_for(follow(at), 10)  # one that has ended already
+        await asyncio.wait_for(follow(at), 60)  # one that has ended already
         assert seen[-2:] == ["completed 3", "completed 3"]
 
 
@@ -324,7 +324,7 @@ async def test_who_follows_when_the_runtime_closes_is_told() -> None:
         await comes(lambda: True)
         await asyncio.sleep(0)
     with pytest.raises(RuntimeClosed, match="Play/p can't be followed any more"):
-        await asyncio.wait_for(following, 10)
+        await asyncio.wait_for(following, 60)
 
 
 async def test_sagas_by_status_class_and_time() -> None:

@@ -306,7 +306,7 @@ async def test_a_saga_whose_stream_can_not_be_read_says_so_to_who_tells_it_somet
                 if told.done():
                     break
             with pytest.raises(Parked, match=r"saga\.asked"):
-                await asyncio.wait_for(told, 5)
+                await asyncio.wait_for(told, 60)
         assert {(alert.saga, alert.what) for alert in alerts} == {(PLAY, "parked")}
 
 
