@@ -22,7 +22,7 @@ from runtime.cells import Cell, Phase
 from runtime.kinds import Kind, kind_of
 from runtime.pool_cell import worker_address
 from runtime.reminder_mail import ReminderMail
-from runtime.takers import LONGEST_KEY, Takers, check_key
+from runtime.takers import Takers, check_key
 
 MakeCell = Callable[[Address[Any], Kind], Cell]
 
@@ -131,8 +131,7 @@ class Directory(Takers):
                 if issubclass(kind.cls, Subscriber):
                     raise NotTaken(f"{kind.name} takes no messages; it follows the journal")
                 raise NotTaken(f"{kind.name} takes queries only, from outside: await runtime.ask({address}, ...)")
-            if len(address.key) > LONGEST_KEY or not address.key.isascii():
-                check_key(address)
+            check_key(address)
             cell = self._cells[address] = make(address, kind)
             kind.counts.active += 1
             self.on_new(kind)

@@ -14,7 +14,7 @@ from persistence.codec import WRAPPING, Codec, Decoder
 from runtime.kinds import Kind
 from runtime.saga_events import Asked, UndoRetry
 from runtime.saga_story import COMPENSATE, SOMEDAY, Story
-from runtime.takers import LONGEST_KEY, check_key, check_takes
+from runtime.takers import check_key, check_takes
 
 MAX_STEPS = 10_000
 """How many steps one saga may have; one that asks for more is looping, and is parked."""
@@ -53,8 +53,7 @@ def check_new(
     if type(target) is not Address or type(target.key) is not str:
         check_address(target)
         assert target is not None  # or the check would have raised
-    if len(target.key) > LONGEST_KEY or not target.key.isascii():
-        check_key(target)
+    check_key(target)
     if target == address:
         raise SagaMisuse(f"{address}: step {step.name!r} asks the saga itself, which would wait for ever")
     to = kind(target.actor)
@@ -67,20 +66,20 @@ def check_new(
         _check_query(address, step, to)
         return
     if undo is not None and to.is_saga:
-        _check_saga_undo(address, step, to)
+        raise _no_saga_undo(address, step, to)
     check_takes(to, target, step.command)
     if undo is not None:
         check_takes(to, target, undo)
 
 
-def _check_saga_undo(address: Address[Any], step: Step[Any], to: Kind) -> None:
-    """Say why a step that asks a saga has no undo of its own."""
+def _no_saga_undo(address: Address[Any], step: Step[Any], to: Kind) -> SagaMisuse:
+    """Return why a step that asks a saga has no undo of its own."""
     if type(step.command) in to.messages:
-        raise SagaMisuse(
+        return SagaMisuse(
             f"{address}: step {step.name!r} sends a message to another saga, which can't be undone; leave out undo=, "
             "and let its story deal with what it was told"
         )
-    raise SagaMisuse(
+    return SagaMisuse(
         f"{address}: step {step.name!r} asks another saga, which can't be undone by a command: going back "
         "compensates it; leave out undo=, or write undo=None to leave it as it is"
     )

@@ -290,8 +290,10 @@ class SagaStage(Cell):
 
         It is derived from the step's name, so whatever the saga goes through, it is the same each time.
         """
-        wire = step.asked.step if step.copy == 1 else step.wire
-        return f"{self.name}!{wire}" if undo else f"{self.name}#{wire}"
+        name = step.asked.step
+        if step.copy > 1:
+            name = f"{name}#{step.copy}#"  # no step's name is empty, so what ends in # is a copy's for sure
+        return f"{self.name}!{name}" if undo else f"{self.name}#{name}"
 
     def send(self, step: StepStory, to: Address[Any], command: Request[Any, Any]) -> bool:
         """Send a step's command at the end of the turn, unless it is under way already; return whether it is sent."""

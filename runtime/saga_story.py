@@ -81,11 +81,6 @@ class StepStory(msgspec.Struct, gc=False):
         certainly_not = self.reason is not None and not self.resent
         return has(self.undo) and not self.undone and not certainly_not
 
-    @property
-    def wire(self) -> str:
-        """Its name in the ids of its commands. No step's name is empty, so what ends in # is a copy's for sure."""
-        return self.asked.step if self.copy == 1 else f"{self.asked.step}#{self.copy}#"
-
     def fail(self, at: int, *, undo: bool, parked: bool) -> None:
         """Count a failed attempt, at the step or at its undo."""
         if undo:

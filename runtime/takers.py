@@ -88,11 +88,13 @@ def _not_taken(kind: Kind, address: Address[Any], message: Any) -> NotTaken:
 
 
 def check_key(address: Address[Any]) -> None:
-    """Make sure that the key of an actor can be kept; asked where it is longer than most, or not in ASCII.
+    """Make sure that the key of an actor can be kept.
 
     Raises:
         UnknownActor: it can't.
     """
+    if len(address.key) <= LONGEST_KEY and address.key.isascii():
+        return
     try:
         check_text("an actor's key", address.key, KEY_LENGTH if "." in address.actor else LONGEST_KEY)
     except NotEncodable as error:
