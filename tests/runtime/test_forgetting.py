@@ -16,7 +16,6 @@ from persistence.sqlite_view import SqliteView
 from runtime import KeyFile, ManualClock, Runtime
 from tests import postgres
 from tests.extras import need
-from tests.runtime import people
 from tests.runtime.houses import CUSTOMER, DAY, GONE, SAGA, ana, told, view_in
 from tests.runtime.people import (
     ALL,
@@ -44,13 +43,6 @@ from tests.runtime.tools import HeldJournal, node_of, quiet, restart_of
 
 need("cryptography")
 HOME = Home(SECRETS[1], [SECRETS[2]])
-
-
-@pytest.fixture(autouse=True)
-def empty_house() -> Iterator[None]:
-    people.leave()
-    yield
-    people.leave()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=postgres.needs_server)])

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +11,12 @@ import pytest
 from actors import Failed, OutcomeUnknown, Personal
 from persistence import Key, KeysUnusable, MemoryKeys
 from runtime import KeyFile, Runtime
-from tests import postgres
 from tests.extras import need
-from tests.runtime import people
 from tests.runtime.houses import CUSTOMER, ana, told, view_in
 from tests.runtime.people import ALL, ANA, BOB, SECRET, Customer, People, Row, SignUp, Use
 from tests.runtime.tools import HeldJournal, restart_of
 
 need("cryptography")
-
-
-@pytest.fixture(autouse=True)
-def empty_house() -> Iterator[None]:
-    people.leave()
-    yield
-    people.leave()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=postgres.needs_server)])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    if request.param == "sqlite":
-        yield f"sqlite:{tmp_path / 'trips.db'}"
-    else:
-        async with postgres.a_schema() as schema:
-            yield f"{postgres.url_of(schema)}&views={tmp_path}"
 
 
 class WatchedKeys(MemoryKeys):

@@ -1,7 +1,6 @@
 """What is under way when a person is forgotten goes on, goes back, or says why it is parked."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,13 +14,6 @@ from tests.runtime.people import ALL, ANA, Mailer, Nudge, Profile, SignUp, Welco
 from tests.runtime.tools import HeldJournal, quiet, restart_of
 
 need("cryptography")
-
-
-@pytest.fixture(autouse=True)
-def empty_house() -> Iterator[None]:
-    people.leave()
-    yield
-    people.leave()
 
 
 async def test_a_saga_that_only_passes_it_on_goes_on() -> None:

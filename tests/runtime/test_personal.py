@@ -6,7 +6,7 @@ import logging
 import re
 import sqlite3
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ from runtime import KeyFile, ManualClock, Runtime, check_journal
 from runtime.personal import holds_personal
 from tests import postgres
 from tests.extras import need
-from tests.runtime import people
 from tests.runtime.people import (
     ALL,
     ANA,
@@ -66,13 +65,6 @@ HOME = Home(SECRETS[1], [SECRETS[2]])
 
 def ana(value: Any = SECRET) -> Any:
     return Personal(ANA, value)
-
-
-@pytest.fixture(autouse=True)
-def empty_house() -> Iterator[None]:
-    people.leave()
-    yield
-    people.leave()
 
 
 async def everything(runtime: Runtime, clock: ManualClock) -> None:

@@ -16,10 +16,7 @@ TRIP = Trip.at("kid")
 MINUTES = [1, 3, 7, 15, 31, 63, 123, 183]
 """How long after a child was parked its parent asks again."""
 
-
-@pytest.fixture(autouse=True)
-def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Play, "deadline", None)
+pytestmark = pytest.mark.usefixtures("no_deadline")
 
 
 async def asks(self: Play, command: Begin) -> Held:

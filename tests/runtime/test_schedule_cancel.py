@@ -29,10 +29,7 @@ from tests.runtime.tools import HeldJournal, of, quiet
 
 need("cronsim")
 
-
-@pytest.fixture(autouse=True)
-def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Play, "deadline", None)
+pytestmark = pytest.mark.usefixtures("no_deadline")
 
 
 async def test_cancel_has_the_one_before_compensated_and_then_begins() -> None:

@@ -9,7 +9,7 @@ from actors import OutcomeUnknown
 from runtime import ManualClock, Runtime
 from runtime.schedule_times import COUNTED
 from tests.extras import need
-from tests.runtime.cast import ALL, DOWN, BookTrip, Play, Trip
+from tests.runtime.cast import ALL, DOWN, BookTrip, Trip
 from tests.runtime.scheduling import (
     DAY,
     HOUR,
@@ -26,10 +26,7 @@ from tests.runtime.tools import HeldJournal, content, of, quiet
 
 need("cronsim")
 
-
-@pytest.fixture(autouse=True)
-def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Play, "deadline", None)
+pytestmark = pytest.mark.usefixtures("no_deadline")
 
 
 # -- what is missed -----------------------------------------------------------------------------------------------

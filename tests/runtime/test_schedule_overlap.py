@@ -33,10 +33,7 @@ from tests.runtime.tools import HeldJournal, content, of, quiet
 
 need("cronsim")
 
-
-@pytest.fixture(autouse=True)
-def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Play, "deadline", None)
+pytestmark = pytest.mark.usefixtures("no_deadline")
 
 
 async def test_skip_leaves_out_what_comes_meanwhile() -> None:
